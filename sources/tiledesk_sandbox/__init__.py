@@ -1,0 +1,43 @@
+"""A Tiledesk server made of made-up data: the real API's behaviour, faults on demand.
+
+from tiledesk_sandbox import Sandbox, generate
+
+with Sandbox(generate(requests=500, seed=7)) as sandbox:
+    ...  # talk to sandbox.base_url
+"""
+
+from .faults import (
+    Faults,
+    Hang,
+    Html,
+    Reset,
+    ServerError,
+    SignedOut,
+    Slow,
+    TooMany,
+    Truncated,
+)
+from .generator import generate
+from .server import Sandbox, serve
+from .wire import Answer, Call
+from .world import REMOVED, Person, World
+
+__all__ = [
+    "REMOVED",
+    "Answer",
+    "Call",
+    "Faults",
+    "Hang",
+    "Html",
+    "Person",
+    "Reset",
+    "Sandbox",
+    "ServerError",
+    "SignedOut",
+    "Slow",
+    "TooMany",
+    "Truncated",
+    "World",
+    "generate",
+    "serve",
+]

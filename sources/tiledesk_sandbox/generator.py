@@ -1,0 +1,983 @@
+"""Two years of a made-up support desk, the same for the same size, seed and end."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from bisect import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from itertools import accumulate
+from typing import Any, TypeVar
+
+from .documents import Document, encode
+from .phrases import (
+    BROWSERS,
+    FIRST_NAMES,
+    LANGUAGE_WEIGHTS,
+    LANGUAGES,
+    LAST_NAMES,
+    PLACES,
+    Language,
+    Topic,
+)
+from .world import SUPER_ADMIN_EMAIL, Person, World
+
+T = TypeVar("T")
+UTC = timezone.utc
+SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
+HISTORY_DAYS = 730
+AGENTS = 12
+TIE_CLUSTER = 150
+
+HOURS = (1, 1, 1, 1, 1, 2, 4, 10, 28, 40, 44, 42, 34, 33, 40, 42, 38, 32, 24, 18, 16, 14, 8, 3)
+WEEKDAYS = (118, 108, 102, 98, 92, 45, 30)
+CHANNELS = ("chat21", "whatsapp", "email", "form", "telegram", "voice-twilio")
+CHANNEL_WEIGHTS = (52, 22, 12, 5, 5, 4)
+DEPARTMENTS = ("Default Department", "Sales", "Billing", "Shipping", "Technical", "Assistant")
+TOPIC_DEPARTMENT = {
+    "delivery": 3, "refund": 2, "invoice": 2, "login": 4, "product": 4, "order": 1,
+}  # fmt: skip
+BOTS = ("Ada", "Order tracker", "Night shift")
+TAGS = ("vip", "refund", "bug", "delivery", "billing", "account", "order", "complaint", "b2b")
+RATINGS = (5, 4, 3, 2, 1)
+NONE = -1
+
+
+def generate(
+    requests: int = 500,
+    seed: int = 7,
+    until: datetime | None = None,
+    *,
+    messages_per_request: float = 9.0,
+    leads_per_request: float = 0.6,
+    activities_per_request: float = 2.0,
+) -> World:
+    """A project with that many conversations, the last ones just before `until` (None: now).
+
+    The means per request steer the other sizes.  Equal arguments give equal documents.  From
+    300 requests on, 150 of each kind share one millisecond, as after a bulk job.
+    """
+    end = (until or datetime.now(UTC)).astimezone(UTC)
+    desk = _Desk(random.Random(seed), int(end.timestamp() * 1000))
+    desk.hire()
+    desk.meet(round(requests * leads_per_request), bulk=requests >= 2 * TIE_CLUSTER)
+    desk.work(requests, messages_per_request, activities_per_request)
+    desk.gossip(max(3, requests // 100))
+    return desk.world
+
+
+@dataclass
+class _Agent:
+    person: Person
+    member: str
+    speed: float
+    kindness: float
+
+
+@dataclass
+class _Visitor:
+    lead: Document
+    member: Document
+    language: Language
+    place: tuple[str, str, str, float, float]
+    channel: str
+    requests: list[str] = field(default_factory=list)
+
+
+class _Desk:
+    """Makes one world; times are milliseconds since 1970, UTC."""
+
+    def __init__(self, rng: random.Random, end: int) -> None:
+        self.rng = rng
+        self.end = end
+        self.begin = end - HISTORY_DAYS * DAY
+        self._process = f"{rng.getrandbits(40):010x}"
+        self._serial = rng.getrandbits(20)
+        self.project = self.new_id(self.begin - 30 * DAY)
+        self.world = World(self.project)
+        self.agents: list[_Agent] = []
+        self.visitors: list[_Visitor] = []
+        self.departments: list[Document] = []
+        self.teams: list[tuple[_Agent, ...]] = []
+        self.bots: list[Document] = []
+        self.owner = ""
+        self._weights: dict[Sequence[float], list[float]] = {}
+        self._day_begins: list[int] = []
+        self._day_weights: list[float] = []
+
+    # --- ids, times, chances
+
+    def new_id(self, at: int) -> str:
+        self._serial = (self._serial + 1) & 0xFFFFFF
+        return f"{at // 1000:08x}{self._process}{self._serial:06x}"
+
+    def uuid(self) -> str:
+        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+
+    def pick(self, choices: Sequence[T], weights: Sequence[float]) -> T:
+        total = self._weights.get(weights)
+        if total is None:
+            total = self._weights[weights] = list(accumulate(weights))
+        return choices[bisect(total, self.rng.random() * total[-1], 0, len(choices) - 1)]
+
+    def chance(self, probability: float) -> bool:
+        return self.rng.random() < probability
+
+    def some_time(self) -> int:
+        """A moment of the history: more on weekdays, by day, and the later the busier."""
+        if not self._day_begins:
+            first = self.begin - self.begin % DAY
+            self._day_begins = list(range(first, self.end, DAY))
+            growth = [0.4 + 1.2 * i / len(self._day_begins) for i in range(len(self._day_begins))]
+            weekday = [WEEKDAYS[(d // DAY + 3) % 7] for d in self._day_begins]
+            self._day_weights = list(
+                accumulate(g * w for g, w in zip(growth, weekday, strict=True))
+            )
+        while True:
+            place = self.rng.random() * self._day_weights[-1]
+            day = self._day_begins[bisect(self._day_weights, place)]
+            hour = self.pick(range(24), HOURS)
+            moment = day + hour * HOUR + self.rng.randrange(HOUR)
+            if self.begin <= moment < self.end - MINUTE:
+                return moment
+
+    def timeline(self, count: int) -> list[int]:
+        """Sorted moments; one in twelve is the same millisecond as the one before."""
+        moments = sorted(self.some_time() for _ in range(count))
+        for i in range(1, count):
+            if self.chance(1 / 12):
+                moments[i] = moments[i - 1]
+        return moments
+
+    # --- the people and the house
+
+    def hire(self) -> None:
+        world, project, start = self.world, self.project, self.begin - 30 * DAY
+        self.owner = self._enlist("owner", "Olga", "Owner", start).id
+        world.insert("projects", _project(project, "Example Shop", self.owner, start))
+        self._join(self.owner, "owner", start)
+        admin = self._enlist("admin", "Ada", "Admin", start)
+        self._join(admin.id, "admin", start + HOUR)
+        for i in range(AGENTS):
+            name = "agent" if i == 0 else f"agent{i + 1}"
+            person = self._enlist(name, FIRST_NAMES[i], LAST_NAMES[i], start)
+            member = self._join(person.id, "agent", start + (2 + i) * HOUR)
+            speed = self.rng.lognormvariate(0, 0.35)
+            agent = _Agent(person, member, speed, self.rng.uniform(-0.4, 0.4))
+            self.agents.append(agent)
+        supervisor = self._enlist("supervisor", "Sven", "Supervisor", start)
+        self._join(supervisor.id, "supervisor", start + DAY)
+        late = self._enlist("late_agent", "Lia", "Late", self.end - HOUR)
+        self._join(late.id, "agent", self.end - HOUR, available=False)
+        outsider = self._enlist("outsider", "Oscar", "Outsider", start)
+        other = self.new_id(start)
+        world.insert("projects", _project(other, "Elsewhere", outsider.id, start))
+        self._enlist("superadmin", "Super", "Admin", start, SUPER_ADMIN_EMAIL)
+        gone = self._enlist("gone", "Greta", "Gone", start)
+        self._join(gone.id, "agent", start + DAY, trashed=True)
+        for i, name in enumerate(BOTS):
+            self._build_bot(name, start + (20 + i) * HOUR)
+        for i, name in enumerate(DEPARTMENTS):
+            self._open_department(i, name, start + (30 + i) * HOUR)
+        for i, tag in enumerate(TAGS):
+            at = start + (40 + i) * HOUR
+            color = f"#{self.rng.getrandbits(24):06x}"
+            document = {"_id": self.new_id(at), "tag": tag, "color": color}
+            world.insert("tags", {**document, **self._signed(at)})
+
+    def _signed(self, at: int) -> Document:
+        stamp = iso(at)
+        return {
+            "id_project": self.project,
+            "createdBy": self.owner,
+            "createdAt": stamp,
+            "updatedAt": stamp,
+            "__v": 0,
+        }
+
+    def _enlist(self, name: str, first: str, last: str, at: int, email: str = "") -> Person:
+        _id = self.new_id(at)
+        address = email or f"{name.replace('_', '.')}@example.com"
+        person = Person(_id, address, f"Pw-{name}-0", first, last)
+        self.world.enlist(name, person)
+        document = {
+            "status": 100,
+            "_id": _id,
+            "email": address,
+            "firstname": first,
+            "lastname": last,
+            "emailverified": False,
+            "phone": f"+39000{len(self.world.users):07d}",
+            "createdAt": iso(at),
+            "updatedAt": iso(at),
+            "__v": 0,
+        }
+        self.world.insert("users", document)
+        return person
+
+    def _join(
+        self, user: str, role: str, at: int, *, available: bool = True, trashed: bool = False
+    ) -> str:
+        _id = self.new_id(at)
+        document: Document = {
+            "user_available": available,
+            "number_assigned_requests": 0,
+            "last_login_at": iso(at),
+            "permissions": [],
+            "status": "disabled" if trashed else "active",
+            "trashed": trashed,
+            "_id": _id,
+            "id_project": self.project,
+            "id_user": user,
+            "role": role,
+            "roleType": 1,
+            "createdBy": self.owner,
+            "tags": [],
+            "createdAt": iso(at),
+            "updatedAt": iso(at),
+            "__v": 0,
+            "isAuthenticated": True,
+            "id": _id,
+            "isBusy": False,
+        }
+        self.world.insert("project_users", document)
+        if role != "owner":
+            self._note_invitation(document, at)
+        return _id
+
+    def _note_invitation(self, member: Document, at: int) -> None:
+        owner, user = self.world.users["owner"], self.world.user_documents[member["id_user"]]
+        known = {k: user[k] for k in ("_id", "email", "firstname", "lastname")}
+        name = f"{user['firstname']} {user['lastname']}"
+        activity: Document = {
+            "_id": self.new_id(at),
+            "id_project": self.project,
+            "actor": {
+                "_id": self.new_id(at), "type": "user", "id": owner.id, "name": owner.fullname,
+            },
+            "verb": "PROJECT_USER_INVITE",
+            "actionObj": {
+                "email": user["email"],
+                "role": member["role"],
+                "user_available": member["user_available"],
+                "inviteType": "registered",
+            },
+            "target": {
+                "type": "project_user",
+                "id": member["_id"],
+                "object": {**member, "id_user": known},
+            },
+            "createdAt": iso(at + 5),
+            "updatedAt": iso(at + 5),
+            "involvedUserIds": [owner.id, member["id_user"]],
+            "__v": 0,
+            "message": f"{owner.fullname} invited {name} ({user['email']}) "
+            f"to take on the role of {member['role']}",
+        }  # fmt: skip
+        self.world.insert("activities", activity)
+
+    def _build_bot(self, name: str, at: int) -> None:
+        bot: Document = {
+            "_id": self.new_id(at),
+            "webhook_enabled": False,
+            "type": "internal",
+            "language": "en",
+            "public": False,
+            "certified": False,
+            "intentsEngine": "none",
+            "tags": [],
+            "score": 0,
+            "trained": True,
+            "certifiedTags": [],
+            "name": name,
+            "slug": name.lower().replace(" ", "-"),
+            "description": f"{name} answers first",
+            "id_project": self.project,
+            "trashed": False,
+            "createdBy": self.owner,
+            "agents_available": False,
+            "createdAt": iso(at),
+            "updatedAt": iso(at),
+            "__v": 0,
+        }
+        self.bots.append(bot)
+        self.world.insert("bots", bot)
+
+    def _open_department(self, i: int, name: str, at: int) -> None:
+        team = tuple(self.agents if i in (0, 5) else self.agents[(i - 1) * 3 : i * 3 + 1])
+        group = self.new_id(at)
+        if i:
+            document = {
+                "members": [a.person.id for a in team],
+                "enabled": True,
+                "_id": group,
+                "name": f"{name} team",
+                "trashed": False,
+            }
+            self.world.insert("groups", {**document, **self._signed(at)})
+        _id = self.new_id(at)
+        has_bot = name == "Assistant"
+        department: Document = {
+            "routing": "pooled" if name == "Billing" else "assigned",
+            "default": i == 0,
+            "status": 1,
+            "_id": _id,
+            "name": name,
+            **({"id_group": group} if i else {}),
+            "groups": [],
+            "id_project": self.project,
+            "createdBy": self.owner,
+            "tags": [],
+            **({"id_bot": self.bots[0]["_id"]} if has_bot else {}),
+            "createdAt": iso(at),
+            "updatedAt": iso(at),
+            "__v": 0,
+            "hasBot": has_bot,
+            "id": _id,
+        }
+        self.departments.append(department)
+        self.teams.append(team)
+        self.world.insert("departments", department)
+
+    # --- leads
+
+    def meet(self, count: int, *, bulk: bool) -> None:
+        count = max(count, 3)
+        moments = self.timeline(count)
+        imported = range(count // 3, count // 3 + TIE_CLUSTER) if bulk else range(0)
+        for i, at in enumerate(moments):
+            if i in imported:
+                at = moments[imported[0]]
+            self._meet_one(i, at, imported=i in imported)
+
+    def _meet_one(self, i: int, at: int, *, imported: bool) -> None:
+        rng = self.rng
+        first, last = rng.choice(FIRST_NAMES), rng.choice(LAST_NAMES)
+        language = self.pick(LANGUAGES, LANGUAGE_WEIGHTS)
+        channel = self.pick(CHANNELS, CHANNEL_WEIGHTS)
+        phone = f"+39000555{i % 10_000_000:07d}"
+        lead_id = self.uuid()
+        if channel == "whatsapp":
+            lead_id = f"wab-{phone[1:]}"
+        elif channel == "voice-twilio":
+            lead_id = f"voice-twilio-{phone[1:]}"
+        edited = at + round(rng.expovariate(1 / (20 * DAY))) if self.chance(0.25) else at
+        edited = min(edited, self.end - MINUTE)
+        name = f"{first} {last}"
+        lead: Document = {
+            "tags": [rng.choice(TAGS)] if self.chance(0.1) else [],
+            "status": self.pick((100, 1000, 50), (90, 8, 2)),
+            "_id": self.new_id(at),
+            "lead_id": lead_id,
+            "fullname": name,
+            "email": f"{first}.{last}.{i}@example.org".lower().replace(" ", "").replace("'", ""),
+            "phone": phone if channel in ("whatsapp", "voice-twilio") or self.chance(0.2) else None,
+        }
+        if self.chance(0.15):
+            del lead["email"]
+        if self.chance(0.6):
+            plan = rng.choice(("free", "pro", "business"))
+            lead["attributes"] = {"plan": plan, "visits": rng.randrange(80)}
+        stamp = iso(at)
+        updated = stamp if imported else iso(edited)
+        lead |= {
+            "id_project": self.project,
+            "createdBy": self.owner if imported else "system",
+            "createdAt": stamp,
+            "updatedAt": updated,
+            "__v": 0,
+        }
+        if edited != at and self.chance(0.5):
+            lead["company"] = f"{last} Example Ltd"
+        self.world.leads.put(lead)
+        member = self._visitor_member(lead_id, at)
+        self.visitors.append(_Visitor(lead, member, language, rng.choice(PLACES), channel))
+
+    def _visitor_member(self, lead_id: str, at: int) -> Document:
+        _id = self.new_id(at)
+        stamp = iso(at)
+        member: Document = {
+            "user_available": True,
+            "number_assigned_requests": 0,
+            "last_login_at": stamp,
+            "permissions": [],
+            "status": "active",
+            "trashed": False,
+            "_id": _id,
+            "id_project": self.project,
+            "uuid_user": lead_id,
+            "role": "guest",
+            "roleType": 2,
+            "createdBy": lead_id,
+            "tags": [],
+            "createdAt": stamp,
+            "updatedAt": stamp,
+            "__v": 0,
+            "isAuthenticated": False,
+            "id": _id,
+        }
+        self.world.project_users.put({**member, "isBusy": False})
+        return member
+
+    # --- conversations
+
+    def work(self, count: int, messages: float, activities: float) -> None:
+        moments = self.timeline(count)
+        campaign = range(0)
+        if count >= 2 * TIE_CLUSTER:
+            begin = int(count * 0.7)
+            campaign = range(begin, begin + TIE_CLUSTER)
+            moments[begin : begin + TIE_CLUSTER] = [moments[begin]] * TIE_CLUSTER
+        ordinary = max(1, count - len(campaign))
+        mean = max(2.0, (count * messages - len(campaign)) / ordinary)
+        for i, at in enumerate(moments):
+            visitor = self._who_writes(i, count)
+            talk = _Conversation(self, visitor, at, i + 1, mean, activities)
+            if i in campaign:
+                talk.be_part_of_a_campaign()
+            else:
+                talk.happen()
+        self._edit_some_leads()
+
+    def _who_writes(self, i: int, count: int) -> _Visitor:
+        """Mostly somebody who appeared about now; a few regulars write again and again."""
+        if self.chance(0.1):
+            return self.visitors[int(len(self.visitors) * self.rng.random() ** 3)]
+        place = i / max(1, count) + self.rng.gauss(0, 0.02)
+        return self.visitors[min(len(self.visitors) - 1, max(0, int(place * len(self.visitors))))]
+
+    def _edit_some_leads(self) -> None:
+        """An edited lead re-stamps all its requests with one millisecond."""
+        for visitor in self.visitors:
+            lead = visitor.lead
+            if len(visitor.requests) < 2 or not self.chance(0.15):
+                continue
+            last = max(str(self.world.requests[i]["updatedAt"]) for i in visitor.requests)
+            at = min(to_ms(last) + round(self.rng.expovariate(1 / (5 * DAY))), self.end - 1)
+            lead["updatedAt"] = iso(at)
+            self.world.leads.put(lead)
+            copy = {**lead, "createdAt": iso(at + 3), "updatedAt": iso(at + 3)}
+            for _id in visitor.requests:
+                request = self.world.requests[_id]
+                request["snapshot"]["lead"] = copy
+                request["updatedAt"] = iso(at + 3)
+                self.world.requests.put(request)
+
+    def gossip(self, count: int) -> None:
+        """Direct messages between colleagues, outside any conversation."""
+        for at in self.timeline(count):
+            one, other = self.rng.sample(self.agents, 2)
+            stamp = iso(at)
+            message: Document = {
+                "senderFullname": one.person.fullname,
+                "type": "text",
+                "channel_type": "direct",
+                "status": 0,
+                "_id": self.new_id(at),
+                "sender": one.person.id,
+                "recipient": other.person.id,
+                "recipientFullname": other.person.fullname,
+                "text": self.rng.choice(("Can you take the next one?", "Pausa caffè? ☕", "brb")),
+                "id_project": self.project,
+                "createdBy": one.person.id,
+                "channel": {"name": "chat21"},
+                "createdAt": stamp,
+                "updatedAt": stamp,
+                "__v": 0,
+            }
+            self.world.messages.put(message)
+
+
+class _Conversation:
+    """One request from its first message to its rating."""
+
+    def __init__(
+        self,
+        desk: _Desk,
+        visitor: _Visitor,
+        at: int,
+        ticket: int,
+        mean_messages: float,
+        activities: float,
+    ) -> None:
+        self.desk, self.visitor, self.at, self.ticket = desk, visitor, at, ticket
+        self.rng = desk.rng
+        self.mean = mean_messages
+        self.activities = activities
+        self.language = visitor.language
+        self.topic: Topic = self.rng.choice(self.language.topics)
+        self._id = desk.new_id(at)
+        self.request_id = f"support-group-{desk.project}-{self.rng.getrandbits(128):032x}"
+        self.now = at
+        self.touched = at
+        self.answered = NONE
+        self.agent: _Agent | None = None
+        self.bot: Document | None = None
+        self.messages: list[Document] = []
+        self.lines: list[str] = []
+        self.last_message: Document | None = None
+        self.filled = {
+            "order": f"EX-{self.rng.randrange(10_000, 99_999)}",
+            "name": str(visitor.lead["fullname"]).split(" ")[0],
+            "agent": "",
+        }
+        self.channel = {"name": visitor.channel}
+
+    # --- what happens
+
+    def happen(self) -> None:
+        rng, desk = self.rng, self.desk
+        department = TOPIC_DEPARTMENT.get(self.topic.name, 0)
+        bot_first = desk.chance(0.3)
+        if bot_first:
+            department = 5
+            self.bot = desk.bots[0] if desk.chance(0.7) else rng.choice(desk.bots)
+        fate = desk.pick(
+            ("served", "temporary", "abandoned", "preflight", "draft"), (91, 2.5, 3, 3, 0.5)
+        )
+        team = desk.teams[department]
+        opening = rng.choice(self.topic.openings)
+        self.say_visitor(opening, first=True)
+        if bot_first:
+            self.talk_to_bot()
+        only_bot = bot_first and desk.chance(0.25)
+        if fate in ("served", "draft") and not only_bot:
+            self.agent = rng.choice(team)
+            self.filled["agent"] = self.agent.person.firstname
+            self.talk_to_agent()
+        fresh = desk.end - self.now < 2 * DAY
+        closed = fate == "served" and desk.chance(0.35 if fresh else 0.94)
+        request = self.document(department, fate, team)
+        created = self.as_created(request)
+        if closed:
+            self.close(request, only_bot)
+        self.keep(request, created, closed)
+
+    def be_part_of_a_campaign(self) -> None:
+        """One of many requests a bulk job opened and touched in the same milliseconds."""
+        self.bot = self.desk.bots[-1]
+        self.channel = {"name": "whatsapp"}
+        self.topic = self.language.topics[0]
+        self._add(self.at, f"bot_{self.bot['_id']}", self.bot["name"], self.language.bot_hello)
+        self.touched = self.at + 40
+        request = self.document(5, "served", self.desk.teams[5])
+        self.keep(request, self.as_created(request), closed=False)
+
+    def pause(self, minutes: float, spread: float = 0.8) -> None:
+        self.now += round(minutes * MINUTE * self.rng.lognormvariate(-(spread**2) / 2, spread)) + 1
+
+    def office_delay(self) -> None:
+        """Nobody answers at night: the answer comes the next morning, now and then."""
+        hour = self.now // HOUR % 24
+        if not 7 <= hour < 20 and self.desk.chance(0.7):
+            morning = self.now - self.now % DAY + (8 if hour < 7 else 32) * HOUR
+            self.now = morning + self.rng.randrange(HOUR)
+
+    def talk_to_bot(self) -> None:
+        assert self.bot is not None  # noqa: S101
+        sender, name = f"bot_{self.bot['_id']}", self.bot["name"]
+        self.now += self.rng.randrange(400, 1500)
+        self._add(self.now, sender, name, self.language.bot_hello, bot=True)
+        self.pause(0.6)
+        self.say_visitor(self.rng.choice(self.language.want_human))
+        self.now += self.rng.randrange(400, 1500)
+        self._add(self.now, sender, name, self.language.bot_handover, bot=True)
+
+    def talk_to_agent(self) -> None:
+        assert self.agent is not None  # noqa: S101
+        words, rng = self.language, self.rng
+        self._assigned(self.agent)
+        slow = {"email": 40.0, "form": 40.0, "whatsapp": 6.0}.get(self.channel["name"], 3.0)
+        self.office_delay()
+        self.pause(slow * self.agent.speed, 1.0)
+        self.say_agent(rng.choice(words.hello))
+        left = max(0, round(rng.gauss(self.mean - 4.5, 3)) - len(self.messages) // 3)
+        if left:
+            self.say_agent(rng.choice(words.ask), 0.3)
+            self.say_visitor(rng.choice(self.topic.details), 1.5)
+            self.say_agent(rng.choice(words.checking), 0.7)
+        turn = 0
+        while turn < left - 3:
+            if turn % 2:
+                self.say_agent(rng.choice(words.explain), 1.2)
+            else:
+                self.say_visitor(rng.choice((*words.waiting, *words.follow_up)), 2.5)
+            turn += 1
+        self.say_agent(rng.choice(self.topic.solutions), 3)
+        if self.desk.chance(0.7):
+            self.say_visitor(rng.choice(words.thanks), 2)
+            if self.desk.chance(0.5):
+                self.say_agent(rng.choice(words.goodbye), 0.5)
+
+    def say_visitor(self, text: str, minutes: float = 0, *, first: bool = False) -> None:
+        if minutes:
+            self.pause(minutes)
+        lead = self.visitor.lead
+        more: Document = {}
+        if first:
+            more["attributes"] = {
+                "client": self.rng.choice(BROWSERS),
+                "sourcePage": f"https://shop.example/help/{self.topic.name}",
+                "order": self.filled["order"],
+            }
+            more["language"] = self.language.code
+        elif self.desk.chance(0.04):
+            src = f"https://files.example/{self.desk.uuid()}.png"
+            more["type"] = "image"
+            more["metadata"] = {"src": src, "width": 640, "height": 480}
+        self._add(self.now, lead["lead_id"], lead["fullname"], text, human=True, **more)
+
+    def say_agent(self, text: str, minutes: float = 0) -> None:
+        assert self.agent is not None  # noqa: S101
+        if minutes:
+            self.pause(minutes * self.agent.speed)
+        if self.answered == NONE:
+            self.answered = self.now
+        person = self.agent.person
+        self._add(self.now, person.id, person.fullname, text, human=True)
+
+    def _assigned(self, agent: _Agent) -> None:
+        text = "A new support request has been assigned to you: "
+        if self.language.code == "it":
+            text = "Una nuova richiesta di supporto è stata assegnata a te: "
+        attributes = {
+            "subtype": "info",
+            "updateconversation": True,
+            "updateconversationfor": [agent.person.id],
+            "forcenotification": True,
+            "messagelabel": {"key": "TOUCHING_OPERATOR"},
+        }
+        self._system(text + self.messages[0]["text"][:30], attributes)
+
+    def _system(self, text: str, attributes: Document) -> None:
+        self.now += self.rng.randrange(6, 40)
+        self._add(
+            self.now, "system", "Bot", text, attributes=attributes, metadata=self.language.code
+        )
+
+    def _add(
+        self,
+        at: int,
+        sender: str,
+        name: str,
+        text: str,
+        *,
+        human: bool = False,
+        bot: bool = False,
+        type: str = "text",
+        attributes: Any = None,
+        metadata: Any = None,
+        language: str | None = None,
+    ) -> None:
+        if at >= self.desk.end:
+            return
+        stamp = iso(at)
+        text = text.format_map(self.filled)
+        message: Document = {
+            "senderFullname": name,
+            "type": type,
+            "channel_type": "group",
+            "status": 0,
+            "_id": self.desk.new_id(at),
+            "sender": sender,
+            "recipient": self.request_id,
+            "text": text,
+            "id_project": self.desk.project,
+            "createdBy": sender,
+        }
+        if bot:
+            attributes = {"_answerid": self.desk.uuid(), "intentName": "welcome"}
+        if metadata is not None:
+            message["metadata"] = metadata
+        if attributes is not None:
+            message["attributes"] = attributes
+        if language is not None:
+            message["language"] = language
+        message["channel"] = self.channel
+        message["createdAt"] = stamp
+        message["updatedAt"] = stamp
+        message["__v"] = 0
+        self.messages.append(message)
+        self.lines.append(f"{stamp[8:10]}/{stamp[5:7]}/{stamp[:4]}, {stamp[11:19]} {name}: {text}")
+        if human and len(self.messages) > 1:
+            self.last_message = message
+            self.touched = at + self.rng.randrange(2, 10)
+
+    # --- what is left of it
+
+    def document(self, department: int, fate: str, team: tuple[_Agent, ...]) -> Document:
+        desk, rng, visitor = self.desk, self.rng, self.visitor
+        lead, place = visitor.lead, visitor.place
+        house = desk.departments[department]
+        agent = self.agent
+        participants = [agent.person.id] if agent else []
+        bots = [self.bot["_id"]] if self.bot and not agent else []
+        participants += [f"bot_{b}" for b in bots]
+        status = 200 if participants else 100
+        status = {"temporary": 50, "abandoned": 150}.get(fate, status)
+        attributes: Document = {"order": self.filled["order"], "plan": rng.choice(("free", "pro"))}
+        if self.last_message is not None:
+            attributes["last_message"] = self.last_message
+        channel = self.channel
+        request: Document = {
+            "status": status,
+            "preflight": fate == "preflight",
+            "hasBot": bool(bots),
+            "participants": participants,
+            "priority": desk.pick(("medium", "low", "high", "urgent"), (80, 8, 9, 3)),
+            "followers": [rng.choice(team).member] if desk.chance(0.05) else [],
+            "participantsAgents": [agent.person.id] if agent else [],
+            "participantsBots": bots,
+            "_id": self._id,
+            "request_id": self.request_id,
+            "requester": visitor.member["_id"],
+            "lead": lead["_id"],
+            "first_text": self.messages[0]["text"],
+            "department": house["_id"],
+        }
+        if fate == "draft":
+            request["draft"] = True
+        if channel["name"] == "email":
+            request["subject"] = f"{self.topic.name.title()} {self.filled['order']}"
+        if channel["name"] == "chat21":
+            request["sourcePage"] = f"https://shop.example/help/{self.topic.name}"
+            request["userAgent"] = rng.choice(BROWSERS)
+        request["language"] = self.language.code
+        if participants:
+            request["assigned_at"] = iso(self.at + rng.randrange(8, 40))
+        stamp = iso(self.at)
+        request |= {
+            "attributes": attributes,
+            "id_project": desk.project,
+            "createdBy": lead["lead_id"],
+            "channel": channel,
+            "tags": self.tags(),
+            "notes": self.notes(),
+            "createdAt": stamp,
+            "snapshot": {
+                "department": house,
+                "availableAgentsCount": len(team),
+                "requester": visitor.member,
+                "lead": {**lead, "updatedAt": lead["createdAt"]},
+            },
+        }
+        contact = {k: lead[k] for k in ("phone", "email") if lead.get(k)}
+        if contact:
+            request["contact"] = contact
+        if channel["name"] == "chat21" and desk.chance(0.5):
+            request["location"] = {
+                "country": place[0],
+                "region": place[2],
+                "city": place[1],
+                "geometry": {"type": "Point", "coordinates": [place[3], place[4]]},
+                "ipAddress": f"203.0.113.{rng.randrange(1, 255)}",
+            }
+        request |= {
+            "channelOutbound": channel,
+            "smartAssignment": True,
+            "updatedAt": iso(self.touched),
+            "ticket_id": self.ticket,
+            "__v": 0,
+        }
+        if self.answered != NONE and self.answered < desk.end:
+            request["first_response_at"] = iso(self.answered)
+            request["waiting_time"] = self.answered - self.at
+        return request
+
+    def tags(self) -> list[Document]:
+        if not self.desk.chance(0.3):
+            return []
+        names = dict.fromkeys((self.topic.tag, self.rng.choice(TAGS)))
+        return [{"_id": self.desk.new_id(self.now), "tag": t, "color": "#43b1f2"} for t in names]
+
+    def notes(self) -> list[Document]:
+        if self.agent is None or not self.desk.chance(0.12):
+            return []
+        at = iso(min(self.touched, self.desk.end))
+        note = {
+            "_id": self.desk.new_id(self.now),
+            "text": self.rng.choice(self.language.note),
+            "createdBy": self.agent.person.id,
+            "updatedAt": at,
+            "createdAt": at,
+        }
+        return [note]
+
+    def close(self, request: Document, only_bot: bool) -> None:
+        desk, rng = self.desk, self.rng
+        if only_bot:
+            self.now += 2 * DAY + rng.randrange(HOUR)
+        else:
+            self.pause(12, 1.2)
+        if self.now >= desk.end:
+            return
+        closed = self.now
+        by = self.agent.person.id if self.agent else "_bot_unresponsive"
+        request |= {
+            "status": 1000,
+            "transcript": "\r\n".join(self.lines),
+            "duration": closed - self.at,
+            "closed_by": by,
+            "closed_at": iso(closed),
+        }
+        self.touched = closed + rng.randrange(1, 6)
+        attributes: Document = {"subtype": "info/support", "updateconversation": False}
+        label = {"messagelabel": {"key": "CHAT_CLOSED"}}
+        self._system("Chat closed", {**attributes, **label})
+        if self.agent and desk.chance(0.28):
+            self.rate(request)
+        if desk.chance(0.04) and self.now + 3 * HOUR < desk.end:
+            self.pause(90, 0.5)
+            request["status"] = 200
+            self.touched = self.now
+            label = {"messagelabel": {"key": "CHAT_REOPENED"}}
+            self._system("Chat reopened", {**attributes, "updateconversation": True, **label})
+        request["updatedAt"] = iso(min(self.touched, desk.end - 1))
+
+    def rate(self, request: Document) -> None:
+        assert self.agent is not None  # noqa: S101
+        waited = request.get("waiting_time", 0) / HOUR
+        mood = self.agent.kindness - min(2.0, waited)
+        weights = (56, 22, 9, 5, 8) if mood > -0.6 else (24, 22, 18, 14, 22)
+        rating = self.desk.pick(RATINGS, weights)
+        request["rating"] = rating
+        if self.desk.chance(0.4):
+            words = self.language.praise if rating > 3 else self.language.blame
+            request["rating_message"] = self.rng.choice(words)
+        self.touched += self.rng.randrange(5 * SECOND, 30 * MINUTE)
+
+    def as_created(self, request: Document) -> Document:
+        """The request as it was when it began."""
+        later = ("first_response_at", "waiting_time", "location")
+        created = {k: v for k, v in request.items() if k not in later}
+        attributes = {k: v for k, v in request["attributes"].items() if k != "last_message"}
+        return created | {
+            "tags": [],
+            "notes": [],
+            "followers": [],
+            "attributes": attributes,
+            "updatedAt": created["createdAt"],
+            "snapshot": {**request["snapshot"], "agents": []},
+        }
+
+    def keep(self, request: Document, created: Document, closed: bool) -> None:
+        desk = self.desk
+        lead = self.visitor.lead
+        bare = encode(request)
+        request |= {"requester_id": lead["_id"], "id": self._id}
+        desk.world.insert("requests", request)
+        for message in self.messages:
+            desk.world.messages.put(message)
+        team = desk.teams[[d["_id"] for d in desk.departments].index(request["department"])]
+        if request["department"] not in (desk.departments[0]["_id"], desk.departments[5]["_id"]):
+            desk.world.onlookers[self._id] = frozenset(a.person.id for a in team)
+        self.visitor.requests.append(self._id)
+        if request["preflight"]:
+            return
+        people = request["participantsAgents"]
+        share = self.activities / 2
+        who = {"type": "user", "id": lead["_id"], "name": lead["fullname"]}
+        before = encode(created)
+        if desk.chance(0.85 * share):
+            at = self.at + 40 if len(self.messages) > 1 else self.at
+            self.note("REQUEST_CREATE", at, who, before, [lead["_id"], *people])
+        if self.agent and desk.chance(0.4 * share):
+            self.note_assignment(before, self.agent.person.id)
+        if closed and "closed_at" in request and desk.chance(share):
+            by = request["closed_by"]
+            name = self.agent.person.fullname if self.agent else "System"
+            who = {"type": "user" if self.agent else "system", "id": by, "name": name}
+            at = to_ms(request["closed_at"]) + 12
+            self.note("REQUEST_CLOSE", at, who, bare, list(dict.fromkeys([by, *people])))
+
+    def note_assignment(self, whole: bytes, agent: str) -> None:
+        action: Document = {
+            "assigneeId": agent,
+            "assigneeType": "user",
+            "assignmentType": "auto",
+            "source": "create",
+            "previousAssigneeId": None,
+            "removedParticipants": [],
+        }
+        self.note(
+            "REQUEST_ASSIGNED_AUTO",
+            self.at + 45,
+            {"type": "system", "id": "system", "name": "System"},
+            whole,
+            [agent],
+            action=encode(action),
+            related={"role": "assignee", "type": "user", "id": agent},
+            message=f"System automatically assigned conversation {self.request_id} "
+            f"to {agent} (source: create)",
+        )
+
+    def note(
+        self,
+        verb: str,
+        at: int,
+        actor: Document,
+        whole: bytes,
+        involved: list[str],
+        action: bytes | None = None,
+        related: Document | None = None,
+        message: str | None = None,
+    ) -> None:
+        """An activity; its bytes share those of the request it embeds once or twice."""
+        desk = self.desk
+        stamp = iso(at)
+        head: Document = {
+            "_id": desk.new_id(at),
+            "id_project": desk.project,
+            "actor": {"_id": desk.new_id(at), **actor},
+            "verb": verb,
+        }
+        tail: Document = {"related": related} if related else {}
+        tail |= {"createdAt": stamp, "updatedAt": stamp, "involvedUserIds": involved, "__v": 0}
+        if message:
+            tail["message"] = message
+        body = (
+            encode(head)[:-1] + b',"actionObj":',
+            whole if action is None else action,
+            b',"target":{"type":"request","id":"%s","object":' % self._id.encode(),
+            whole,
+            b"}," + encode(tail)[1:],
+        )
+        desk.world.activities.put({**head, **tail}, body)
+
+
+def _project(_id: str, name: str, owner: str, at: int) -> Document:
+    return {
+        "status": 100,
+        "ipFilterEnabled": False,
+        "ipFilter": [],
+        "ipFilterDenyEnabled": False,
+        "ipFilterDeny": [],
+        "_id": _id,
+        "name": name,
+        "activeOperatingHours": False,
+        "createdBy": owner,
+        "profile": {"trialDays": 14, "name": "Sandbox", "agents": 0, "type": "free"},
+        "versions": 20115,
+        "channels": [{"name": "chat21"}],
+        "bannedUsers": [],
+        "createdAt": iso(at),
+        "updatedAt": iso(at),
+        "__v": 0,
+        "trialExpired": True,
+        "trialDaysLeft": 0,
+        "isActiveSubscription": False,
+        "id": _id,
+    }
+
+
+def iso(at: int) -> str:
+    """Milliseconds since 1970 as the API writes them."""
+    moment = datetime.fromtimestamp(at // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z"
+
+
+def to_ms(stamp: str) -> int:
+    moment = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
