@@ -1,0 +1,15 @@
+"""Tiledesk, the open-source live chat, as a dlt source.
+
+import dlt
+from tiledesk import tiledesk_source
+
+pipeline = dlt.pipeline("tiledesk", destination="duckdb", dataset_name="tiledesk")
+pipeline.run(tiledesk_source())
+"""
+
+from .credentials import TiledeskCredentials
+from .errors import TiledeskError
+from .observer import Observer
+from .source import tiledesk_source
+
+__all__ = ["Observer", "TiledeskCredentials", "TiledeskError", "tiledesk_source"]

@@ -1,0 +1,355 @@
+"""Page bytes to Arrow tables, by the declaration in :mod:`tiledesk.tables`.
+
+A page is cut into rows of undecoded values, one ``dict[str, msgspec.Raw]`` a row; a column is then
+decoded in one go from the values of many rows. That keeps four things true at once: nothing that
+the server sent can vanish (what is left in a row's dict is known), types are checked strictly, free
+objects stay the very text that was sent, and the work is done in C.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import pyarrow as pa
+from msgspec import Raw
+
+from .errors import BadAnswer
+from .tables import DELETED, EXTRA, PARENT_ID, POSITION, Column, Table, Type
+
+Row = dict[str, Raw]
+
+ARROW_TYPES: dict[Type, pa.DataType] = {
+    "text": pa.string(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "bool": pa.bool_(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "json": pa.string(),
+}
+NULL = Raw(b"null")
+KEYS = ("_id", PARENT_ID, POSITION)
+
+
+class Page(NamedTuple):
+    """An answer of a list: its rows, and what the envelope says (contract 2)."""
+
+    rows: list[Row]
+    per_page: int | None
+    total: int | None
+
+
+# --- bytes to rows ------------------------------------------------------------------------------
+
+
+def read_page(body: bytes, key: str = "") -> Page:
+    """The rows of an answer: an envelope that holds them under `key`, or a bare array.
+
+    Raises:
+        BadAnswer: not JSON, or not of that shape.
+    """
+    try:
+        try:
+            if b"\\u0000" in body:  # no warehouse but DuckDB takes a NUL in text
+                body = _storable(body)
+            return _page_decoder(key)(body)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            return _page_decoder(key)(_storable(body))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise BadAnswer(
+            "An answer is cut off or is not what the API sends"
+            f" ({len(body)} bytes{f' for {key}' if key else ''})."
+        ) from None
+
+
+@functools.cache
+def _page_decoder(key: str) -> Callable[[bytes], Page]:
+    if not key:
+        rows_only = msgspec.json.Decoder(list[Row])
+        return lambda body: Page(rows_only.decode(body), None, None)
+    envelope = msgspec.defstruct(
+        "Envelope",
+        [("rows", list[Row]), ("perPage", int | None, None), ("count", int | None, None)],
+        rename=lambda name: key if name == "rows" else name,
+    )
+    decoder = msgspec.json.Decoder(envelope)
+
+    def decode(body: bytes) -> Page:
+        page: Any = decoder.decode(body)
+        return Page(page.rows, page.perPage, page.count)
+
+    return decode
+
+
+def _storable(body: bytes) -> bytes:
+    """The same answer with U+FFFD for what no database stores: NUL and lone surrogates.
+
+    Chat is full of emoji cut in half. A field changed so is kept as it was sent, too: escaped, as
+    ``"<field> (as sent)"``, which no column knows and which therefore lands in ``_extra``.
+    """
+
+    def repair(fields: dict[str, Any]) -> dict[str, Any]:
+        if "_id" not in fields:
+            return fields
+        whole = {}
+        for name, value in fields.items():
+            clean = _clean(value)
+            whole[_clean(name)] = clean
+            if clean != value:
+                whole[f"{_clean(name)} (as sent)"] = json.dumps(value)
+        return whole
+
+    answer = json.loads(body, parse_float=lambda text: _finite(text))
+    rows = (
+        answer
+        if isinstance(answer, list)
+        else next((value for value in answer.values() if isinstance(value, list)), [])
+    )
+    rows[:] = [repair(row) if isinstance(row, dict) else row for row in rows]
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _finite(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return (
+            value.replace("\x00", "\ufffd")
+            .encode("utf-16", "surrogatepass")
+            .decode("utf-16", "replace")
+        )
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value
+
+
+def texts(rows: Sequence[Row], source: str) -> list[str | None]:
+    """One text field of many rows; None where it is absent or not text."""
+    array, _ = _decode([row.get(source, NULL) for row in rows], "text")
+    values: list[str | None] = array.to_pylist()
+    return values
+
+
+# --- rows to Arrow ------------------------------------------------------------------------------
+
+
+def to_arrow(
+    table: Table, rows: Sequence[Row], leftovers: Counter[str]
+) -> Iterator[tuple[Table, pa.Table]]:
+    """The rows as Arrow tables: the table's own first, then one for each of its lists.
+
+    A list that is empty gives one row that tells the loader to remove what was there.
+
+    Args:
+        leftovers: counts what landed in ``_extra``, by ``table.field``.
+
+    Raises:
+        BadAnswer: a row has no ``_id``.
+    """
+    extras: dict[int, dict[str, Any]] = {}
+    arrays = _columns(table.columns, rows, extras)
+    ids = arrays["_id"]
+    if ids.null_count:
+        raise BadAnswer(f"A row of {table.name} came without an _id.")
+    lists = [_list_table(part, rows, ids, extras, leftovers) for part in table.lists]
+    known = {column.source.split(".")[0] for column in table.columns}
+    known.update(table.copies, (part.source for part in table.lists))
+    _collect_unknown(rows, known, extras)
+    arrays[EXTRA] = _extra_column(table, len(rows), extras, leftovers)
+    yield table, pa.table(arrays, schema=arrow_schema(table))
+    yield from zip(table.lists, lists, strict=True)
+
+
+@functools.cache
+def arrow_schema(table: Table) -> pa.Schema:
+    """The Arrow schema of a declared table."""
+    return pa.schema(
+        pa.field(column.name, ARROW_TYPES[column.type], nullable=column.name not in key_of(table))
+        for column in table.all_columns()
+    )
+
+
+def key_of(table: Table) -> tuple[str, ...]:
+    """The columns that tell the rows of a table apart."""
+    return (PARENT_ID, POSITION) if table.source else ("_id",)
+
+
+def _list_table(
+    part: Table,
+    rows: Sequence[Row],
+    ids: pa.Array,
+    parent_extras: dict[int, dict[str, Any]],
+    leftovers: Counter[str],
+) -> pa.Table:
+    lists = _decode_many(
+        [row.get(part.source, NULL) for row in rows], list[Raw], parent_extras, part.source
+    )
+    parents: list[int] = []
+    positions: list[int] = []
+    elements: list[Raw] = []
+    emptied: list[int] = []
+    for index, items in enumerate(lists):
+        if not items:
+            emptied.append(index)
+            continue
+        parents.extend([index] * len(items))
+        positions.extend(range(len(items)))
+        elements.extend(items)
+    extras: dict[int, dict[str, Any]] = {}
+    if part.columns[0].source:
+        objects = _decode_many(elements, Row, extras, part.source)
+        children = [item or {} for item in objects]
+        arrays = _columns(part.columns, children, extras)
+        _collect_unknown(children, {column.source for column in part.columns}, extras)
+    else:
+        (column,) = part.columns
+        arrays = {column.name: _typed(elements, column.type, extras, (part.source,))}
+    arrays[EXTRA] = _extra_column(part, len(elements), extras, leftovers)
+    arrays[PARENT_ID] = ids.take(pa.array(parents, pa.int64()))
+    arrays[POSITION] = pa.array(positions, pa.int64())
+    arrays[DELETED] = pa.nulls(len(elements), pa.bool_())
+    filled = pa.table({name: arrays[name] for name in arrow_schema(part).names}, arrow_schema(part))
+    return pa.concat_tables([filled, _tombstones(part, ids.take(pa.array(emptied, pa.int64())))])
+
+
+def _tombstones(part: Table, parent_ids: pa.Array) -> pa.Table:
+    schema = arrow_schema(part)
+    fixed = {
+        PARENT_ID: parent_ids,
+        POSITION: pa.repeat(pa.scalar(0, pa.int64()), len(parent_ids)),
+        DELETED: pa.repeat(True, len(parent_ids)),
+    }
+    return pa.table(
+        [fixed.get(f.name, pa.nulls(len(parent_ids), f.type)) for f in schema], schema=schema
+    )
+
+
+def _columns(
+    columns: Iterable[Column], rows: Sequence[Row], extras: dict[int, dict[str, Any]]
+) -> dict[str, pa.Array]:
+    arrays: dict[str, pa.Array] = {}
+    groups: dict[str, list[Column]] = {}
+    for column in columns:
+        group, _, _ = column.source.rpartition(".")
+        if group:
+            groups.setdefault(group, []).append(column)
+            arrays[column.name] = None  # keeps the declared order
+        else:
+            raws = [row.get(column.source, NULL) for row in rows]
+            arrays[column.name] = _typed(raws, column.type, extras, (column.source,))
+    for group, members in groups.items():
+        objects = _decode_many([row.get(group, NULL) for row in rows], Row, extras, group)
+        fields = {column.source.rpartition(".")[2]: column for column in members}
+        for name, column in fields.items():
+            raws = [item.get(name, NULL) if item else NULL for item in objects]
+            arrays[column.name] = _typed(raws, column.type, extras, (group, name))
+        for index, item in enumerate(objects):
+            if item and not item.keys() <= fields.keys():
+                rest = {key: raw for key, raw in item.items() if key not in fields}
+                extras.setdefault(index, {}).setdefault(group, {}).update(rest)
+    return arrays
+
+
+def _typed(
+    raws: Sequence[Raw], type: Type, extras: dict[int, dict[str, Any]], path: tuple[str, ...]
+) -> pa.Array:
+    """A column; values that do not fit it are null in it and kept in `extras` under `path`."""
+    array, misfits = _decode(raws, type)
+    for index in misfits:
+        place = extras.setdefault(index, {})
+        for step in path[:-1]:
+            place = place.setdefault(step, {})
+        place[path[-1]] = raws[index]
+    return array
+
+
+def _decode(raws: Sequence[Raw], type: Type) -> tuple[pa.Array, list[int]]:
+    """An Arrow array of these values, and the places of those that are not of the type."""
+    if type == "json":
+        found = [bytes(raw) for raw in raws]
+        return pa.array([None if b == b"null" else b for b in found], pa.string()), []
+    try:
+        values = _DECODERS[type].decode(b"[" + b",".join(raws) + b"]")
+        return _array(values, type), []
+    except (msgspec.ValidationError, pa.ArrowInvalid, OverflowError):
+        pass
+    fitting: list[Any] = []
+    misfits: list[int] = []
+    for index, raw in enumerate(raws):
+        try:
+            (value,) = _DECODERS[type].decode(b"[" + bytes(raw) + b"]")
+            _array([value], type)
+        except (msgspec.ValidationError, pa.ArrowInvalid, OverflowError):
+            value = None
+            misfits.append(index)
+        fitting.append(value)
+    return _array(fitting, type), misfits
+
+
+_DECODERS: dict[Type, msgspec.json.Decoder[Any]] = {
+    "text": msgspec.json.Decoder(list[str | None]),
+    "bigint": msgspec.json.Decoder(list[int | None]),
+    "double": msgspec.json.Decoder(list[float | None]),
+    "bool": msgspec.json.Decoder(list[bool | None]),
+    "timestamp": msgspec.json.Decoder(list[str | None]),
+}
+
+
+def _array(values: list[Any], type: Type) -> pa.Array:
+    if type == "timestamp":
+        return pa.array(values, pa.string()).cast(ARROW_TYPES[type])
+    return pa.array(values, ARROW_TYPES[type])
+
+
+def _decode_many(
+    raws: Sequence[Raw], shape: Any, extras: dict[int, dict[str, Any]], source: str
+) -> list[Any]:
+    """Objects or lists of undecoded values; one of another shape is None, and kept in `extras`."""
+    try:
+        whole: list[Any] = msgspec.json.decode(
+            b"[" + b",".join(raws) + b"]", type=list[shape | None]
+        )
+        return whole
+    except msgspec.ValidationError:
+        pass
+    found: list[Any] = []
+    for index, raw in enumerate(raws):
+        try:
+            found.append(msgspec.json.decode(raw, type=shape | None))
+        except msgspec.ValidationError:
+            found.append(None)
+            extras.setdefault(index, {})[source] = raw
+    return found
+
+
+def _collect_unknown(
+    rows: Sequence[Row], known: set[str], extras: dict[int, dict[str, Any]]
+) -> None:
+    for index, row in enumerate(rows):
+        if not row.keys() <= known:
+            rest = {key: raw for key, raw in row.items() if key not in known}
+            extras.setdefault(index, {}).update(rest)
+
+
+def _extra_column(
+    table: Table, length: int, extras: dict[int, dict[str, Any]], leftovers: Counter[str]
+) -> pa.Array:
+    if not extras:
+        return pa.nulls(length, pa.string())
+    values: list[str | None] = [None] * length
+    for index, extra in extras.items():
+        values[index] = msgspec.json.encode(extra).decode()
+        leftovers.update(f"{table.name}.{name}" for name in extra)
+    return pa.array(values, pa.string())

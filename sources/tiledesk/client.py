@@ -1,0 +1,318 @@
+"""One conversation with the Tiledesk API: pace, time out, retry, and name what went wrong."""
+
+from __future__ import annotations
+
+import email.utils
+import ipaddress
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import backoff
+import httpx
+import pendulum
+from pyrate_limiter import Duration, Limiter, Rate
+
+from . import errors
+from .credentials import TiledeskCredentials, TokenAuth, refused_token, token_died
+
+CONNECT_TIMEOUT = 10.0
+# The server closes an idle connection after 5 s; one closed under our hands costs a retry.
+KEEPALIVE_EXPIRY = 4.0
+TRIES = 8
+# A call that is never answered is a bad parameter or a database in trouble, not load
+# (contract 8, 19 and 20): asking again and again would only tie up the server.
+TRIES_WITHOUT_ANSWER = 2
+LONGEST_WAIT = 60.0
+# A server that asks for a longer pause than this is left alone: the next run goes on from here.
+LONGEST_RETRY_AFTER = 300.0
+
+USER_AGENT = "tiledesk-dlt"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call that was made, for whoever watches: never parameters, never a body."""
+
+    path: str
+    status: int
+    seconds: float
+
+
+class Client:
+    """Reads the Tiledesk API for one user.
+
+    Args:
+        base_url: address of the API, with or without a trailing slash.
+        credentials: resolved credentials.
+        rate_limit_per_minute: calls allowed in any 60 seconds, the sign-in included; 0 for none.
+        read_timeout: seconds to wait for an answer.
+        on_call: told of every call that was answered.
+
+    Attributes:
+        calls: calls made, retries and sign-ins included.
+        retries: calls that were repeated.
+        server_time: when the last answer was given, by the server's clock (its ``Date`` header),
+            in UTC to the second; None while unknown.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: TiledeskCredentials,
+        rate_limit_per_minute: int = 200,
+        read_timeout: float = 60.0,
+        on_call: Callable[[Call], None] | None = None,
+    ) -> None:
+        self.base_url = checked_base_url(base_url)
+        self.calls = 0
+        self.retries = 0
+        self.server_time: pendulum.DateTime | None = None
+        self._on_call = on_call
+        self._signs_in = bool(credentials.password)
+        self._read_timeout = read_timeout
+        self._limiter = (
+            Limiter(Rate(rate_limit_per_minute, Duration.MINUTE)) if rate_limit_per_minute else None
+        )
+        self._http = httpx.Client(
+            auth=TokenAuth(credentials, self.base_url),
+            transport=_Paced(self),
+            timeout=httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT),
+            headers={"Accept": "application/json", "User-Agent": USER_AGENT},
+        )
+
+    def close(self) -> None:
+        """Close the connections. The client cannot be used afterwards."""
+        self._http.close()
+
+    def get(self, path: str, params: Mapping[str, str | float] | None = None) -> bytes:
+        """The body of the answer to ``GET path``, JSON by its looks, unparsed.
+
+        Transient failures are tried again: exponentially longer waits with full jitter, or as
+        long as the server says in ``Retry-After``.
+
+        Raises:
+            TiledeskError: see :mod:`tiledesk.errors`.
+        """
+        return self._get_patiently(path, params or {})
+
+    def _count_retry(self, details: Any) -> None:
+        self.retries += 1
+
+    # The one place backoff is used. The two decorators share the tries: the inner one waits as
+    # told by the server, the outer one by itself.
+    def _get_patiently(self, path: str, params: Mapping[str, str | float]) -> bytes:
+        common: dict[str, Any] = {
+            "exception": errors.Transient,
+            "max_tries": TRIES,
+            "logger": None,  # its lines would be one per wait; `retries` tells
+            "on_backoff": self._count_retry,
+        }
+        silent = 0
+
+        def is_told_to_wait(error: Any) -> bool:
+            return error.retry_after is not None
+
+        def is_hopeless(error: Any) -> bool:
+            nonlocal silent
+            silent += isinstance(error, errors.NoAnswer)
+            return is_told_to_wait(error) or silent >= TRIES_WITHOUT_ANSWER
+
+        def is_not_to_wait(error: Any) -> bool:
+            return not is_told_to_wait(error) or error.retry_after > LONGEST_RETRY_AFTER
+
+        @backoff.on_exception(
+            backoff.expo,
+            max_value=LONGEST_WAIT,
+            jitter=backoff.full_jitter,
+            giveup=is_hopeless,
+            **common,
+        )
+        @backoff.on_exception(
+            backoff.runtime,
+            value=lambda error: error.retry_after,
+            jitter=None,
+            giveup=is_not_to_wait,
+            **common,
+        )
+        def attempt() -> bytes:
+            return self._get_once(path, params)
+
+        result: bytes = attempt()
+        return result
+
+    def _get_once(self, path: str, params: Mapping[str, str | float]) -> bytes:
+        try:
+            response = self._http.get(self.base_url + path, params=params)
+        except httpx.ConnectTimeout:
+            raise errors.Unreachable(
+                f"{self.base_url} cannot be reached: no connection within"
+                f" {CONNECT_TIMEOUT:.0f} seconds."
+            ) from None
+        except httpx.TimeoutException:
+            raise errors.NoAnswer(
+                f"{path} was not answered within {self._read_timeout:.0f} seconds. The server"
+                " never answers when its database is in trouble; its log tells."
+            ) from None
+        except httpx.ConnectError:
+            raise errors.Unreachable(
+                f"{self.base_url} cannot be reached. Check sources.tiledesk.base_url and that the"
+                " server is running."
+            ) from None
+        except httpx.TransportError:
+            raise errors.Unreachable(f"The connection was lost while reading {path}.") from None
+        return self._checked(path, response)
+
+    def _checked(self, path: str, response: httpx.Response) -> bytes:
+        status, body = response.status_code, response.content
+        if status == 200 and not _is_html(response):
+            if body.rstrip()[-1:] not in (b"]", b"}"):
+                raise errors.BadAnswer(f"The answer to {_shown(path)} is cut off.")
+            return body
+        if status == 401:
+            if token_died(response):
+                raise refused_token(self._signs_in)
+            raise errors.AccessRefused(
+                "Tiledesk bars this address or this user from the project (address filter or"
+                " ban). An admin can lift it in the project's settings."
+            )
+        if status == 400:
+            if b"project" in body.lower():
+                raise errors.ProjectNotFound(
+                    "There is no project with this id, or it was deleted. Check"
+                    " sources.tiledesk.project_id: it is the 24 characters in the dashboard's"
+                    " address after /project/."
+                )
+            raise errors.Rejected(f"The server does not accept the call {path} (status 400).")
+        if status == 403:
+            if b"belong to the project" in body:
+                raise errors.NotAMember("This user is not an active member of the project.")
+            raise errors.RoleTooLow(f"This user's role may not read {_shown(path)}.")
+        if _is_html(response):
+            raise errors.NotTheApi(
+                f"{self.base_url} answers with a web page where the API's JSON should be. The base"
+                " URL is the one of the API: https://api.tiledesk.com/v3, or on your own server"
+                " http://HOST:8081/api or http://HOST:3000."
+            )
+        if status == 429:
+            raise errors.TooManyCalls(
+                "Tiledesk asks for fewer calls (status 429). Lower"
+                " sources.tiledesk.rate_limit_per_minute if this happens often.",
+                retry_after=_retry_after(response),
+            )
+        if status >= 500 and not _is_for_good(body):
+            raise errors.ServerTrouble(
+                f"The server is in trouble: status {status} for {_shown(path)}.",
+                retry_after=_retry_after(response),
+            )
+        raise errors.Rejected(f"The server refuses {_shown(path)} (status {status}).")
+
+
+class _Paced(httpx.BaseTransport):
+    """Lets every request that goes over the wire, sign-ins too, wait for its turn."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._wire = httpx.HTTPTransport(limits=httpx.Limits(keepalive_expiry=KEEPALIVE_EXPIRY))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        client = self._client
+        if client._limiter is not None:
+            client._limiter.try_acquire("call")
+        client.calls += 1
+        started = time.monotonic()
+        response = self._wire.handle_request(request)
+        response.read()
+        date = email.utils.parsedate_tz(response.headers.get("Date", ""))
+        if date is not None:
+            client.server_time = pendulum.from_timestamp(email.utils.mktime_tz(date))
+        if client._on_call is not None:
+            client._on_call(
+                Call(request.url.path, response.status_code, time.monotonic() - started)
+            )
+        return response
+
+    def close(self) -> None:
+        self._wire.close()
+
+
+def checked_base_url(base_url: str) -> str:
+    """The base URL without a trailing slash.
+
+    Raises:
+        BadSetting: it is not an http(s) address, or holds credentials, a query or a fragment.
+    """
+    try:
+        url = httpx.URL(base_url.strip())
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+        raise errors.BadSetting(
+            "sources.tiledesk.base_url is not an address like https://api.tiledesk.com/v3."
+        )
+    if url.userinfo:
+        raise errors.BadSetting(
+            "sources.tiledesk.base_url must not hold a user name or password: they belong to"
+            " sources.tiledesk.credentials."
+        )
+    return str(url).rstrip("/")
+
+
+def checked_project_id(project_id: str) -> str:
+    """The project id.
+
+    Raises:
+        BadSetting: it is not 24 hexadecimal digits.
+    """
+    if not re.fullmatch(r"[0-9a-fA-F]{24}", project_id.strip()):
+        raise errors.BadSetting(
+            "sources.tiledesk.project_id is not a project id: it is the 24 characters in the"
+            " dashboard's address after /project/."
+        )
+    return project_id.strip()
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether the address is this machine's own."""
+    host = httpx.URL(base_url).host
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _shown(path: str) -> str:
+    """A path without the ids of people's conversations."""
+    return re.sub(r"/requests/[^/]+/", "/requests/.../", path)
+
+
+def _is_html(response: httpx.Response) -> bool:
+    return "html" in response.headers.get("Content-Type", "") or response.content[:1] == b"<"
+
+
+def _is_for_good(body: bytes) -> bool:
+    """A 500 that says the call was wrong, not the server (contract 8.22)."""
+    return body.strip() == b'{"err":"error"}' or any(
+        word in body for word in (b"CastError", b"timezone", b"date")
+    )
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """``Retry-After`` in seconds from now, whether it came as seconds or as a date.
+
+    A date is taken against the answer's own ``Date`` where there is one, so that a wrong clock
+    here does not matter.
+    """
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdigit():
+        return float(value)
+    until, now = (
+        email.utils.parsedate_tz(value),
+        email.utils.parsedate_tz(response.headers.get("Date", "")),
+    )
+    if until is None:
+        return None
+    since = email.utils.mktime_tz(now) if now is not None else time.time()
+    return max(0.0, email.utils.mktime_tz(until) - since)

@@ -1,0 +1,128 @@
+"""Sign-in: e-mail and password, or a ready token, as a dlt credentials spec and an httpx flow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+
+import httpx
+import msgspec
+from dlt.common.configuration.exceptions import ConfigurationValueError
+from dlt.common.configuration.specs import CredentialsConfiguration, configspec
+from dlt.common.typing import TSecretStrValue
+
+from .errors import BadSetting, ServerTrouble, SignInRefused, TokenRefused
+
+
+@configspec
+class TiledeskCredentials(CredentialsConfiguration):
+    """``email`` and ``password`` of a member of the project, or a ready ``token``.
+
+    The token is what ``POST /auth/signin`` gives, ``JWT `` included. It has no expiry
+    (contract 1.1), so either way is good for scheduled runs; with e-mail and password the source
+    can sign in again when the server's secret was changed.
+    """
+
+    email: str | None = None
+    password: TSecretStrValue | None = None
+    token: TSecretStrValue | None = None
+
+    def on_resolved(self) -> None:
+        if not self.token and not (self.email and self.password):
+            raise ConfigurationValueError(
+                "Tiledesk credentials need an email and a password, or a token."
+            )
+
+
+class _SignedIn(msgspec.Struct):
+    token: str
+
+
+class TokenAuth(httpx.Auth):
+    """Sends the token as it came; signs in when there is none, and once more when it died.
+
+    Only a plain-text 401 can be cured by signing in again: a JSON 401 is a ban or an address
+    filter (contract 1.3). Safe with many threads: who comes second uses what the first was given.
+    Basic authentication, which the API also takes, costs the server's only thread a password hash
+    per call (contract 1.2), so it is not used.
+
+    Raises:
+        SignInRefused: the server does not accept the e-mail and password.
+    """
+
+    requires_response_body = True
+
+    def __init__(self, credentials: TiledeskCredentials, base_url: str) -> None:
+        self._credentials = credentials
+        self._sign_in_url = f"{base_url}/auth/signin"
+        self._token = _checked(credentials.token)
+        self._lock = threading.Lock()
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        token = self._token or (yield from self._sign_in(None))
+        request.headers["Authorization"] = token
+        response = yield request
+        if token_died(response) and self._credentials.password:
+            request.headers["Authorization"] = yield from self._sign_in(token)
+            yield request
+
+    def _sign_in(self, dead: str | None) -> Generator[httpx.Request, httpx.Response, str]:
+        with self._lock:
+            if self._token is None or self._token == dead:
+                response = yield httpx.Request(
+                    "POST",
+                    self._sign_in_url,
+                    json={
+                        "email": self._credentials.email,
+                        "password": self._credentials.password,
+                    },
+                )
+                self._token = _token_of(response)
+            return self._token
+
+
+def token_died(response: httpx.Response) -> bool:
+    """A 401 that signing in again may cure: the one without a JSON body."""
+    return response.status_code == 401 and "json" not in response.headers.get("Content-Type", "")
+
+
+def _token_of(response: httpx.Response) -> str:
+    if response.status_code in (401, 422):
+        raise SignInRefused(
+            "Tiledesk does not accept this e-mail and password. Check"
+            " sources.tiledesk.credentials.email and .password."
+        )
+    if response.status_code in (429, 502, 503, 504):
+        raise ServerTrouble(f"The server answered {response.status_code} to the sign-in.")
+    try:
+        token = msgspec.json.decode(response.content, type=_SignedIn).token
+    except msgspec.MsgspecError:
+        raise SignInRefused(
+            f"The sign-in was answered with status {response.status_code} and without a token."
+            " Check sources.tiledesk.base_url: is it the address of the Tiledesk API?"
+        ) from None
+    return token
+
+
+def _checked(token: str | None) -> str | None:
+    if token is None:
+        return None
+    words = token.split()
+    if len(words) == 1:  # the scheme is part of the header the server wants
+        words = ["JWT", *words]
+    if len(words) != 2 or words[0].upper() != "JWT" or not token.isascii():
+        raise BadSetting(
+            "sources.tiledesk.credentials.token is not a Tiledesk token: it reads 'JWT ' and then"
+            " three parts joined by dots."
+        )
+    return " ".join(words)
+
+
+def refused_token(signed_in: bool) -> TokenRefused:
+    """The error for a 401 that is left after :class:`TokenAuth` did what it can."""
+    cure = (
+        "The user may have been disabled."
+        if signed_in
+        else "Get a new one by signing in, or configure email and password instead."
+    )
+    return TokenRefused(f"Tiledesk does not accept the token any more. {cure}")

@@ -1,0 +1,26 @@
+"""What a run tells to whoever watches it."""
+
+from __future__ import annotations
+
+import logging
+
+from .client import Call
+
+logger = logging.getLogger("tiledesk")
+
+
+class Observer:
+    """Told what happens during a run; this one only logs what a person should know.
+
+    Nothing that it is told holds a credential or a value out of an answer.
+    """
+
+    def called(self, call: Call) -> None:
+        """A call was answered."""
+
+    def read(self, resource: str, rows: int, total: int | None) -> None:
+        """Rows came in; `total` is how many the server says there are to read, if it does."""
+
+    def noticed(self, resource: str, notice: str) -> None:
+        """Something a person should know, in one sentence."""
+        logger.warning("%s: %s", resource, notice)

@@ -1,0 +1,231 @@
+"""The dlt source."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import dlt
+import pendulum
+from dlt.sources import DltResource
+
+from . import errors, tables
+from .arrow import Row, key_of, to_arrow
+from .client import Client
+from .credentials import TiledeskCredentials
+from .observer import Observer
+from .project import Project
+from .streams.activities import activities as read_activities
+from .streams.leads import leads as read_leads
+from .streams.messages import messages as read_messages
+from .streams.requests import requests as read_requests
+from .tables import Table
+from .walks import Batch, Window, parse
+
+Cursor = dlt.sources.incremental[pendulum.DateTime]
+Rows = tuple[Row, ...]  # a list would be taken apart, row by row
+Stream = Callable[[Project, Window], Iterator[Batch]]
+
+# Rows handed to dlt at a time: one page first, so that a run shows something at once, then twice as
+# many each time. 5,000 to 10,000 is where converting and writing cost least.
+FIRST_ROWS, MOST_ROWS = 100, 10_000
+
+
+@dlt.source(name="tiledesk", section="tiledesk", max_table_nesting=0)
+def tiledesk_source(
+    project_id: str = dlt.config.value,
+    credentials: TiledeskCredentials = dlt.secrets.value,
+    base_url: str = "https://api.tiledesk.com/v3",
+    lookback_seconds: int = 300,
+    rate_limit_per_minute: int = 200,
+    read_timeout: float = 60.0,
+    observer: Observer | None = None,
+) -> Sequence[DltResource]:
+    """Conversations, messages, leads and activities of a Tiledesk project.
+
+    Each resource is incremental and merged on ``_id``; it fills its own table and one for each list
+    in its rows (see :mod:`tiledesk.tables`). All times are UTC, exact to the millisecond.
+
+    A resource's cursor is the newest time stamp up to which everything was read, by the server's
+    clock; it is saved with the load that carries the rows. The next run starts `lookback_seconds`
+    before it, since a row may become visible a little after its stamp (contract 8.3). Set
+    ``initial_value`` to start a history later, and ``end_value``, too, to load a window without
+    touching the cursor:
+
+        source = tiledesk_source()
+        source.requests.apply_hints(
+            incremental=dlt.sources.incremental("updated_at", initial_value=..., end_value=...)
+        )
+
+    Args:
+        project_id: the project's id, 24 hexadecimal digits.
+        credentials: email and password of a member, or a token. An owner or admin sees everything;
+            others see their own conversations only.
+        base_url: where the API is.
+        lookback_seconds: how long before its cursor a run starts reading.
+        rate_limit_per_minute: calls in any 60 seconds, at most; 0 for no limit.
+        read_timeout: seconds to wait for an answer.
+        observer: told what happens during a run.
+
+    Raises:
+        TiledeskError: while running; see :mod:`tiledesk.errors`.
+    """
+    observer = observer or Observer()
+    client = Client(base_url, credentials, rate_limit_per_minute, read_timeout, observer.called)
+    project = Project(client, project_id)
+
+    def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows]:
+        return _follow(table.name, stream, project, cursor, lookback_seconds, observer)
+
+    @_resource(tables.REQUESTS, observer)
+    def requests(
+        updated_at: Cursor = dlt.sources.incremental("updated_at"),  # noqa: B008
+    ) -> Iterator[Rows]:
+        if not project.membership.sees_all_requests:
+            observer.noticed(
+                "requests",
+                f"partial: the role {project.membership.role} sees only the conversations it takes"
+                " part in. Use an owner's or admin's account to load them all.",
+            )
+        yield from follow(tables.REQUESTS, read_requests, updated_at)
+
+    @_resource(tables.MESSAGES, observer)
+    def messages(
+        created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
+    ) -> Iterator[Rows]:
+        if not project.membership.may_list_messages:
+            observer.noticed(
+                "messages",
+                "read conversation by conversation, one call each: the project's list is for its"
+                " owner. Messages outside conversations are not included.",
+            )
+        yield from follow(tables.MESSAGES, read_messages, created_at)
+
+    @_resource(tables.LEADS, observer)
+    def leads(
+        updated_at: Cursor = dlt.sources.incremental("updated_at"),  # noqa: B008
+    ) -> Iterator[Rows]:
+        yield from follow(tables.LEADS, read_leads, updated_at)
+
+    @_resource(tables.ACTIVITIES, observer)
+    def activities(
+        created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
+    ) -> Iterator[Rows]:
+        try:
+            yield from follow(tables.ACTIVITIES, read_activities, created_at)
+        except errors.RoleTooLow:
+            observer.noticed("activities", "skipped: only owners and admins may read them.")
+
+    return requests, messages, leads, activities
+
+
+def _follow(
+    name: str,
+    stream: Stream,
+    project: Project,
+    cursor: Cursor,
+    lookback_seconds: int,
+    observer: Observer,
+) -> Iterator[Rows]:
+    """Reads a stream from its cursor on and moves the cursor as far as everything was read.
+
+    dlt's own filter on the cursor column is switched off by ``advance``: on Arrow tables it drops
+    a row that changed again in the very millisecond of the cursor, and it cannot pass the tables of
+    lists. The window does its work, on the rows.
+    """
+    cursor.advance(cast(pendulum.DateTime, None))
+    before, _ = cursor.get_current_range(apply_lag=False)
+    ceiling: pendulum.DateTime | None = None
+    pending: list[Row] = []
+    wanted = FIRST_ROWS
+    for batch in stream(project, _window(cursor, lookback_seconds)):
+        # A stamp from the future must not carry the cursor past what is still to come.
+        ceiling = ceiling or project.client.server_time
+        if batch.read_up_to is not None:
+            reached = parse(batch.read_up_to)
+            reached = min(reached, ceiling or reached)
+            cursor.advance(max(reached, _utc(before)) if before else reached)
+        observer.read(name, len(batch.rows), batch.total)
+        pending += batch.rows
+        if len(pending) >= wanted:
+            yield tuple(pending)
+            pending, wanted = [], min(2 * wanted, MOST_ROWS)
+    if pending:
+        yield tuple(pending)
+
+
+def _window(cursor: Cursor, lookback_seconds: int) -> Window:
+    """What to read: from the cursor less the lookback, or just the window that was asked for."""
+    start, end = cursor.start_value, cursor.end_value
+    if start is None:
+        return Window()
+    start = _utc(start)
+    if end is not None:
+        return Window(start, _utc(end))
+    since = start.subtract(seconds=lookback_seconds)
+    if cursor.initial_value is not None:
+        since = max(since, _utc(cursor.initial_value))
+    return Window(since)
+
+
+def _utc(value: Any) -> pendulum.DateTime:
+    """A cursor value as a user may give it: a time, or ISO 8601 text; UTC unless it says."""
+    if isinstance(value, str):
+        try:
+            return parse(value)
+        except (ValueError, errors.BadAnswer):
+            raise errors.BadSetting("A cursor value is not an ISO 8601 date and time.") from None
+    time: pendulum.DateTime = pendulum.instance(value)
+    return time.in_timezone("UTC")
+
+
+def _resource(table: Table, observer: Observer) -> Callable[[Callable[..., Any]], DltResource]:
+    """Makes a resource of a generator of rows: to Arrow, each table under its own name."""
+
+    def make(read: Callable[..., Any]) -> DltResource:
+        leftovers: Counter[str] = Counter()
+
+        def to_tables(rows: Rows) -> Iterator[Any]:
+            for part, arrow in to_arrow(table, rows, leftovers):
+                if arrow.num_rows:
+                    yield dlt.mark.with_table_name(arrow, part.name)
+
+        resource: DltResource = dlt.resource(read, name=table.name)
+        # Hints of a resource would be copied to all its tables, so each table brings its own.
+        for part in table.with_lists():
+            resource.apply_hints(create_table_variant=True, **_hints(part))
+        return resource.add_yield_map(to_tables)
+
+    return make
+
+
+def _hints(table: Table) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for column in table.all_columns():
+        columns[column.name] = {"description": column.description}
+        if column.type == "json":
+            columns[column.name]["data_type"] = "json"
+    if table.source:
+        columns[tables.DELETED]["hard_delete"] = True
+    merge = {"disposition": "merge", "strategy": "delete-insert", "deduplicated": True}
+    return {
+        "table_name": table.name,
+        "write_disposition": merge,
+        "columns": columns,
+        ("merge_key" if table.source else "primary_key"): key_of(table)[0],
+    }
+
+
+class _ExpectedDifference(logging.Filter):
+    """Keeps back dlt's warning that JSON columns come as text: that is how Arrow carries JSON.
+
+    It would be said for every batch of every table.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "when merging arrow schema with dlt schema" not in str(record.msg)
+
+
+logging.getLogger("dlt").addFilter(_ExpectedDifference())

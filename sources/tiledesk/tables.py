@@ -1,0 +1,381 @@
+"""Every table, declared once.
+
+Column names, types, comments, what is personal, the Arrow schema (:mod:`tiledesk.arrow`), the
+hints that dlt gets (:mod:`tiledesk.source`) and the written data dictionary are all made from the
+declarations below. Fields and their meaning: contract, sections 4 and 5.
+
+Times are UTC with milliseconds. A column is null when the API does not send the field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+Type = Literal["text", "bigint", "double", "bool", "timestamp", "json"]
+
+EXTRA = "_extra"
+DELETED = "_deleted"
+PARENT_ID = "parent_id"
+POSITION = "position"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column and where it comes from.
+
+    Attributes:
+        source: the field as the API spells it; ``channel.name`` for a field of an object; empty
+            for an element of a list of plain values, and for what the connector adds itself.
+        type: dlt's data type.
+        description: for the data dictionary and the column comment; durations name their unit.
+        personal: whether it can tell who somebody is, or what they said.
+        name: the column's name; made from `source` unless given.
+    """
+
+    source: str
+    type: Type
+    description: str
+    personal: bool = False
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", snake_case(self.source))
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One table of rows with an ``_id``, or one list inside such rows (`parent` is set then).
+
+    Attributes:
+        source: for a list, the field that holds it.
+        copies: fields left out because they always repeat another, and which one.
+        lists: the tables made of this one's lists.
+    """
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    source: str = ""
+    copies: dict[str, str] = field(default_factory=dict)
+    lists: tuple[Table, ...] = ()
+
+    def all_columns(self) -> tuple[Column, ...]:
+        """The columns as they stand in the destination, the connector's own included."""
+        own = LIST_KEY if self.source else ()
+        marks = (DELETED_COLUMN,) if self.source else ()
+        return (*own, *self.columns, EXTRA_COLUMN, *marks)
+
+    def with_lists(self) -> Iterator[Table]:
+        """This table and those of its lists."""
+        yield self
+        yield from self.lists
+
+
+EXTRA_COLUMN = Column(
+    "",
+    "json",
+    "What the server sent and no other column can hold: unknown fields, and values of another"
+    " type than the column's. Null when there is nothing.",
+    personal=True,
+    name=EXTRA,
+)
+DELETED_COLUMN = Column(
+    "",
+    "bool",
+    "Always null here. Tells the loader that the list has become empty.",
+    name=DELETED,
+)
+LIST_KEY = (
+    Column("", "text", "`_id` of the row that holds the list.", name=PARENT_ID),
+    Column("", "bigint", "Place in the list, from 0.", name=POSITION),
+)
+
+
+def snake_case(source: str) -> str:
+    """``channelOutbound.name`` becomes ``channel_outbound_name``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", source.replace(".", "_")).lower()
+
+
+def _id(what: str) -> Column:
+    return Column("_id", "text", f"Key of the {what}.")
+
+
+def _list(table: str, source: str, description: str, *columns: Column) -> Table:
+    return Table(f"{table}__{snake_case(source)}", description, columns, source=source)
+
+
+def _value(name: str, description: str, *, personal: bool) -> Column:
+    return Column("", "text", description, personal=personal, name=name)
+
+
+ID_PROJECT = Column("id_project", "text", "The project.")
+CREATED_AT = Column("createdAt", "timestamp", "When it was created, by the server's clock.")
+UPDATED_AT = Column("updatedAt", "timestamp", "When it last changed, by the server's clock.")
+VERSION = Column("__v", "bigint", "Mongoose's `__v`: counts changes of lists.", name="version")
+CREATED_BY = Column(
+    "createdBy",
+    "text",
+    "Who created it: a user or lead id, `system`, or text such as `wab-` and a phone number.",
+    personal=True,
+)
+
+REQUESTS = Table(
+    "requests",
+    "Conversations, one row each, as they are now.",
+    (
+        _id("conversation"),
+        Column(
+            "request_id",
+            "text",
+            "The conversation's public key, mostly `support-group-...`; `messages.recipient`.",
+        ),
+        Column("ticket_id", "bigint", "Number of the conversation in its project; may have gaps."),
+        ID_PROJECT,
+        Column(
+            "status",
+            "bigint",
+            "50 temporary, 100 unassigned, 150 abandoned, 200 assigned, 300 served, 1000 closed.",
+        ),
+        Column("preflight", "bool", "True until the conversation has really started."),
+        Column("draft", "bool", "True for trial conversations of the bot designer."),
+        Column("hasBot", "bool", "Whether a bot takes part now."),
+        Column("requester", "text", "Who asked: `_id` of a project user."),
+        Column("lead", "text", "The customer: `leads._id`."),
+        Column("department", "text", "`_id` of the department."),
+        Column("assignee", "text", "`_id` of a user; hardly used by the server."),
+        Column("subject", "text", "Subject, for e-mail and forms.", personal=True),
+        Column("first_text", "text", "First message.", personal=True),
+        Column(
+            "transcript",
+            "text",
+            "The whole conversation as text, written at each close; its times are UTC.",
+            personal=True,
+        ),
+        Column("language", "text", "The customer's language."),
+        Column("sourcePage", "text", "Page the widget was opened on.", personal=True),
+        Column("userAgent", "text", "The customer's browser.", personal=True),
+        Column("priority", "text", "low, medium, high or urgent."),
+        Column("workingStatus", "text", "new, open, pending, or what the project has defined."),
+        Column("rating", "double", "The customer's rating, 1 to 5."),
+        Column("rating_message", "text", "What the customer wrote with the rating.", personal=True),
+        Column(
+            "waiting_time",
+            "bigint",
+            "From creation to the first answer by a person, in milliseconds; null again after a"
+            " reassignment.",
+        ),
+        Column(
+            "duration",
+            "bigint",
+            "From creation to close, in milliseconds; kept when the conversation is reopened.",
+        ),
+        Column("first_response_at", "timestamp", "First answer by a person."),
+        Column("assigned_at", "timestamp", "Last assignment."),
+        Column("closed_at", "timestamp", "Last close; kept when the conversation is reopened."),
+        Column(
+            "closed_by",
+            "text",
+            "Who closed it: a user or bot id, `system`, `_trigger` or `_bot_unresponsive`.",
+        ),
+        Column("channel.name", "text", "Channel it came through: chat21, whatsapp, email, ..."),
+        Column("channelOutbound.name", "text", "Channel that answers go through."),
+        Column("contact.phone", "text", "The customer's phone.", personal=True),
+        Column("contact.email", "text", "The customer's e-mail.", personal=True),
+        Column("contact.external_id", "text", "The customer's id elsewhere.", personal=True),
+        Column("location.country", "text", "Country, from the customer's address."),
+        Column("location.city", "text", "City, from the customer's address.", personal=True),
+        Column("location.region", "text", "Region, from the customer's address."),
+        Column("location.zipcode", "text", "Postal code.", personal=True),
+        Column("location.streetAddress", "text", "Street.", personal=True),
+        Column("location.ipAddress", "text", "The customer's IP address.", personal=True),
+        Column("location.geometry", "json", "Coordinates, as GeoJSON.", personal=True),
+        Column(
+            "attributes",
+            "json",
+            "Free-form, with the server's own keys such as `last_message`.",
+            personal=True,
+        ),
+        Column(
+            "snapshot",
+            "json",
+            "Lead (kept up to date), requester and department as they were.",
+            personal=True,
+        ),
+        Column("auto_close", "double", "How the conversation closes by itself, by the server."),
+        Column("smartAssignment", "bool", "Whether the server may reassign it."),
+        CREATED_BY,
+        CREATED_AT,
+        UPDATED_AT,
+        VERSION,
+    ),
+    copies={"id": "_id", "requester_id": "lead"},
+    lists=(
+        _list(
+            "requests",
+            "participants",
+            "Who takes part in a conversation now: users and bots.",
+            _value(
+                "participant", "`_id` of a user, or `bot_` and the `_id` of a bot.", personal=False
+            ),
+        ),
+        _list(
+            "requests",
+            "participantsAgents",
+            "The users among the participants.",
+            _value("agent", "`_id` of a user.", personal=False),
+        ),
+        _list(
+            "requests",
+            "participantsBots",
+            "The bots among the participants.",
+            _value("bot", "`_id` of a bot.", personal=False),
+        ),
+        _list(
+            "requests",
+            "followers",
+            "Members who follow a conversation.",
+            _value("follower", "`_id` of a project user.", personal=False),
+        ),
+        _list(
+            "requests",
+            "tags",
+            "Tags of a conversation.",
+            Column("_id", "text", "Key of this use of the tag; not that of the tag library."),
+            Column("tag", "text", "The tag."),
+            Column("color", "text", "Colour, as CSS has it."),
+            Column("attributes", "json", "Free-form.", personal=True),
+        ),
+        _list(
+            "requests",
+            "notes",
+            "Internal notes on a conversation.",
+            _id("note"),
+            Column("text", "text", "The note.", personal=True),
+            Column("attributes", "json", "Free-form.", personal=True),
+            Column("createdBy", "text", "`_id` of the user who wrote it."),
+            CREATED_AT,
+            UPDATED_AT,
+        ),
+    ),
+)
+
+MESSAGES = Table(
+    "messages",
+    "Messages of conversations, and between members, one row each.",
+    (
+        _id("message"),
+        Column(
+            "recipient",
+            "text",
+            "`requests.request_id` of the conversation; a user id for a direct message.",
+        ),
+        ID_PROJECT,
+        Column(
+            "sender",
+            "text",
+            "`leads.lead_id` of a customer, a user's `_id`, `bot_` and a bot's `_id`, or `system`.",
+            personal=True,
+        ),
+        Column("senderFullname", "text", "The sender's name.", personal=True),
+        Column("recipientFullname", "text", "The recipient's name.", personal=True),
+        Column("type", "text", "text, image, frame, file, html, ..."),
+        Column("channel_type", "text", "group or direct."),
+        Column("channel.name", "text", "Channel: chat21, whatsapp, email, ..."),
+        Column("text", "text", "What was said.", personal=True),
+        Column("language", "text", "Language."),
+        Column(
+            "status",
+            "bigint",
+            "-100 failed, 0 sending, 100 sent, 150 delivered, 200 received, 250 receipt, 300 seen.",
+        ),
+        Column(
+            "attributes", "json", "Free-form; `subtype` info marks the server's.", personal=True
+        ),
+        Column("metadata", "json", "Free-form, such as a file's address and size.", personal=True),
+        CREATED_BY,
+        CREATED_AT,
+        UPDATED_AT,
+        VERSION,
+    ),
+)
+
+LEADS = Table(
+    "leads",
+    "Customers and visitors, one row each, as they are now; deleted ones have status 1000.",
+    (
+        _id("lead"),
+        Column(
+            "lead_id",
+            "text",
+            "The lead's id elsewhere, such as the visitor's; `messages.sender`.",
+            personal=True,
+        ),
+        ID_PROJECT,
+        Column("status", "bigint", "50 temporary, 100 normal, 1000 deleted."),
+        Column("fullname", "text", "Name.", personal=True),
+        Column("email", "text", "E-mail.", personal=True),
+        Column("phone", "text", "Phone.", personal=True),
+        Column("company", "text", "Company.", personal=True),
+        Column("note", "text", "Note.", personal=True),
+        Column("streetAddress", "text", "Street.", personal=True),
+        Column("city", "text", "City.", personal=True),
+        Column("region", "text", "Region."),
+        Column("zipcode", "text", "Postal code.", personal=True),
+        Column("country", "text", "Country."),
+        Column("attributes", "json", "Free-form.", personal=True),
+        Column("properties", "json", "Free-form, as the project has defined.", personal=True),
+        CREATED_BY,
+        CREATED_AT,
+        UPDATED_AT,
+        VERSION,
+    ),
+    lists=(
+        _list(
+            "leads",
+            "tags",
+            "Tags of a lead.",
+            _value("tag", "The tag.", personal=False),
+        ),
+    ),
+)
+
+ACTIVITIES = Table(
+    "activities",
+    "The project's activity log. The server keeps 30 days; what was loaded stays.",
+    (
+        _id("activity"),
+        ID_PROJECT,
+        Column("verb", "text", "What happened: REQUEST_CREATE, REQUEST_CLOSE, ..."),
+        Column("message", "text", "The same as an English sentence.", personal=True),
+        Column("actor._id", "text", "Key of this entry of an actor.", name="actor_key"),
+        Column("actor.type", "text", "user, system, bot, ..."),
+        Column("actor.id", "text", "Who did it: `_id` of a user or bot, or `system`."),
+        Column("actor.name", "text", "The actor's name.", personal=True),
+        Column("target.type", "text", "What it was done to: request, project_user, ..."),
+        Column("target.id", "text", "`_id` of the target; for a request `requests._id`."),
+        Column("target.object", "json", "The target as it was then.", personal=True),
+        Column("related.role", "text", "Part that a further person had in it."),
+        Column("related.type", "text", "Kind of the further person."),
+        Column("related.id", "text", "`_id` of the further person."),
+        Column("related.name", "text", "Name of the further person.", personal=True),
+        Column("related.object", "json", "The further person as of then.", personal=True),
+        Column("actionObj", "json", "What was done, in detail.", personal=True),
+        CREATED_AT,
+        UPDATED_AT,
+        VERSION,
+    ),
+    lists=(
+        _list(
+            "activities",
+            "involvedUserIds",
+            "Users an activity concerns.",
+            _value("user_id", "`_id` of a user.", personal=False),
+        ),
+    ),
+)
+
+TABLES = (REQUESTS, MESSAGES, LEADS, ACTIVITIES)

@@ -1,0 +1,361 @@
+"""How to read a list completely while it changes.
+
+The API pages by offset, over orders that change, and among equal stamps in no order at all
+(contract 8, 1 and 2; observed.md 6 and 11): reading page after page loses rows. The walks here
+cannot, and each says why. They know rows and stamps, not streams: how to call is given to them.
+
+A walk yields batches as they come in and delivers a row at most once, so that one load package
+never holds two states of a row. Stamps are compared as the server writes them, ISO 8601 in UTC with
+milliseconds, where the order of text is the order of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from itertools import count
+from typing import NamedTuple
+
+import pendulum
+
+from .arrow import Page, Row, texts
+from .errors import BadAnswer, IncompleteRead
+
+# Passes over a group of equal stamps that is larger than a page, before giving up. Where the order
+# among equals is drawn anew for every call, 150 rows over pages of 50 take about six.
+PASSES = 40
+
+
+class Window(NamedTuple):
+    """The part of a list to read: ``start <= stamp < end`` in UTC; None is open."""
+
+    start: pendulum.DateTime | None = None
+    end: pendulum.DateTime | None = None
+
+    def bounds(self) -> tuple[str, str]:
+        """Both ends as text to compare stamps with."""
+        start = iso(self.start) if self.start else ""
+        return start, iso(self.end.add(microseconds=999)) if self.end else "~"
+
+
+class Batch(NamedTuple):
+    """Rows to load, and how far everything has been read with them.
+
+    Attributes:
+        rows: rows in the window that were not delivered before.
+        read_up_to: all rows with a stamp up to this one, as of now, have been delivered; None
+            while that cannot be said. This is what a cursor may move to.
+        total: rows that the walk has before it, as the server counts them; None if it does not.
+    """
+
+    rows: list[Row]
+    read_up_to: str | None = None
+    total: int | None = None
+
+
+class Answer:
+    """A page with the ids and stamps of its rows, in the order of the answer."""
+
+    def __init__(self, page: Page, stamp: str, asked: int) -> None:
+        self.rows = page.rows
+        self.total = page.total
+        self.size = page.per_page if page.per_page is not None else asked
+        self.is_short = len(page.rows) < self.size
+        self.ids = [value or "" for value in texts(page.rows, "_id")]
+        self.stamps: list[str] = []
+        for value in texts(page.rows, stamp):
+            # a stamp that is missing or no text takes its neighbour's, so that its row is read
+            self.stamps.append(value or (self.stamps[-1] if self.stamps else ""))
+
+    def __iter__(self) -> Iterator[tuple[Row, str, str]]:
+        return zip(self.rows, self.ids, self.stamps, strict=True)
+
+    def ids_from(self, time: str) -> set[str]:
+        """The ids of the rows whose stamp begins so: those of a second, or of one stamp."""
+        return {
+            key for key, stamp in zip(self.ids, self.stamps, strict=True) if stamp.startswith(time)
+        }
+
+    def first_where(self, holds: Callable[[str], bool], skip: int) -> int | None:
+        """The place in the whole list of the first row whose stamp is such."""
+        return next((skip + i for i, stamp in enumerate(self.stamps) if holds(stamp)), None)
+
+    def counted(self) -> int:
+        """The server's count; every server sends it with these lists (contract 2.1)."""
+        if self.total is None:
+            raise BadAnswer("A list came without its count.")
+        return self.total
+
+
+def parse(stamp: str) -> pendulum.DateTime:
+    """A stamp of the API as a time in UTC, exact to the millisecond."""
+    parsed = pendulum.parse(stamp)
+    if not isinstance(parsed, pendulum.DateTime):
+        raise BadAnswer("A time stamp of the server is not a date and time.")
+    return parsed.in_timezone("UTC")
+
+
+def iso(time: pendulum.DateTime) -> str:
+    """A time as the API writes it, such as ``2026-11-21T20:19:28.574Z``."""
+    utc = time.in_timezone("UTC")
+    return f"{utc:YYYY-MM-DD[T]HH:mm:ss}.{utc.microsecond // 1000:03d}Z"
+
+
+# --- oldest first, in a moving window -------------------------------------------------------------
+
+
+def moving_window(
+    fetch: Callable[[str, int, int], Page], window: Window, *, stamp: str, limit: int
+) -> Iterator[Batch]:
+    """Oldest first; each page starts at the second in which the page before ended.
+
+    Why no row is missed: no offset is carried over changing data. A row that is not changed during
+    the walk lies at or after the start of the window when the window starts there, because the
+    start only moves to a second that was reached, and that second is read again from its
+    beginning. A row that is changed meanwhile moves on in the order, so it is still ahead. If it
+    had been delivered already, the walk ends before its new state, and the next run, whose cursor
+    has not passed it, begins there (contract 9.1).
+
+    A second with more rows than a page is read by offset. How many rows it has is known: it is the
+    difference between the counts of the windows that start with it and after it. It is read again,
+    with other page sizes, until that many different rows were seen.
+
+    Args:
+        fetch: ``fetch(start, page, limit)`` answers the rows with ``stamp >= start`` in the order
+            of the stamp, with their count; `start` is a second like ``2026-11-21T20:19:28``, or
+            empty for everything.
+
+    Raises:
+        IncompleteRead: a second with more rows than a page does not hold still.
+    """
+    reader = _OldestFirst(window)
+    start = window.bounds()[0][:19]
+    answer = Answer(fetch(start, 0, limit), stamp, limit)
+    while True:
+        yield reader.unread(answer)
+        if reader.is_over or answer.is_short:
+            return
+        reached = answer.stamps[-1][:19]
+        if reached > start:
+            start = reached
+            answer = Answer(fetch(start, 0, limit), stamp, limit)
+            continue
+        seen: set[str] = set()
+        following = iso(parse(f"{start}Z").add(seconds=1))[:19]
+        for size in range(limit, max(0, limit - PASSES), -1):
+            for page in count():
+                answer = Answer(fetch(start, page, size), stamp, size)
+                yield reader.unread(answer, until=start)
+                if reader.is_over:
+                    return
+                seen.update(answer.ids_from(start))
+                if answer.is_short or answer.stamps[-1][:19] > start:
+                    break
+            rest = Answer(fetch(following, 0, limit), stamp, limit)
+            if len(seen) >= answer.counted() - rest.counted():
+                break
+        else:
+            raise _too_restless(
+                f"{len(seen)} rows changed within one second, more than a page holds"
+            )
+        start, answer = following, rest
+
+
+class _OldestFirst:
+    """What :func:`moving_window` has delivered so far."""
+
+    def __init__(self, window: Window) -> None:
+        self._start, self._end = window.bounds()
+        self._delivered: set[str] = set()
+        # the states delivered in the second reached: what reading it again will repeat
+        self._second = ""
+        self._in_second: dict[str, str] = {}
+        self._read_up_to: str | None = None
+        self.is_over = False
+
+    def unread(self, answer: Answer, until: str = "~") -> Batch:
+        """The rows of an answer that are to be delivered, up to and with a second."""
+        rows = []
+        for row, key, stamp in answer:
+            second = stamp[:19]
+            if second > until:
+                break
+            if stamp >= self._end:
+                self.is_over = True
+                break
+            if stamp < self._start or self._in_second.get(key) == stamp:
+                continue
+            if key in self._delivered:
+                self.is_over = True
+                break
+            if second != self._second:
+                self._second, self._in_second = second, {}
+            self._in_second[key] = stamp
+            self._delivered.add(key)
+            self._read_up_to = max(self._read_up_to or "", stamp)
+            rows.append(row)
+        return Batch(rows, self._read_up_to, answer.total)
+
+
+# --- newest first ---------------------------------------------------------------------------------
+
+
+def newest_first(
+    fetch: Callable[[float, int], Page],
+    window: Window,
+    *,
+    stamp: str,
+    limit: int,
+    first_limit: int | None = None,
+    fractions: bool = False,
+) -> Iterator[Batch]:
+    """Newest first, each page overlapping the one before, until rows are older than the window.
+
+    Why no row is missed: after each page, every row newer than the last one on it has been
+    delivered, in its present state or in one that the next run will replace. That stays true
+    because a page is only accepted if it begins with a row newer than the last one of the page
+    before. Then nothing can lie between them, whatever was inserted or deleted above meanwhile, and
+    the rows with the very stamp of that last row, whose order may change from call to call, are on
+    it together. A page that begins too late, because rows above were deleted, is dropped and the
+    walk goes back. A row that is changed during the walk moves to the front, and is newer than the
+    newest row of the first page: that is where the cursor stays, so the next run reads it.
+
+    A group of equal stamps that does not fit on a page has no such page. It is passed over with
+    several page sizes until as many different rows were seen as lie between the places of its
+    neighbours in the list, provided that the list did not move meanwhile.
+
+    Args:
+        fetch: ``fetch(page, limit)`` answers rows ordered by the stamp, newest first.
+        limit: the largest page to ask for.
+        first_limit: the first page to ask for, where most runs need no second one.
+        fractions: whether the server takes a page like 1.92 for what it multiplies to; where it
+            does not, the walk finds out and does without.
+
+    Raises:
+        IncompleteRead: a group of equal stamps larger than a page does not hold still.
+    """
+    reader = _NewestFirst(window)
+    size = first_limit or limit
+    skip = 0
+    answer = Answer(fetch(0, size), stamp, size)
+    if answer.size < size:
+        limit = min(limit, answer.size)
+    newest = max(answer.stamps, default=None)
+    steps_back = 0
+    while True:
+        yield reader.unread(answer)
+        if answer.is_short or reader.is_past(answer.stamps[-1]):
+            break
+        last = answer.stamps[-1]
+        position = skip + len(answer.rows)
+        newer = position - 1 - sum(1 for s in answer.stamps if s == last)
+        while place := _overlapping_page(newer, position, limit, fractions):
+            page, size, skip = place
+            answer = Answer(fetch(page, size), stamp, size)
+            begins = answer.stamps[0] if answer.stamps else ""
+            if fractions and 0 < page < 1 and begins == newest and newest != last:
+                fractions = False  # this server cuts the fraction off
+                continue
+            if page == 0 or begins > last:
+                break
+            steps_back += 1
+            if steps_back > PASSES:
+                raise _too_restless(f"{steps_back} times, rows were deleted while a list was read")
+            newer, position = newer - size, position - size
+        else:
+            answer, skip = yield from _large_group(fetch, reader, last, newer, stamp, limit)
+    yield Batch([], newest)
+
+
+def _overlapping_page(
+    newer: int, position: int, limit: int, fractions: bool
+) -> tuple[float, int, int] | None:
+    """The page that begins at or before the row at `newer` and reaches furthest: page, size, skip.
+
+    The API skips ``page * size`` rows, so the two decide where a page can begin. None if no page
+    would reach beyond `position`.
+    """
+    newer = max(newer, 0)
+    if fractions:
+        size = limit
+        skip = next(at for at in range(newer, -1, -1) if at / size * size == at)
+        page: float = skip / size
+    else:
+        size = max(range(limit, 0, -1), key=lambda size: newer // size * size + size)
+        page = newer // size
+        skip = newer // size * size
+    return (page, size, skip) if skip + size > position else None
+
+
+def _large_group(
+    fetch: Callable[[float, int], Page],
+    reader: _NewestFirst,
+    group: str,
+    newer: int,
+    stamp: str,
+    limit: int,
+) -> Generator[Batch, None, tuple[Answer, int]]:
+    """Delivers all rows with the stamp `group`; returns the page that goes beyond, and its place.
+
+    `newer` is about where the last row before the group is.
+    """
+    seen: set[str] = set()
+    for size in range(limit, max(0, limit - PASSES), -1):
+        first = max(0, newer) // size
+        begins: int | None = None
+        for page in count(first):
+            skip = page * size
+            answer = Answer(fetch(page, size), stamp, size)
+            if page == first > 0 and not (answer.stamps and answer.stamps[0] > group):
+                newer -= size  # rows above were deleted: begin further up
+                break
+            yield reader.unread(answer, down_to=group)
+            seen.update(answer.ids_from(group))
+            if begins is None:
+                begins = answer.first_where(lambda s: s <= group, skip)
+            ends = answer.first_where(lambda s: s < group, skip)
+            if ends is None and answer.is_short:
+                ends = skip + len(answer.rows)
+            if ends is None:
+                continue
+            if begins is not None and len(seen) >= ends - begins:
+                there = begins // size
+                again = Answer(fetch(there, size), stamp, size)
+                if again.first_where(lambda s: s <= group, there * size) == begins:
+                    return answer, skip
+            break
+    raise _too_restless(f"{len(seen)} rows have one time stamp, more than fit on a page")
+
+
+def _too_restless(what: str) -> IncompleteRead:
+    return IncompleteRead(
+        f"{what}, and the list kept changing while it was read. Nothing was skipped: run again when"
+        " the server is calmer."
+    )
+
+
+class _NewestFirst:
+    """What :func:`newest_first` has delivered so far: all rows newer than `_last`, and these."""
+
+    def __init__(self, window: Window) -> None:
+        self._start, self._end = window.bounds()
+        self._last = "~"
+        self._with_last: set[str] = set()
+
+    def is_past(self, stamp: str) -> bool:
+        """Whether rows with this stamp are older than the window."""
+        return stamp < self._start
+
+    def unread(self, answer: Answer, down_to: str = "") -> Batch:
+        """The rows of an answer that are to be delivered, down to and with a stamp."""
+        rows = []
+        for row, key, stamp in answer:
+            if stamp < down_to:
+                break
+            if stamp > self._last or (stamp == self._last and key in self._with_last):
+                continue
+            if stamp < self._last:
+                self._last, self._with_last = stamp, set()
+            self._with_last.add(key)
+            if self._start <= stamp < self._end:
+                rows.append(row)
+        return Batch(rows, total=None if self._start else answer.total)
