@@ -65,6 +65,8 @@ def generate(
     desk.meet(round(requests * leads_per_request), bulk=requests >= 2 * TIE_CLUSTER)
     desk.work(requests, messages_per_request, activities_per_request)
     desk.gossip(max(3, requests // 100))
+    desk.come_and_go(round(requests * activities_per_request / 20))
+    desk.found_another_project()
     return desk.world
 
 
@@ -84,6 +86,7 @@ class _Visitor:
     place: tuple[str, str, str, float, float]
     channel: str
     requests: list[str] = field(default_factory=list)
+    in_campaign: bool = False
 
 
 class _Desk:
@@ -171,12 +174,11 @@ class _Desk:
         self._join(supervisor.id, "supervisor", start + DAY)
         late = self._enlist("late_agent", "Lia", "Late", self.end - HOUR)
         self._join(late.id, "agent", self.end - HOUR, available=False)
-        outsider = self._enlist("outsider", "Oscar", "Outsider", start)
-        other = self.new_id(start)
-        world.insert("projects", _project(other, "Elsewhere", outsider.id, start))
+        self._enlist("outsider", "Oscar", "Outsider", start)
         self._enlist("superadmin", "Super", "Admin", start, SUPER_ADMIN_EMAIL)
         gone = self._enlist("gone", "Greta", "Gone", start)
-        self._join(gone.id, "agent", start + DAY, trashed=True)
+        left = self._join(gone.id, "agent", start + DAY, trashed=True)
+        self._note_leaving(left, start + 50 * DAY)
         for i, name in enumerate(BOTS):
             self._build_bot(name, start + (20 + i) * HOUR)
         for i, name in enumerate(DEPARTMENTS):
@@ -248,35 +250,92 @@ class _Desk:
         return _id
 
     def _note_invitation(self, member: Document, at: int) -> None:
-        owner, user = self.world.users["owner"], self.world.user_documents[member["id_user"]]
+        user = self.world.user_documents[member["id_user"]]
+        action = {
+            "email": user["email"],
+            "role": member["role"],
+            "user_available": member["user_available"],
+            "inviteType": "registered",
+        }
+        said = (
+            f"invited {user['firstname']} {user['lastname']} ({user['email']}) "
+            f"to take on the role of {member['role']}"
+        )
+        target = self._member_target(member)
+        self._record("PROJECT_USER_INVITE", at, self.owner, action, target, said, user["_id"])
+
+    def _note_leaving(self, member_id: str, at: int) -> None:
+        member = self.world.project_users[member_id]
+        user = self.world.user_documents[member["id_user"]]
+        action = {"deleteType": "soft", "role": member["role"], "email": user["email"]}
+        said = f"removed {user['firstname']} {user['lastname']} from the project"
+        target = self._member_target(member)
+        self._record("PROJECT_USER_DELETE", at, self.owner, action, target, said, user["_id"])
+
+    def _member_target(self, member: Document) -> Document:
+        user = self.world.user_documents[member["id_user"]]
         known = {k: user[k] for k in ("_id", "email", "firstname", "lastname")}
+        whole = {**member, "id_user": known}
+        return {"type": "project_user", "id": member["_id"], "object": whole}
+
+    def _record(
+        self,
+        verb: str,
+        at: int,
+        actor: str,
+        action: Document,
+        target: Document,
+        said: str = "",
+        *involved: str,
+    ) -> None:
+        """An activity of the house: `said` is what the actor did, in words."""
+        user = self.world.user_documents[actor]
         name = f"{user['firstname']} {user['lastname']}"
         activity: Document = {
             "_id": self.new_id(at),
             "id_project": self.project,
-            "actor": {
-                "_id": self.new_id(at), "type": "user", "id": owner.id, "name": owner.fullname,
-            },
-            "verb": "PROJECT_USER_INVITE",
-            "actionObj": {
-                "email": user["email"],
-                "role": member["role"],
-                "user_available": member["user_available"],
-                "inviteType": "registered",
-            },
-            "target": {
-                "type": "project_user",
-                "id": member["_id"],
-                "object": {**member, "id_user": known},
-            },
+            "actor": {"_id": self.new_id(at), "type": "user", "id": actor, "name": name},
+            "verb": verb,
+            "actionObj": action,
+            "target": target,
             "createdAt": iso(at + 5),
             "updatedAt": iso(at + 5),
-            "involvedUserIds": [owner.id, member["id_user"]],
+            "involvedUserIds": list(dict.fromkeys([actor, *involved])),
             "__v": 0,
-            "message": f"{owner.fullname} invited {name} ({user['email']}) "
-            f"to take on the role of {member['role']}",
-        }  # fmt: skip
-        self.world.insert("activities", activity)
+        }
+        if said:
+            activity["message"] = f"{name} {said}"
+        self.world.activities.put(activity)
+
+    def come_and_go(self, count: int) -> None:
+        """Agents switch their availability; now and then the admin does it for them."""
+        admin = self.world.users["admin"].id
+        for i, at in enumerate(self.timeline(count)):
+            agent = self.rng.choice(self.agents)
+            there = self.chance(0.5)
+            status = "active" if there else "unavailable"
+            target = self._member_target(self.world.project_users[agent.member])
+            action: Document = {"user_available": there}
+            if i % 5:
+                action |= {"newStatus": status, "updateType": "self", "source": "api"}
+                said = f"changed availability status to {status}"
+                verb = "PROJECT_USER_AVAILABILITY_SELF"
+                self._record(verb, at, agent.person.id, action, target, said)
+            else:
+                word = "available" if there else "unavailable"
+                action |= {"newStatus": word, "updateType": "admin", "source": "api"}
+                verb = "PROJECT_USER_UPDATE"
+                self._record(verb, at, admin, action, target, "", agent.person.id)
+
+    def found_another_project(self) -> None:
+        """A second project of the owner, whose rows must never show up in the first."""
+        at = self.begin
+        self.world.other_project_id = other = self.new_id(at)
+        self.world.insert("projects", _project(other, "Elsewhere", self.owner, at))
+        own = self._join(self.owner, "owner", at)
+        self.world.change("project_users", own, id_project=other)
+        lead = next(iter(self.world.leads.values()))
+        self.world.insert("leads", {**lead, "_id": self.new_id(at), "id_project": other})
 
     def _build_bot(self, name: str, at: int) -> None:
         bot: Document = {
@@ -304,6 +363,14 @@ class _Desk:
         }
         self.bots.append(bot)
         self.world.insert("bots", bot)
+        self._record(
+            "FAQ_KB_CREATE",
+            at,
+            self.owner,
+            {"name": name, "type": "internal"},
+            {"type": "faq_kb", "id": bot["_id"], "object": {**bot, "secret": self.uuid()}},
+            f"created chatbot {name}",
+        )
 
     def _open_department(self, i: int, name: str, at: int) -> None:
         team = tuple(self.agents if i in (0, 5) else self.agents[(i - 1) * 3 : i * 3 + 1])
@@ -452,7 +519,7 @@ class _Desk:
         """An edited lead re-stamps all its requests with one millisecond."""
         for visitor in self.visitors:
             lead = visitor.lead
-            if len(visitor.requests) < 2 or not self.chance(0.15):
+            if len(visitor.requests) < 2 or visitor.in_campaign or not self.chance(0.15):
                 continue
             last = max(str(self.world.requests[i]["updatedAt"]) for i in visitor.requests)
             at = min(to_ms(last) + round(self.rng.expovariate(1 / (5 * DAY))), self.end - 1)
@@ -514,6 +581,7 @@ class _Conversation:
         self.touched = at
         self.answered = NONE
         self.agent: _Agent | None = None
+        self.before: _Agent | None = None
         self.bot: Document | None = None
         self.messages: list[Document] = []
         self.lines: list[str] = []
@@ -558,6 +626,8 @@ class _Conversation:
     def be_part_of_a_campaign(self) -> None:
         """One of many requests a bulk job opened and touched in the same milliseconds."""
         self.bot = self.desk.bots[-1]
+        self.visitor.in_campaign = True
+        self.activities = NONE
         self.channel = {"name": "whatsapp"}
         self.topic = self.language.topics[0]
         self._add(self.at, f"bot_{self.bot['_id']}", self.bot["name"], self.language.bot_hello)
@@ -605,11 +675,21 @@ class _Conversation:
             else:
                 self.say_visitor(rng.choice((*words.waiting, *words.follow_up)), 2.5)
             turn += 1
+        if self.desk.chance(0.08):
+            self.hand_over()
         self.say_agent(rng.choice(self.topic.solutions), 3)
         if self.desk.chance(0.7):
             self.say_visitor(rng.choice(words.thanks), 2)
             if self.desk.chance(0.5):
                 self.say_agent(rng.choice(words.goodbye), 0.5)
+
+    def hand_over(self) -> None:
+        """Another agent takes the conversation over."""
+        others = [a for a in self.desk.agents if a is not self.agent]
+        self.before, self.agent = self.agent, self.rng.choice(others)
+        self.pause(1)
+        self.touched = self.now
+        self._assigned(self.agent)
 
     def say_visitor(self, text: str, minutes: float = 0, *, first: bool = False) -> None:
         if minutes:
@@ -673,6 +753,8 @@ class _Conversation:
     ) -> None:
         if at >= self.desk.end:
             return
+        if len(self.messages) > 1 and self.desk.chance(0.03):
+            at = self.now = to_ms(self.messages[-1]["createdAt"])
         stamp = iso(at)
         text = text.format_map(self.filled)
         message: Document = {
@@ -871,13 +953,12 @@ class _Conversation:
         for message in self.messages:
             desk.world.messages.put(message)
         team = desk.teams[[d["_id"] for d in desk.departments].index(request["department"])]
-        if request["department"] not in (desk.departments[0]["_id"], desk.departments[5]["_id"]):
-            desk.world.onlookers[self._id] = frozenset(a.person.id for a in team)
+        desk.world.onlookers[self._id] = frozenset(a.person.id for a in team)
         self.visitor.requests.append(self._id)
         if request["preflight"]:
             return
         people = request["participantsAgents"]
-        share = self.activities / 2
+        share = 10.0 if self.activities == NONE else self.activities / 2
         who = {"type": "user", "id": lead["_id"], "name": lead["fullname"]}
         before = encode(created)
         if desk.chance(0.85 * share):
@@ -885,6 +966,8 @@ class _Conversation:
             self.note("REQUEST_CREATE", at, who, before, [lead["_id"], *people])
         if self.agent and desk.chance(0.4 * share):
             self.note_assignment(before, self.agent.person.id)
+        if self.before and self.agent and desk.chance(share):
+            self.note_handover(bare, self.before.person, self.agent.person)
         if closed and "closed_at" in request and desk.chance(share):
             by = request["closed_by"]
             name = self.agent.person.fullname if self.agent else "System"
@@ -911,6 +994,27 @@ class _Conversation:
             related={"role": "assignee", "type": "user", "id": agent},
             message=f"System automatically assigned conversation {self.request_id} "
             f"to {agent} (source: create)",
+        )
+
+    def note_handover(self, whole: bytes, before: Person, after: Person) -> None:
+        action: Document = {
+            "assigneeId": after.id,
+            "assigneeType": "user",
+            "assignmentType": "manual_reassign",
+            "source": "api",
+            "previousAssigneeId": before.id,
+            "removedParticipants": [before.id],
+        }
+        self.note(
+            "REQUEST_ASSIGNED_MANUAL",
+            min(self.touched, self.desk.end - 1),
+            {"type": "user", "id": before.id, "name": before.fullname},
+            whole,
+            [before.id, after.id],
+            action=encode(action),
+            related={"role": "assignee", "type": "user", "id": after.id},
+            message=f"{before.fullname} manually assigned conversation {self.request_id} "
+            f"to {after.id} (source: api) (replaced {before.id})",
         )
 
     def note(

@@ -96,7 +96,8 @@ def list_requests(c: Context) -> Answer:
         shuffle=c.shuffle,
     )
     total = 0 if query.get("no_count") == "true" else page.total
-    if query.get("no_populate") == "true":
+    bare = query.get("no_populate")
+    if bare == "true" or read_number(bare) == 1:
         rows = listing(page.rows)
     else:
         rows = listing([encode(populated(c.world, c.world.requests[r.id])) for r in page.rows])

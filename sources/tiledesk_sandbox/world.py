@@ -61,6 +61,7 @@ class World:
 
     def __init__(self, project_id: str, clock: Callable[[], datetime] | None = None) -> None:
         self.project_id = project_id
+        self.other_project_id = ""
         self.lock = threading.RLock()
         self.clock = clock or (lambda: datetime.now(UTC))
         self.requests = Collection(

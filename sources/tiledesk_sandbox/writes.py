@@ -404,7 +404,7 @@ def _open_request(c: Context, body: Document, request_id: str) -> Document:
         "id": _id,
     }
     world.insert("requests", request)
-    world.onlookers[_id] = frozenset(agents)
+    world.onlookers[_id] = frozenset(_agents(world, c.project, department, available=False))
     if not request["preflight"]:
         actor = {"type": "user", "id": lead["_id"], "name": lead.get("fullname")}
         record(world, "REQUEST_CREATE", actor, request, [lead["_id"], *people])
@@ -443,8 +443,10 @@ def _department(c: Context, wanted: Any) -> Document:
     return next((d for d in found if d.get("default")), found[0])
 
 
-def _agents(world: World, project: str, department: Document) -> list[str]:
-    """Users who could take a conversation of that department."""
+def _agents(
+    world: World, project: str, department: Document, *, available: bool = True
+) -> list[str]:
+    """Users of that department; only those who could take a conversation now, or all."""
     group = world.groups.get(department.get("id_group") or "")
     agents = []
     for row in world.project_users.rows():
@@ -453,7 +455,7 @@ def _agents(world: World, project: str, department: Document) -> list[str]:
         member = world.project_users[row.id]
         user = member["id_user"]
         if (
-            member.get("user_available")
+            (member.get("user_available") or not available)
             and member.get("status") == "active"
             and not member.get("trashed")
             and (group is None or user in group["members"])
@@ -689,6 +691,19 @@ def delete_request(c: Context) -> Answer:
             c.world.remove("messages", message.id)
     c.world.remove("requests", row.id)
     return Answer(200, encode(request))
+
+
+# --- tags of the library
+
+
+@route("POST", "/{project}/tags")
+def post_tag(c: Context) -> Answer:
+    body, now = _object(c), c.world.now()
+    tag = {"_id": c.world.new_id(), "tag": body.get("tag"), "color": body.get("color")}
+    signed = {"createdBy": c.who.id, "createdAt": now, "updatedAt": now, "__v": 0}
+    tag = {k: v for k, v in tag.items() if v is not None} | {"id_project": c.project, **signed}
+    c.world.insert("tags", tag)
+    return answer(tag)
 
 
 # --- leads

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Server
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(None, 10), ("1", 1), ("50", 50), ("51", 10), ("1000", 10), ("-2", 2)]
+)
+def test_a_limit_over_50_becomes_10(server: Server, limit: str | None, expected: int) -> None:
+    rows = server.read("messages", **({} if limit is None else {"limit": limit}))
+    assert isinstance(rows, list)
+    assert len(rows) == expected
+
+
+def test_the_order_is_newest_first_whatever_one_asks(server: Server) -> None:
+    asked = server.read("messages", limit=50, sort="_id", direction="1", start_date="01/01/2020")
+    stamps = [m["createdAt"] for m in asked]
+    assert stamps == sorted(stamps, reverse=True)
+    assert stamps[0] > "2026-11"
+
+
+def test_pages_go_on_into_the_past_and_end_empty(server: Server) -> None:
+    newer, older = (server.read("messages", limit=50, page=page) for page in (1, 2))
+    assert min(m["createdAt"] for m in newer) >= max(m["createdAt"] for m in older)
+    assert server.read("messages", limit=50, page=100_000) == []
+    words = [m["createdAt"] for m in server.read("messages", limit=5, page="abc")]
+    assert words == [m["createdAt"] for m in server.read("messages", limit=5)]
+
+
+def test_a_conversation_comes_whole_and_oldest_first(server: Server) -> None:
+    request = next(r for r in server.requests if r["status"] == 1000)
+    path = f"requests/{request['request_id']}/messages"
+    rows = server.read(path)
+    stamps = [m["createdAt"] for m in rows]
+    assert len(rows) > 1
+    assert stamps == sorted(stamps)
+    assert {m["recipient"] for m in rows} == {request["request_id"]}
+    paged = server.read(path, limit=1, page=1, sort="_id", direction="-1")
+    assert {m["_id"] for m in paged} == {m["_id"] for m in rows}
+
+
+def test_an_unknown_conversation_is_an_empty_list(server: Server) -> None:
+    assert server.read("requests/support-group-unknown/messages") == []
+
+
+def test_a_direct_message_is_in_the_root_list_only(server: Server) -> None:
+    agent = server.read("project_users/me", "agent")[0]["id_user"]
+    body = {"recipient": agent, "recipientFullname": "An Agent", "text": "between us"}
+    sent = server.write("POST", "messages", body)
+    assert sent["channel_type"] == "direct"
+    assert sent["_id"] in [m["_id"] for m in server.read("messages", limit=10)]
+    assert sent["_id"] in [m["_id"] for m in server.read(f"requests/{agent}/messages")]
+    missing = server.call("POST", "messages", json={"recipient": agent, "text": "x"})
+    assert missing.status_code == 422
+    assert missing.json()["errors"][0]["param"] == "recipientFullname"
+
+
+def test_messages_as_csv_leave_out_what_is_nested(server: Server) -> None:
+    answer = server.get("messages/csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    header = answer.text.splitlines()[0].split(",")
+    assert {"_id", "sender", "recipient", "text", "createdAt"} <= set(header)
+    assert not {"attributes", "metadata", "channel"} & set(header)
