@@ -6,9 +6,9 @@ import email.utils
 import ipaddress
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import backoff
 import httpx
@@ -34,11 +34,27 @@ USER_AGENT = "tiledesk-dlt"
 
 @dataclass(frozen=True)
 class Call:
-    """One call that was made, for whoever watches: never parameters, never a body."""
+    """One call that was made, for whoever watches: never parameters, never a body.
+
+    Attributes:
+        path: the address without host, parameters, and ids of conversations.
+        status: the HTTP status; 0 if there was no answer.
+        seconds: how long the answer took.
+    """
 
     path: str
     status: int
     seconds: float
+
+
+class Watcher(Protocol):
+    """Told of what the client does."""
+
+    def called(self, call: Call) -> None:
+        """A call was made."""
+
+    def waits(self, seconds: float, why: str) -> None:
+        """A failed call will be tried again after a pause."""
 
 
 class Client:
@@ -49,11 +65,9 @@ class Client:
         credentials: resolved credentials.
         rate_limit_per_minute: calls allowed in any 60 seconds, the sign-in included; 0 for none.
         read_timeout: seconds to wait for an answer.
-        on_call: told of every call that was answered.
+        watcher: told of every call, and of every pause before a call is tried again.
 
     Attributes:
-        calls: calls made, retries and sign-ins included.
-        retries: calls that were repeated.
         server_time: when the last answer was given, by the server's clock (its ``Date`` header),
             in UTC to the second; None while unknown.
     """
@@ -64,13 +78,11 @@ class Client:
         credentials: TiledeskCredentials,
         rate_limit_per_minute: int = 200,
         read_timeout: float = 60.0,
-        on_call: Callable[[Call], None] | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self.base_url = checked_base_url(base_url)
-        self.calls = 0
-        self.retries = 0
         self.server_time: pendulum.DateTime | None = None
-        self._on_call = on_call
+        self._watcher = watcher
         self._signs_in = bool(credentials.password)
         self._read_timeout = read_timeout
         self._limiter = (
@@ -98,8 +110,9 @@ class Client:
         """
         return self._get_patiently(path, params or {})
 
-    def _count_retry(self, details: Any) -> None:
-        self.retries += 1
+    def _tell_of_pause(self, details: Any) -> None:
+        if self._watcher is not None:
+            self._watcher.waits(details["wait"], str(details["exception"]))
 
     # The one place backoff is used. The two decorators share the tries: the inner one waits as
     # told by the server, the outer one by itself.
@@ -107,8 +120,8 @@ class Client:
         common: dict[str, Any] = {
             "exception": errors.Transient,
             "max_tries": TRIES,
-            "logger": None,  # its lines would be one per wait; `retries` tells
-            "on_backoff": self._count_retry,
+            "logger": None,
+            "on_backoff": self._tell_of_pause,
         }
         silent = 0
 
@@ -221,17 +234,18 @@ class _Paced(httpx.BaseTransport):
         client = self._client
         if client._limiter is not None:
             client._limiter.try_acquire("call")
-        client.calls += 1
-        started = time.monotonic()
-        response = self._wire.handle_request(request)
-        response.read()
+        started, status = time.monotonic(), 0
+        try:
+            response = self._wire.handle_request(request)
+            response.read()
+            status = response.status_code
+        finally:
+            if client._watcher is not None:
+                path = _shown(request.url.path)
+                client._watcher.called(Call(path, status, time.monotonic() - started))
         date = email.utils.parsedate_tz(response.headers.get("Date", ""))
         if date is not None:
             client.server_time = pendulum.from_timestamp(email.utils.mktime_tz(date))
-        if client._on_call is not None:
-            client._on_call(
-                Call(request.url.path, response.status_code, time.monotonic() - started)
-            )
         return response
 
     def close(self) -> None:

@@ -16,7 +16,11 @@ class Observer:
     """
 
     def called(self, call: Call) -> None:
-        """A call was answered."""
+        """A call was made."""
+
+    def waits(self, seconds: float, why: str) -> None:
+        """A failed call will be tried again after a pause."""
+        logger.info("waiting %.0f seconds: %s", seconds, why)
 
     def read(self, resource: str, rows: int, total: int | None) -> None:
         """Rows came in; `total` is how many the server says there are to read, if it does."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import dlt
 import pendulum
+from dlt.common.configuration import with_config
 from dlt.sources import DltResource
 
 from . import errors, tables
@@ -28,6 +29,11 @@ Cursor = dlt.sources.incremental[pendulum.DateTime]
 Rows = tuple[Row, ...]  # a list would be taken apart, row by row
 Stream = Callable[[Project, Window], Iterator[Batch]]
 
+BASE_URL = "https://api.tiledesk.com/v3"
+LOOKBACK_SECONDS = 300
+RATE_LIMIT_PER_MINUTE = 200  # what the API's documentation allows (contract 7)
+READ_TIMEOUT = 60.0
+
 # Rows handed to dlt at a time: one page first, so that a run shows something at once, then twice as
 # many each time. 5,000 to 10,000 is where converting and writing cost least.
 FIRST_ROWS, MOST_ROWS = 100, 10_000
@@ -37,10 +43,10 @@ FIRST_ROWS, MOST_ROWS = 100, 10_000
 def tiledesk_source(
     project_id: str = dlt.config.value,
     credentials: TiledeskCredentials = dlt.secrets.value,
-    base_url: str = "https://api.tiledesk.com/v3",
-    lookback_seconds: int = 300,
-    rate_limit_per_minute: int = 200,
-    read_timeout: float = 60.0,
+    base_url: str = BASE_URL,
+    lookback_seconds: int = LOOKBACK_SECONDS,
+    rate_limit_per_minute: int = RATE_LIMIT_PER_MINUTE,
+    read_timeout: float = READ_TIMEOUT,
     observer: Observer | None = None,
 ) -> Sequence[DltResource]:
     """Conversations, messages, leads and activities of a Tiledesk project.
@@ -73,7 +79,7 @@ def tiledesk_source(
         TiledeskError: while running; see :mod:`tiledesk.errors`.
     """
     observer = observer or Observer()
-    client = Client(base_url, credentials, rate_limit_per_minute, read_timeout, observer.called)
+    client = Client(base_url, credentials, rate_limit_per_minute, read_timeout, observer)
     project = Project(client, project_id)
 
     def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows]:
@@ -119,6 +125,20 @@ def tiledesk_source(
             observer.noticed("activities", "skipped: only owners and admins may read them.")
 
     return requests, messages, leads, activities
+
+
+@with_config(sections=("sources", "tiledesk"))
+def open_project(
+    project_id: str = dlt.config.value,
+    credentials: TiledeskCredentials = dlt.secrets.value,
+    base_url: str = BASE_URL,
+    rate_limit_per_minute: int = RATE_LIMIT_PER_MINUTE,
+    read_timeout: float = READ_TIMEOUT,
+    observer: Observer | None = None,
+) -> Project:
+    """The project that :func:`tiledesk_source` would read, by the same configuration."""
+    client = Client(base_url, credentials, rate_limit_per_minute, read_timeout, observer)
+    return Project(client, project_id)
 
 
 def _follow(
@@ -188,9 +208,16 @@ def _resource(table: Table, observer: Observer) -> Callable[[Callable[..., Any]]
         leftovers: Counter[str] = Counter()
 
         def to_tables(rows: Rows) -> Iterator[Any]:
+            known = set(leftovers)
             for part, arrow in to_arrow(table, rows, leftovers):
                 if arrow.num_rows:
                     yield dlt.mark.with_table_name(arrow, part.name)
+            if found := sorted(leftovers.keys() - known):
+                observer.noticed(
+                    table.name,
+                    "kept in _extra, since no column knows them or their type does not fit: "
+                    + ", ".join(found),
+                )
 
         resource: DltResource = dlt.resource(read, name=table.name)
         # Hints of a resource would be copied to all its tables, so each table brings its own.

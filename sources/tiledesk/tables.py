@@ -51,6 +51,7 @@ class Table:
     """One table of rows with an ``_id``, or one list inside such rows (`parent` is set then).
 
     Attributes:
+        cursor: the column that tells how far the table has been read; empty for a list.
         source: for a list, the field that holds it.
         copies: fields left out because they always repeat another, and which one.
         lists: the tables made of this one's lists.
@@ -59,6 +60,7 @@ class Table:
     name: str
     description: str
     columns: tuple[Column, ...]
+    cursor: str = ""
     source: str = ""
     copies: dict[str, str] = field(default_factory=dict)
     lists: tuple[Table, ...] = ()
@@ -212,6 +214,7 @@ REQUESTS = Table(
         UPDATED_AT,
         VERSION,
     ),
+    cursor="updated_at",
     copies={"id": "_id", "requester_id": "lead"},
     lists=(
         _list(
@@ -301,6 +304,7 @@ MESSAGES = Table(
         UPDATED_AT,
         VERSION,
     ),
+    cursor="created_at",
 )
 
 LEADS = Table(
@@ -333,6 +337,7 @@ LEADS = Table(
         UPDATED_AT,
         VERSION,
     ),
+    cursor="updated_at",
     lists=(
         _list(
             "leads",
@@ -368,6 +373,7 @@ ACTIVITIES = Table(
         UPDATED_AT,
         VERSION,
     ),
+    cursor="created_at",
     lists=(
         _list(
             "activities",

@@ -11,10 +11,10 @@ from ..walks import Batch, Window, newest_first
 
 LIMIT = 1000  # the server has no cap; this is about 400 KB (contract 2.9)
 
-# One list for each status. A lead moves from temporary to normal to deleted, so the lists are begun
-# in the opposite order: one that moves meanwhile is met in neither rather than in both, and its new
-# stamp brings it to the next run.
-DELETED, NORMAL, TEMPORARY = 1000, 100, 50
+# One list each: deleted, normal, temporary. A lead moves from temporary to normal to deleted; the
+# lists are begun in the opposite order, so that one that moves meanwhile is met in neither rather
+# than in both. Its new stamp brings it to the next run.
+STATUSES = (1000, 100, 50)
 
 
 def leads(project: Project, window: Window) -> Iterator[Batch]:
@@ -41,7 +41,7 @@ def leads(project: Project, window: Window) -> Iterator[Batch]:
 
         return newest_first(fetch, window, stamp="updatedAt", limit=LIMIT, fractions=True)
 
-    walks = [walk(status) for status in (DELETED, NORMAL, TEMPORARY)]
+    walks = [walk(status) for status in STATUSES]
     first_pages = [next(one) for one in walks]
     newest: list[str] = []
     for batch in chain(first_pages, *walks):

@@ -1,0 +1,215 @@
+"""tiledesk-dlt: the commands. What they do is imported when one is run, so that --help is quick."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pendulum
+
+app = typer.Typer(
+    name="tiledesk-dlt",
+    help="Load Tiledesk conversations, messages, leads and activities into DuckDB or a warehouse.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show the trace of an error.")]
+Db = Annotated[Path, typer.Option("--db", metavar="PATH", help="DuckDB file.")]
+Destination = Annotated[
+    str, typer.Option("--destination", metavar="NAME", help="A destination of dlt.")
+]
+Dataset = Annotated[
+    str, typer.Option("--dataset", metavar="NAME", help="Dataset (schema) in the destination.")
+]
+
+
+@app.command(
+    epilog="Example: tiledesk-dlt demo --requests 2000 --db support.duckdb",
+)
+def demo(
+    requests: Annotated[
+        int, typer.Option("--requests", min=1, metavar="N", help="Conversations to make up.")
+    ] = 500,
+    db: Db = Path("demo.duckdb"),
+    verbose: Verbose = False,
+) -> None:
+    """See it work: a sandbox full of made-up conversations, loaded into DuckDB."""
+    with _told_plainly(verbose):
+        from . import display
+        from .demo import QUERIES
+        from .demo import demo as run
+
+        with display.progress() as progress:
+            summary = run(requests, db, progress)
+        display.show_summary(summary)
+        for title, query in QUERIES:
+            display.out.print(f"\n[bold]-- {title}[/bold]\n{query}", soft_wrap=True)
+        display.out.print(f"\nPaste them into DuckDB, opened with: duckdb {db}")
+
+
+@app.command(
+    epilog="Examples: tiledesk-dlt load; tiledesk-dlt load --resources requests,leads --db"
+    " support.duckdb; tiledesk-dlt load --since 2026-01-01 --until 2026-02-01; tiledesk-dlt load"
+    " --destination postgres",
+)
+def load(
+    resources: Annotated[
+        str, typer.Option("--resources", metavar="A,B", help="Only these; all unless given.")
+    ] = "",
+    since: Annotated[
+        str, typer.Option("--since", metavar="ISO", help="From this time on, UTC.")
+    ] = "",
+    until: Annotated[
+        str, typer.Option("--until", metavar="ISO", help="Up to this time, UTC, not included.")
+    ] = "",
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Drop the tables and read everything.")
+    ] = False,
+    destination: Destination = "duckdb",
+    db: Db = Path("tiledesk.duckdb"),
+    dataset: Dataset = "tiledesk",
+    verbose: Verbose = False,
+) -> None:
+    """Load what is new or changed since the last load."""
+    with _told_plainly(verbose):
+        from . import display
+        from .load import load as run
+        from .target import Target
+
+        window = _time("--since", since), _time("--until", until)
+        with display.progress() as progress:
+            summary = run(
+                Target(destination, db, dataset),
+                resources=[name.strip() for name in resources.split(",") if name.strip()],
+                since=window[0],
+                until=window[1],
+                full_refresh=full_refresh,
+                progress=progress,
+            )
+        display.show_summary(summary)
+
+
+@app.command(
+    epilog="Exit code 0: everything can be loaded. 3: only a part. 1: nothing. Example:"
+    " tiledesk-dlt check && tiledesk-dlt load",
+)
+def check(verbose: Verbose = False) -> None:
+    """Sign in and tell what each stream will and will not give this user."""
+    with _told_plainly(verbose):
+        from . import display
+        from .check import check as run
+        from .failures import EXIT_PARTIAL
+
+        report = run()
+        display.show_check(report)
+        if not report.is_complete:
+            raise typer.Exit(EXIT_PARTIAL)
+
+
+@app.command(epilog="Example: tiledesk-dlt status --db tiledesk.duckdb")
+def status(
+    destination: Destination = "duckdb",
+    db: Db = Path("tiledesk.duckdb"),
+    dataset: Dataset = "tiledesk",
+    verbose: Verbose = False,
+) -> None:
+    """Show last loads, rows, newest records and cursors. Calls nothing."""
+    with _told_plainly(verbose):
+        import pendulum
+
+        from . import display
+        from .status import status as run
+        from .target import Target
+
+        display.show_status(run(Target(destination, db, dataset)), pendulum.now("UTC"))
+
+
+@app.command(
+    epilog="Example: tiledesk-dlt sandbox --port 8080 --requests 5000 --rate-limit 200",
+)
+def sandbox(
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, metavar="P", help="Port on 127.0.0.1.")
+    ] = 8080,
+    requests: Annotated[
+        int, typer.Option("--requests", min=1, metavar="N", help="Conversations to make up.")
+    ] = 500,
+    rate_limit: Annotated[
+        int, typer.Option("--rate-limit", min=0, metavar="N", help="Calls a minute; 0 for any.")
+    ] = 0,
+    verbose: Verbose = False,
+) -> None:
+    """Serve the sandbox: a Tiledesk server full of made-up conversations."""
+    with _told_plainly(verbose):
+        from rich import print as say
+
+        from tiledesk_sandbox import generate, serve
+
+        world = generate(requests=requests, seed=7)
+        owner = world.users["owner"]
+        say("Serving until Ctrl-C. To load it, in another terminal:\n")
+        for name, value in (
+            ("BASE_URL", f"http://127.0.0.1:{port}"),
+            ("PROJECT_ID", world.project_id),
+            ("CREDENTIALS__EMAIL", owner.email),
+            ("CREDENTIALS__PASSWORD", owner.password),
+        ):
+            say(f"export SOURCES__TILEDESK__{name}={value}")
+        say("tiledesk-dlt load --db sandbox.duckdb\n")
+        serve(world, port, rate_limit or None)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    app()
+
+
+def _time(option: str, text: str) -> pendulum.DateTime | None:
+    if not text:
+        return None
+    import pendulum
+
+    from .failures import Failure
+
+    try:
+        time = pendulum.parse(text)
+    except ValueError:
+        time = None
+    if not isinstance(time, pendulum.DateTime):
+        raise Failure(
+            f"{option} is not an ISO 8601 time such as 2026-01-31 or 2026-01-31T08:00:00Z."
+        )
+    return time.in_timezone("UTC")
+
+
+@contextmanager
+def _told_plainly(verbose: bool) -> Iterator[None]:
+    """Whatever goes wrong becomes a line or two and an exit code; the trace only if asked for."""
+    logging.getLogger("dlt").setLevel(logging.WARNING if verbose else logging.CRITICAL)
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except KeyboardInterrupt:
+        print("Stopped. What was not written will be read again.", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if verbose:
+            import traceback
+
+            traceback.print_exc()
+        from .failures import EXIT_FAILED, explain
+
+        print(f"Error: {explain(error)}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(EXIT_FAILED) from None

@@ -1,0 +1,76 @@
+"""The connector at work on made-up data, with nothing to configure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from tiledesk_sandbox import Sandbox, generate
+
+from .failures import Failure
+from .load import Progress, Summary, load
+from .target import Target
+
+QUERIES = (
+    (
+        "Conversations and median time to the first answer, by channel",
+        """SELECT channel_name, count(*) AS conversations,
+       round(median(waiting_time) / 60000.0, 1) AS median_first_response_minutes
+FROM tiledesk.requests
+WHERE NOT preflight
+GROUP BY ALL ORDER BY conversations DESC;""",
+    ),
+    (
+        "Rating by month",
+        """SELECT date_trunc('month', closed_at)::DATE AS month,
+       round(avg(rating), 2) AS rating, count(rating) AS ratings
+FROM tiledesk.requests
+WHERE rating IS NOT NULL
+GROUP BY ALL ORDER BY month;""",
+    ),
+    (
+        "Which tags go with long conversations",
+        """SELECT t.tag, count(DISTINCT r._id) AS conversations,
+       round(count(*) / count(DISTINCT r._id), 1) AS messages_each
+FROM tiledesk.requests r
+JOIN tiledesk.requests__tags t ON t.parent_id = r._id
+JOIN tiledesk.messages m ON m.recipient = r.request_id
+GROUP BY ALL ORDER BY messages_each DESC;""",
+    ),
+)
+
+
+def demo(requests: int, db: Path, progress: Progress) -> Summary:
+    """Load a sandbox of this many conversations into a file.
+
+    Raises:
+        Failure: the file holds something else than a demo.
+    """
+    world = generate(requests=requests, seed=7)
+    _must_be_free(db, world.project_id)
+    owner = world.users["owner"]
+    with Sandbox(world) as sandbox:
+        return load(
+            Target(db=db),
+            full_refresh=True,
+            progress=progress,
+            base_url=sandbox.base_url,
+            project_id=world.project_id,
+            credentials={"email": owner.email, "password": owner.password},
+            rate_limit_per_minute=0,
+        )
+
+
+def _must_be_free(db: Path, project_id: str) -> None:
+    if not db.exists():
+        return
+    with duckdb.connect(str(db), read_only=True) as connection:
+        try:
+            rows = connection.execute(
+                "SELECT DISTINCT id_project FROM tiledesk.requests"
+            ).fetchall()
+        except duckdb.CatalogException:
+            return
+    if any(row != (project_id,) for row in rows):
+        raise Failure(f"{db} holds conversations that are not the demo's. Give another --db.")

@@ -1,0 +1,82 @@
+"""What went wrong, as a person at a terminal needs it: one or two lines, and an exit code."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from tiledesk.errors import TiledeskError
+
+EXIT_FAILED = 1
+EXIT_PARTIAL = 3
+
+
+class Failure(Exception):
+    """Ends a command: ``str()`` is what the person reads."""
+
+
+def explain(error: BaseException) -> str:
+    """The sentence for an error: that of the deepest cause that we know how to speak of.
+
+    dlt wraps whatever happens in a step into an error of its own, so the chain is searched.
+    """
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, (TiledeskError, Failure)):
+            return str(cause)
+    for cause in chain:
+        if sentence := _known(cause):
+            return sentence
+    deepest = chain[-1]
+    first_line = str(deepest).strip().partition("\n")[0]
+    return f"{type(deepest).__name__}: {first_line}. Run with --verbose for the whole story."
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        following = error.__cause__ or error.__context__
+        if following is None:
+            return
+        error = following
+
+
+def _known(error: BaseException) -> str | None:
+    name, text = type(error).__name__, str(error)
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in text:
+        return "The disk is full. Free some space and run again: nothing was lost."
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
+        return f"{error.filename} cannot be written: {error.strerror}."
+    if "Could not set lock on file" in text:
+        return (
+            "The DuckDB file is open in another program. Close it there (or let it open the file"
+            " read-only after the load) and run again."
+        )
+    if "not a valid DuckDB database file" in text:
+        return "The file given with --db is not a DuckDB file."
+    if "Cannot open file" in text or "Cannot open database" in text:
+        return "The DuckDB file cannot be opened. Check the path given with --db."
+    if name == "ConfigFieldMissingException":
+        missing = ", ".join(getattr(error, "fields", ())) or "a setting"
+        return (
+            f"Not configured: {missing}. Put it into .dlt/secrets.toml (see"
+            " .dlt/example.secrets.toml) or an environment variable such as"
+            " SOURCES__TILEDESK__PROJECT_ID or SOURCES__TILEDESK__CREDENTIALS__EMAIL."
+        )
+    if name in ("ConfigurationValueError", "ConfigValueCannotBeCoercedException"):
+        return text.partition("\n")[0]
+    if name in ("UnknownDestinationModule", "InvalidDestinationReference"):
+        return (
+            "There is no such destination. dlt's are duckdb, postgres, bigquery, snowflake and"
+            " others."
+        )
+    if name == "MissingDependencyException":
+        return text.strip().partition("\n")[0]
+    if name in ("OperationalError", "DestinationConnectionError"):
+        return (
+            "The destination cannot be reached, or does not accept the credentials. Check"
+            " destination.<name>.credentials."
+        )
+    return None

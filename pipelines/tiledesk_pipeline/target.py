@@ -1,0 +1,109 @@
+"""Where a load goes: the destination, and the dlt pipeline that leads there."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.configuration.providers import CustomLoaderDocProvider
+from dlt.common.pipeline import get_dlt_pipelines_dir
+from filelock import FileLock, Timeout
+
+from .failures import Failure
+
+PIPELINE_NAME = "tiledesk"
+
+# Below everything a user configures. The reasons stand in .dlt/config.toml; completed jobs hold
+# other people's messages and are of no use.
+DEFAULTS: dict[str, Any] = {
+    "runtime": {"dlthub_telemetry": False},
+    "data_writer": {"disable_compression": True},
+    "load": {"truncate_staging_dataset": True, "delete_completed_jobs": True},
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A dataset in a destination; for DuckDB, in a file."""
+
+    destination: str = "duckdb"
+    db: Path = Path("tiledesk.duckdb")
+    dataset: str = "tiledesk"
+
+    def __str__(self) -> str:
+        where = str(self.db) if self.is_duckdb else self.destination
+        return f"{where}, dataset {self.dataset}"
+
+    @property
+    def is_duckdb(self) -> bool:
+        """Whether `db` counts."""
+        return self.destination == "duckdb"
+
+    @contextmanager
+    def pipeline(self) -> Iterator[dlt.Pipeline]:
+        """The pipeline, in the state that the destination holds.
+
+        What outlives a run is in the destination only: the working folder is emptied before and
+        after. So a package that a crash left behind cannot come between, and a new file is never
+        taken for one that has rows already.
+
+        Raises:
+            Failure: another load into this target is running.
+        """
+        use_defaults()
+        home = Path(get_dlt_pipelines_dir()) / "tiledesk-dlt" / self._fingerprint
+        home.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(home / "lock", timeout=0):
+                pipeline = dlt.pipeline(
+                    PIPELINE_NAME,
+                    pipelines_dir=str(home),
+                    destination=self._destination(),
+                    dataset_name=self.dataset,
+                ).drop()
+                try:
+                    pipeline.sync_destination()
+                    yield pipeline
+                finally:
+                    pipeline.drop()
+        except Timeout:
+            raise Failure(
+                f"Another load into {self} is running. Wait for it to end, or stop it."
+            ) from None
+
+    def must_exist(self) -> None:
+        """Raises:
+        Failure: there is no DuckDB file where one is to be read.
+        """
+        if self.is_duckdb and not self.db.exists():
+            raise Failure(
+                f"There is no {self.db} here. Make it with: tiledesk-dlt load --db {self.db}"
+            )
+
+    @property
+    def _fingerprint(self) -> str:
+        parts = (self.destination, str(self.db.resolve()) if self.is_duckdb else "", self.dataset)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def _destination(self) -> Any:
+        if not self.is_duckdb:
+            return self.destination
+        if not self.db.resolve().parent.is_dir():
+            raise Failure(f"There is no folder {self.db.resolve().parent}.")
+        if self.db.exists() and not os.access(self.db, os.W_OK):
+            raise Failure(f"{self.db} may not be written.")
+        return dlt.destinations.duckdb(str(self.db))
+
+
+@functools.cache
+def use_defaults() -> None:
+    """Put our defaults below dlt's other configuration, once."""
+    provider = CustomLoaderDocProvider("tiledesk-dlt", lambda: DEFAULTS, supports_secrets=False)
+    dlt.config.register_provider(provider)

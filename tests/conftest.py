@@ -1,0 +1,182 @@
+"""What the tests share: sandboxes, real servers where there are any, and loads into fresh files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import pytest
+
+os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+
+from tiledesk_pipeline.load import Summary, load
+from tiledesk_pipeline.target import Target
+from tiledesk_sandbox import Sandbox, World, generate
+
+REAL_SERVERS = "TILEDESK_REAL_SERVERS"
+REAL_TRUTH = "TILEDESK_REAL_TRUTH"
+
+
+@pytest.fixture(autouse=True)
+def _own_dlt_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test has its own dlt folder, and no configuration but what it sets."""
+    home = tmp_path_factory.mktemp("dlt")
+    monkeypatch.setenv("DLT_DATA_DIR", str(home))
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    for name in list(os.environ):
+        if name.startswith(("SOURCES__", "DESTINATION__")):
+            monkeypatch.delenv(name)
+    return home
+
+
+@dataclass
+class Account:
+    """A user of a project on some server, as settings of the source."""
+
+    base_url: str
+    project_id: str
+    email: str
+    password: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "base_url": self.base_url,
+            "project_id": self.project_id,
+            "credentials": {"email": self.email, "password": self.password},
+            "rate_limit_per_minute": 0,
+        }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "SOURCES__TILEDESK__BASE_URL": self.base_url,
+            "SOURCES__TILEDESK__PROJECT_ID": self.project_id,
+            "SOURCES__TILEDESK__CREDENTIALS__EMAIL": self.email,
+            "SOURCES__TILEDESK__CREDENTIALS__PASSWORD": self.password,
+            "SOURCES__TILEDESK__RATE_LIMIT_PER_MINUTE": "0",
+        }
+
+    def load(self, db: Path, **wishes: Any) -> Summary:
+        return load(Target(db=db), **wishes, **self.settings)
+
+    def api(self) -> httpx.Client:
+        """A client of the account's own, signed in, for changing data."""
+        http = httpx.Client(base_url=self.base_url, timeout=60, trust_env=False)
+        answer = http.post("/auth/signin", json={"email": self.email, "password": self.password})
+        http.headers["Authorization"] = answer.raise_for_status().json()["token"]
+        return http
+
+
+def account_of(sandbox: Sandbox, who: str = "owner") -> Account:
+    user = sandbox.world.users[who]
+    return Account(sandbox.base_url, sandbox.world.project_id, user.email, user.password)
+
+
+@pytest.fixture
+def world() -> World:
+    return generate(requests=60, seed=11)
+
+
+@pytest.fixture
+def sandbox(world: World) -> Iterator[Sandbox]:
+    with Sandbox(world) as running:
+        yield running
+
+
+@pytest.fixture
+def owner(sandbox: Sandbox) -> Account:
+    return account_of(sandbox)
+
+
+@pytest.fixture(scope="session")
+def demo_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that ``tiledesk-dlt demo`` makes."""
+    folder = tmp_path_factory.mktemp("demo")
+    run_cli("demo", "--requests", "400", cwd=folder, home=folder).check_returncode()
+    return folder / "demo.duckdb"
+
+
+def run_cli(
+    *arguments: str,
+    cwd: Path,
+    home: Path | None = None,
+    environment: dict[str, str] | None = None,
+    timeout: float = 120,
+) -> subprocess.CompletedProcess[str]:
+    """Run the console command as a person would, in a process of its own."""
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "tiledesk-dlt"), *arguments],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "DLT_DATA_DIR": str(home or cwd),
+            "COLUMNS": "120",
+            **(environment or {}),
+        },
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return run_cli(*arguments, cwd=tmp_path, **options)
+
+    return run
+
+
+def query(db: Path, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(db), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+# --- the real server ------------------------------------------------------------------------------
+
+
+@dataclass
+class RealServer:
+    """A seeded Tiledesk server: its users, and the truth straight from its database."""
+
+    seed: dict[str, Any]
+
+    def account(self, who: str = "owner") -> Account:
+        user = self.seed[who]
+        return Account(
+            self.seed["base_url"], self.seed["project_id"], user["email"], user["password"]
+        )
+
+    def truth(self, collection: str) -> dict[str, dict[str, Any]]:
+        """All documents of a collection by ``_id``, as extended JSON has them."""
+        command = [
+            *shlex.split(os.environ[REAL_TRUTH]),
+            self.seed["base_url"],
+            self.seed["project_id"],
+            "--collections",
+            collection,
+        ]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        documents = [json.loads(line) for line in lines.splitlines()]
+        return {document["_id"]["$oid"]: document for document in documents}
+
+
+@pytest.fixture(params=["natural", "shuffle"])
+def real_server(request: pytest.FixtureRequest) -> RealServer:
+    """A real server; `shuffle` orders equal stamps anew for every page."""
+    folder = os.environ.get(REAL_SERVERS)
+    if not folder or REAL_TRUTH not in os.environ:
+        pytest.skip(f"no real server was given: {REAL_SERVERS} and {REAL_TRUTH} are not set")
+    text = (Path(folder) / f"{request.param}.json").read_text()
+    return RealServer(json.loads(text.splitlines()[-1]))
