@@ -22,7 +22,7 @@ from .phrases import (
     Language,
     Topic,
 )
-from .world import SUPER_ADMIN_EMAIL, Person, World
+from .world import SUPER_ADMIN_EMAIL, Person, World, embedded
 
 T = TypeVar("T")
 UTC = timezone.utc
@@ -76,6 +76,7 @@ class _Agent:
     member: str
     speed: float
     kindness: float
+    visitor: _Visitor | None = None
 
 
 @dataclass
@@ -314,6 +315,8 @@ class _Desk:
             agent = self.rng.choice(self.agents)
             there = self.chance(0.5)
             status = "active" if there else "unavailable"
+            if i % 5:
+                self.world.change("project_users", agent.member, profileStatus="active")
             target = self._member_target(self.world.project_users[agent.member])
             action: Document = {"user_available": there}
             if i % 5:
@@ -447,6 +450,8 @@ class _Desk:
         if self.chance(0.6):
             plan = rng.choice(("free", "pro", "business"))
             lead["attributes"] = {"plan": plan, "visits": rng.randrange(80)}
+        elif self.chance(0.2):
+            lead["attributes"] = None
         stamp = iso(at)
         updated = stamp if imported else iso(edited)
         lead |= {
@@ -509,11 +514,40 @@ class _Desk:
         self._edit_some_leads()
 
     def _who_writes(self, i: int, count: int) -> _Visitor:
-        """Mostly somebody who appeared about now; a few regulars write again and again."""
+        """Mostly somebody who appeared about now; a few regulars write again and again.
+
+        Now and then an agent opens a conversation, and is then its requester.
+        """
+        if self.chance(0.03):
+            return self._as_visitor(self.rng.choice(self.agents))
         if self.chance(0.1):
             return self.visitors[int(len(self.visitors) * self.rng.random() ** 3)]
         place = i / max(1, count) + self.rng.gauss(0, 0.02)
         return self.visitors[min(len(self.visitors) - 1, max(0, int(place * len(self.visitors))))]
+
+    def _as_visitor(self, agent: _Agent) -> _Visitor:
+        if agent.visitor is None:
+            person = agent.person
+            stamp = iso(self.begin)
+            lead: Document = {
+                "tags": [],
+                "status": 100,
+                "_id": self.new_id(self.begin),
+                "lead_id": person.id,
+                "fullname": person.fullname,
+                "email": person.email,
+                "phone": None,
+                "id_project": self.project,
+                "createdBy": "system",
+                "createdAt": stamp,
+                "updatedAt": stamp,
+                "__v": 0,
+            }
+            self.world.leads.put(lead)
+            member = self.world.project_users[agent.member]
+            member.pop("isBusy")
+            agent.visitor = _Visitor(lead, member, LANGUAGES[0], PLACES[0], "chat21")
+        return agent.visitor
 
     def _edit_some_leads(self) -> None:
         """An edited lead re-stamps all its requests with one millisecond."""
@@ -713,10 +747,10 @@ class _Conversation:
         assert self.agent is not None  # noqa: S101
         if minutes:
             self.pause(minutes * self.agent.speed)
-        if self.answered == NONE:
-            self.answered = self.now
         person = self.agent.person
         self._add(self.now, person.id, person.fullname, text, human=True)
+        if self.answered == NONE:
+            self.answered = self.now
 
     def _assigned(self, agent: _Agent) -> None:
         text = "A new support request has been assigned to you: "
@@ -826,6 +860,8 @@ class _Conversation:
         if channel["name"] == "chat21":
             request["sourcePage"] = f"https://shop.example/help/{self.topic.name}"
             request["userAgent"] = rng.choice(BROWSERS)
+            if desk.chance(0.3):
+                request["subject"] = None
         request["language"] = self.language.code
         if participants:
             request["assigned_at"] = iso(self.at + rng.randrange(8, 40))
@@ -859,6 +895,11 @@ class _Conversation:
         request |= {
             "channelOutbound": channel,
             "smartAssignment": True,
+            **(
+                {"workingStatus": rng.choice(("new", "pending", "open"))}
+                if desk.chance(0.05)
+                else {}
+            ),
             "updatedAt": iso(self.touched),
             "ticket_id": self.ticket,
             "__v": 0,
@@ -935,19 +976,19 @@ class _Conversation:
         later = ("first_response_at", "waiting_time", "location")
         created = {k: v for k, v in request.items() if k not in later}
         attributes = {k: v for k, v in request["attributes"].items() if k != "last_message"}
-        return created | {
+        return embedded(created) | {
             "tags": [],
             "notes": [],
             "followers": [],
             "attributes": attributes,
             "updatedAt": created["createdAt"],
-            "snapshot": {**request["snapshot"], "agents": []},
+            "snapshot": {**embedded(request)["snapshot"], "agents": []},
         }
 
     def keep(self, request: Document, created: Document, closed: bool) -> None:
         desk = self.desk
         lead = self.visitor.lead
-        bare = encode(request)
+        bare = encode(embedded(request))
         request |= {"requester_id": lead["_id"], "id": self._id}
         desk.world.insert("requests", request)
         for message in self.messages:

@@ -226,7 +226,7 @@ def populated(world: World, request: Document) -> Document:
     if isinstance(request.get("department"), str):
         request["department"] = world.departments.get(request["department"])
     if isinstance(request.get("requester"), str):
-        request["requester"] = with_user(world, world.project_users.get(request["requester"]))
+        request["requester"] = _requester(world, request["requester"])
     last = request.pop("id", None)
     request["requester_id"] = (request.get("lead") or {}).get("_id")
     request["participatingAgents"] = _found(
@@ -246,6 +246,11 @@ def with_user(world: World, member: Document | None) -> Document | None:
     if member is not None and "id_user" in member:
         member["id_user"] = world.user_documents.get(member["id_user"])
     return member
+
+
+def _requester(world: World, _id: str) -> Document | None:
+    member = with_user(world, world.project_users.get(_id))
+    return member and {k: v for k, v in member.items() if k != "isBusy"}
 
 
 def find_request(c: Context) -> Row | None:

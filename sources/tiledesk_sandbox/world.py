@@ -212,6 +212,18 @@ class _Removed:
 REMOVED = _Removed()
 
 
+def embedded(request: Document) -> Document:
+    """The request as activities keep it: stored fields only, nothing computed."""
+    copy = {k: v for k, v in request.items() if k not in ("requester_id", "id")}
+    copy["snapshot"] = {
+        name: {k: v for k, v in part.items() if k not in ("id", "isAuthenticated", "hasBot")}
+        if isinstance(part, dict)
+        else part
+        for name, part in (request.get("snapshot") or {}).items()
+    }
+    return copy
+
+
 def caller_of(person: Person) -> Caller:
     return Caller(person.id, person.fullname, person.email)
 

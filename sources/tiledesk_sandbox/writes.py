@@ -12,11 +12,11 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from .documents import Document, Row, encode
+from .documents import Document, encode
 from .reads import ERROR, NOT_FOUND, find_request, populated
 from .routing import ANY_MEMBER, PUBLIC, Context, route
-from .wire import Answer, answer, refuse
-from .world import ISSUER, World
+from .wire import Answer, NeverAnsweredError, answer, refuse
+from .world import ISSUER, REMOVED, World, embedded
 
 # How long after the change that caused it a server-made message or activity is written.
 LATE_MS = 8
@@ -134,11 +134,12 @@ def guest_member(world: World, project: str, visitor: str) -> Document:
 # --- small parts
 
 
-def _request(c: Context) -> tuple[Row, Document]:
+def _request(c: Context, status: int, *, error: str = "", msg: str = "") -> Document:
+    """The request the path names; refuses an unknown one in the route's own words."""
     row = find_request(c)
     if row is None:
-        raise refuse(404, NOT_FOUND)
-    return row, c.world.requests[row.id]
+        raise refuse(status, {"success": False, **({"msg": msg} if msg else {"error": error})})
+    return c.world.requests[row.id]
 
 
 def _touch(world: World, request: Document, **fields: Any) -> Document:
@@ -209,18 +210,6 @@ def _label(key: str, *, update: bool) -> Document:
     }
 
 
-def embedded(request: Document) -> Document:
-    """The request as activities keep it: stored fields only, nothing computed."""
-    copy = {k: v for k, v in request.items() if k not in ("requester_id", "id")}
-    copy["snapshot"] = {
-        name: {k: v for k, v in part.items() if k not in ("id", "isAuthenticated", "hasBot")}
-        if isinstance(part, dict)
-        else part
-        for name, part in (request.get("snapshot") or {}).items()
-    }
-    return copy
-
-
 def record(
     world: World, verb: str, actor: Document, request: Document, involved: list[str], **more: Any
 ) -> None:
@@ -287,11 +276,15 @@ def _note_last_message(
     attributes = request.get("attributes")
     attributes = {**(attributes if isinstance(attributes, dict) else {}), "last_message": message}
     answered: Document = {}
+    lead = world.leads.get(request.get("lead") or "") or {}
+    if request.get("preflight") and message["sender"] == lead.get("lead_id"):
+        # the conversation starts for good with the visitor's next words
+        answered = {"preflight": False, "first_text": message.get("text")}
     if sender in (request.get("participants") or ()) and not request.get("waiting_time"):
         now = world.clock()
         asked = datetime.fromisoformat(request["createdAt"].replace("Z", "+00:00"))
         waited = int((now - asked).total_seconds() * 1000)
-        answered = {"first_response_at": world.now(), "waiting_time": waited}
+        answered |= {"first_response_at": world.now(), "waiting_time": waited}
     world.change(
         "requests",
         request["_id"],
@@ -299,6 +292,8 @@ def _note_last_message(
         attributes=attributes,
         updatedAt=world.now(3),
     )
+    if "preflight" in answered:
+        _record_creation(world, world.requests[request["_id"]])
 
 
 @route("POST", "/{project}/requests", ANY_MEMBER)
@@ -395,6 +390,7 @@ def _open_request(c: Context, body: Document, request_id: str) -> Document:
             "lead": lead,
         },
         **({"contact": contact} if contact else {}),
+        **({"location": body["location"]} if body.get("location") else {}),
         "channelOutbound": body.get("channel") or {"name": "chat21"},
         "smartAssignment": True,
         "updatedAt": now,
@@ -406,11 +402,17 @@ def _open_request(c: Context, body: Document, request_id: str) -> Document:
     world.insert("requests", request)
     world.onlookers[_id] = frozenset(_agents(world, c.project, department, available=False))
     if not request["preflight"]:
-        actor = {"type": "user", "id": lead["_id"], "name": lead.get("fullname")}
-        record(world, "REQUEST_CREATE", actor, request, [lead["_id"], *people])
-        for agent in people:
-            _record_assignment(world, request, agent)
+        _record_creation(world, request)
     return request
+
+
+def _record_creation(world: World, request: Document) -> None:
+    lead = request["snapshot"]["lead"]
+    people = request["participantsAgents"]
+    actor = {"type": "user", "id": lead["_id"], "name": lead.get("fullname")}
+    record(world, "REQUEST_CREATE", actor, request, [lead["_id"], *people])
+    for agent in people:
+        _record_assignment(world, request, agent)
 
 
 def _record_assignment(world: World, request: Document, agent: str) -> None:
@@ -496,10 +498,7 @@ def post_direct_message(c: Context) -> Answer:
 @route("PUT", "/{project}/requests/{request_id}/close")
 def close(c: Context) -> Answer:
     world, who = c.world, c.who
-    row = find_request(c)
-    if row is None:
-        raise refuse(500, {"success": False, "error": "Error closing request"})
-    request = world.requests[row.id]
+    request = _request(c, 500, error="Error closing request")
     if c.role == "agent" and who.id not in (request.get("participants") or ()):
         why = "You must be among the participants to close a conversation."
         raise refuse(403, {"success": False, "error": why})
@@ -538,7 +537,7 @@ def transcript(world: World, request: Document) -> str:
 
 @route("PUT", "/{project}/requests/{request_id}/reopen")
 def reopen(c: Context) -> Answer:
-    _, request = _request(c)
+    request = _request(c, 500, error="Error reopening request")
     if request.get("status") == 1000:
         status = 200 if request.get("participants") else 100
         request = _touch(c.world, request, status=status)
@@ -548,7 +547,8 @@ def reopen(c: Context) -> Answer:
 
 @route("PUT", "/{project}/requests/{request_id}/tag")
 def put_tags(c: Context) -> Answer:
-    _, request = _request(c)
+    unknown = f"Request not found with request id {c.parts['request_id']}"
+    request = _request(c, 404, error=unknown)
     tags = list(request.get("tags") or ())
     for tag in _json(c) or ():
         if isinstance(tag, dict) and tag.get("tag") not in [t.get("tag") for t in tags]:
@@ -558,11 +558,17 @@ def put_tags(c: Context) -> Answer:
 
 @route("POST", "/{project}/requests/{request_id}/notes")
 def post_note(c: Context) -> Answer:
-    _, request = _request(c)
-    now = c.world.now()
+    body, now = _object(c), c.world.now()
+    if not body.get("text"):
+        value = "null" if body.get("text", "") is None else body.get("text", "undefined")
+        why = f"Field 'text' is required. Received value: {value}"
+        raise refuse(400, {"success": False, "error": why})
+    if find_request(c) is None:
+        return answer(None)
+    request = _request(c, 404, error="")
     note = {
         "_id": c.world.new_id(),
-        "text": _object(c).get("text"),
+        "text": body["text"],
         "createdBy": c.who.id,
         "updatedAt": now,
         "createdAt": now,
@@ -572,7 +578,7 @@ def post_note(c: Context) -> Answer:
 
 @route("DELETE", "/{project}/requests/{request_id}/notes/{note_id}")
 def delete_note(c: Context) -> Answer:
-    _, request = _request(c)
+    request = _request(c, 404, msg="Request not found")
     notes = [n for n in request.get("notes") or () if n.get("_id") != c.parts["note_id"]]
     return _send(c.world, _touch(c.world, request, notes=notes))
 
@@ -580,20 +586,21 @@ def delete_note(c: Context) -> Answer:
 @route("PUT", "/{project}/requests/{request_id}/participants")
 def put_participants(c: Context) -> Answer:
     members = _json(c)
-    return _assign(c, members if isinstance(members, list) else [])
+    if not isinstance(members, list):
+        raise NeverAnsweredError
+    return _assign(c, _request(c, 500, error="Error setting participants"), members)
 
 
 @route("POST", "/{project}/requests/{request_id}/participants")
 def post_participant(c: Context) -> Answer:
-    _, request = _request(c)
+    request = _request(c, 500, error="Error adding participant")
     member = str(_object(c).get("member"))
     before = list(request.get("participants") or ())
-    return _assign(c, before if member in before else [*before, member])
+    return _assign(c, request, before if member in before else [*before, member])
 
 
-def _assign(c: Context, members: list[str]) -> Answer:
+def _assign(c: Context, request: Document, members: list[str]) -> Answer:
     world, who = c.world, c.who
-    _, request = _request(c)
     before = list(request.get("participants") or ())
     if members == before:
         return _send(world, request)
@@ -606,6 +613,7 @@ def _assign(c: Context, members: list[str]) -> Answer:
         participantsAgents=people,
         participantsBots=bots,
         hasBot=bool(bots),
+        waiting_time=REMOVED,
         status=request["status"] if request["status"] == 1000 else (200 if members else 100),
         __v=request.get("__v", 0) + 1,
     )
@@ -646,7 +654,7 @@ def _assign(c: Context, members: list[str]) -> Answer:
 
 @route("POST", "/{project}/requests/{request_id}/followers")
 def post_follower(c: Context) -> Answer:
-    _, request = _request(c)
+    request = _request(c, 500, error="Error adding follower")
     followers = list(request.get("followers") or ())
     member = _object(c).get("member")
     if member not in followers:
@@ -663,16 +671,14 @@ _PATCHABLE = (
 
 @route("PATCH", "/{project}/requests/{request_id}")
 def patch_request(c: Context) -> Answer:
-    row = find_request(c)
-    if row is None:
-        raise refuse(404, {"success": False, "msg": "Request not found"})
+    request = _request(c, 404, msg="Request not found")
     fields = {k: v for k, v in _object(c).items() if k in _PATCHABLE and v is not None}
-    return _send(c.world, _touch(c.world, c.world.requests[row.id], **fields))
+    return _send(c.world, _touch(c.world, request, **fields))
 
 
 @route("PATCH", "/{project}/requests/{request_id}/rating", ANY_MEMBER)
 def rate(c: Context) -> Answer:
-    _, request = _request(c)
+    request = _request(c, 404, msg="Request not found")
     body = _object(c)
     fields = {k: body[k] for k in ("rating", "rating_message") if body.get(k)}
     return _send(c.world, _touch(c.world, request, **fields))
@@ -719,8 +725,8 @@ def post_lead(c: Context) -> Answer:
     world, body = c.world, _object(c)
     now = world.now()
     lead: Document = {
-        "tags": body.get("tags") or [],
-        "status": body.get("status") or 100,
+        "tags": [],
+        "status": 100,
         "_id": world.new_id(),
         "lead_id": body.get("lead_id") or str(uuid.uuid4()),
         **{k: body[k] for k in ("fullname", "email") if k in body},
@@ -737,10 +743,13 @@ def post_lead(c: Context) -> Answer:
 
 
 def _lead(c: Context) -> Document:
-    lead = c.world.leads.get(c.parts["lead_id"])
-    if lead is None:
-        raise refuse(404, NOT_FOUND)
-    return lead
+    """The lead the path names; an unknown id makes a ghost that belongs to no project."""
+    lead_id = c.parts["lead_id"]
+    if lead_id not in c.world.leads:
+        now = c.world.now()
+        ghost = {"tags": [], "status": 100, "_id": lead_id, "updatedAt": now, "__v": 0}
+        c.world.insert("leads", {**ghost, "createdAt": now})
+    return c.world.leads[lead_id]
 
 
 def _spread(world: World, lead: Document) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -176,6 +177,37 @@ def test_a_preflight_conversation_is_hidden_by_default(server: Server) -> None:
     assert server.read("requests", preflight="true", **query)["count"] == 1
 
 
+def test_the_visitors_next_words_end_the_preflight(server: Server) -> None:
+    talk = server.converse(preflight=True)
+    before = talk.settled()
+    talk.say("now for real")
+    after = eventually(lambda: (row := talk.row())["preflight"] is False and row)
+    assert after["first_text"] == "now for real"
+    assert after["createdAt"] == before["createdAt"]
+    assert talk.settled()["updatedAt"] > before["updatedAt"]
+
+
+def test_an_unknown_lead_that_is_edited_becomes_a_ghost_no_list_shows(server: Server) -> None:
+    unknown = f"{uuid.uuid4().hex[:24]}"
+    ghost = server.write("PUT", f"leads/{unknown}", {"fullname": "Ghost"})
+    assert (ghost["_id"], ghost["fullname"], "id_project" in ghost) == (unknown, "Ghost", False)
+    newest = server.read("leads", limit=20, sort="updatedAt")["leads"]
+    assert unknown not in {lead["_id"] for lead in newest}
+
+
+def test_taking_everybody_out_unassigns_and_forgets_the_waiting_time(server: Server) -> None:
+    talk = server.converse()
+    agent = server.read("project_users/me", "agent")[0]["id_user"]
+    put("participants", [agent])(talk)
+    talk.say("hello", "agent", sender=agent)
+    assert talk.settled()["waiting_time"] > 0
+    put("participants", [])(talk)
+    row = talk.settled()
+    assert (row["status"], row["participants"]) == (100, [])
+    assert "waiting_time" not in row
+    assert "first_response_at" in row
+
+
 def test_a_deleted_conversation_leaves_no_trace(server: Server) -> None:
     talk = server.converse()
     row = talk.settled()
@@ -283,12 +315,16 @@ def test_a_note_can_be_taken_back(server: Server) -> None:
     ("method", "path", "status", "body"),
     [
         ("PUT", "close", 500, {"success": False, "error": "Error closing request"}),
+        ("PUT", "reopen", 500, {"success": False, "error": "Error reopening request"}),
+        ("PUT", "participants", 500, {"success": False, "error": "Error setting participants"}),
         ("PATCH", "", 404, {"success": False, "msg": "Request not found"}),
+        ("PATCH", "rating", 404, {"success": False, "msg": "Request not found"}),
         ("DELETE", "", 404, {"success": False, "msg": "Object not found."}),
     ],
 )
 def test_changing_an_unknown_conversation(
     server: Server, method: str, path: str, status: int, body: dict[str, Any]
 ) -> None:
-    answer = server.call(method, f"requests/nope/{path}".rstrip("/"), json={})
+    sent: Any = ["somebody"] if path == "participants" else {}
+    answer = server.call(method, f"requests/nope/{path}".rstrip("/"), json=sent)
     assert (answer.status_code, answer.json()) == (status, body)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -107,7 +108,7 @@ def test_an_unknown_path_is_a_404_web_page(server: Server, signed_in: bool) -> N
 
 def test_unknown_records(server: Server) -> None:
     missing = {"success": False, "msg": "Object not found."}
-    for path in ("requests/nope", f"leads/{server.project[:-4]}0000"):
+    for path in ("requests/nope", f"leads/{uuid.uuid4().hex[:24]}"):
         answer = server.get(path)
         assert (answer.status_code, answer.json()) == (404, missing)
     malformed = server.get("leads/zz")

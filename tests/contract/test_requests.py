@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Server
+from .conftest import Server, in_any_order
 
 EVERYTHING = {"status": "all", "preflight": "true", "no_populate": "true"}
 
@@ -26,6 +26,7 @@ def test_a_limit_over_100_becomes_40(server: Server, limit: str | None, per_page
     assert found["count"] > 150
 
 
+@in_any_order
 def test_limit_0_gives_everything_at_once(server: Server) -> None:
     total = server.read("requests", limit=1, **EVERYTHING)["count"]
     for limit, per_page in (("0", 0), ("abc", None)):
@@ -115,11 +116,13 @@ def test_id_copies_the_key_and_hidden_agents_stay_hidden(server: Server) -> None
         assert "agents" not in row["snapshot"]
 
 
+@in_any_order
 def test_the_default_order_is_newest_first(server: Server) -> None:
     stamps = [r["createdAt"] for r in server.read("requests", limit=100, **EVERYTHING)["requests"]]
     assert stamps == sorted(stamps, reverse=True)
 
 
+@in_any_order
 @pytest.mark.parametrize(
     ("field", "direction", "down"),
     [
@@ -190,6 +193,7 @@ def test_a_page_past_the_end_is_empty_and_still_counts(server: Server) -> None:
     assert found["count"] >= len(server.requests)
 
 
+@in_any_order
 def test_pages_follow_each_other(server: Server) -> None:
     query = {"sort": "_id", "direction": "1", **EVERYTHING}
     both = [r["_id"] for r in server.read("requests", limit=40, **query)["requests"]]

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from .conftest import Server
+from .conftest import Server, in_any_order
 
+pytestmark = in_any_order
 ALL = {"status": "all", "preflight": "true", "no_populate": "true"}
 
 
