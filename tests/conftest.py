@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ REAL_TRUTH = "TILEDESK_REAL_TRUTH"
 
 
 @pytest.fixture(autouse=True)
-def _own_dlt_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def _own_dlt_home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """Each test has its own dlt folder, and no configuration but what it sets."""
     home = tmp_path_factory.mktemp("dlt")
     monkeypatch.setenv("DLT_DATA_DIR", str(home))
@@ -46,6 +48,7 @@ class Account:
     project_id: str
     email: str
     password: str
+    environment_extra: dict[str, str] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -64,6 +67,7 @@ class Account:
             "SOURCES__TILEDESK__CREDENTIALS__EMAIL": self.email,
             "SOURCES__TILEDESK__CREDENTIALS__PASSWORD": self.password,
             "SOURCES__TILEDESK__RATE_LIMIT_PER_MINUTE": "0",
+            **self.environment_extra,
         }
 
     def load(self, db: Path, **wishes: Any) -> Summary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import ipaddress
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -12,8 +13,9 @@ from typing import Any, Protocol
 
 import backoff
 import httpx
+import msgspec
 import pendulum
-from pyrate_limiter import Duration, Limiter, Rate
+from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate, SingleBucketFactory
 
 from . import errors
 from .credentials import TiledeskCredentials, TokenAuth, refused_token, token_died
@@ -85,9 +87,7 @@ class Client:
         self._watcher = watcher
         self._signs_in = bool(credentials.password)
         self._read_timeout = read_timeout
-        self._limiter = (
-            Limiter(Rate(rate_limit_per_minute, Duration.MINUTE)) if rate_limit_per_minute else None
-        )
+        self._limiter = _limiter(rate_limit_per_minute) if rate_limit_per_minute else None
         self._http = httpx.Client(
             auth=TokenAuth(credentials, self.base_url),
             transport=_Paced(self),
@@ -100,7 +100,7 @@ class Client:
         self._http.close()
 
     def get(self, path: str, params: Mapping[str, str | float] | None = None) -> bytes:
-        """The body of the answer to ``GET path``, JSON by its looks, unparsed.
+        """The body of the answer to ``GET path``: whole JSON, unparsed.
 
         Transient failures are tried again: exponentially longer waits with full jitter, or as
         long as the server says in ``Retry-After``.
@@ -114,8 +114,8 @@ class Client:
         if self._watcher is not None:
             self._watcher.waits(details["wait"], str(details["exception"]))
 
-    # The one place backoff is used. The two decorators share the tries: the inner one waits as
-    # told by the server, the outer one by itself.
+    # The one place backoff is used. The inner decorator waits as told by the server, the outer one
+    # by itself.
     def _get_patiently(self, path: str, params: Mapping[str, str | float]) -> bytes:
         common: dict[str, Any] = {
             "exception": errors.Transient,
@@ -164,25 +164,31 @@ class Client:
                 f"{self.base_url} cannot be reached: no connection within"
                 f" {CONNECT_TIMEOUT:.0f} seconds."
             ) from None
-        except httpx.TimeoutException:
+        except httpx.TimeoutException as error:
             raise errors.NoAnswer(
-                f"{path} was not answered within {self._read_timeout:.0f} seconds. The server"
-                " never answers when its database is in trouble; its log tells."
+                f"{_asked(error.request)} was not answered within {self._read_timeout:g} seconds."
+                " The server never answers when its database is in trouble; its log tells."
             ) from None
         except httpx.ConnectError:
             raise errors.Unreachable(
                 f"{self.base_url} cannot be reached. Check sources.tiledesk.base_url and that the"
                 " server is running."
             ) from None
-        except httpx.TransportError:
-            raise errors.Unreachable(f"The connection was lost while reading {path}.") from None
-        return self._checked(path, response)
+        except httpx.TransportError as error:
+            raise errors.Unreachable(
+                f"The connection was lost while reading {_asked(error.request)}."
+            ) from None
+        except httpx.DecodingError as error:
+            raise errors.BadAnswer(
+                f"The answer to {_asked(error.request)} came damaged: it cannot be decompressed."
+            ) from None
+        return self._checked(response)
 
-    def _checked(self, path: str, response: httpx.Response) -> bytes:
-        status, body = response.status_code, response.content
+    def _checked(self, response: httpx.Response) -> bytes:
+        status, body, asked = response.status_code, response.content, _asked(response.request)
         if status == 200 and not _is_html(response):
-            if body.rstrip()[-1:] not in (b"]", b"}"):
-                raise errors.BadAnswer(f"The answer to {_shown(path)} is cut off.")
+            if not _is_json(body):
+                raise errors.BadAnswer(f"The answer to {asked} is cut off.")
             return body
         if status == 401:
             if token_died(response):
@@ -191,6 +197,25 @@ class Client:
                 "Tiledesk bars this address or this user from the project (address filter or"
                 " ban). An admin can lift it in the project's settings."
             )
+        if status == 429:
+            raise errors.TooManyCalls(
+                "Tiledesk asks for fewer calls (status 429). Lower"
+                " sources.tiledesk.rate_limit_per_minute if this happens often.",
+                retry_after=_retry_after(response),
+            )
+        # Before the web pages: a proxy speaks of its troubles in HTML.
+        if status >= 500 and not _is_for_good(response):
+            raise errors.ServerTrouble(
+                f"The server is in trouble: status {status} for {asked}.",
+                retry_after=_retry_after(response),
+            )
+        if _is_html(response):
+            raise errors.NotTheApi(
+                f"{self.base_url} answers with a web page where the API's JSON should be"
+                f" (status {status}). The base URL is the one of the API:"
+                " https://api.tiledesk.com/v3, or on your own server http://HOST:8081/api or"
+                " http://HOST:3000."
+            )
         if status == 400:
             if b"project" in body.lower():
                 raise errors.ProjectNotFound(
@@ -198,29 +223,12 @@ class Client:
                     " sources.tiledesk.project_id: it is the 24 characters in the dashboard's"
                     " address after /project/."
                 )
-            raise errors.Rejected(f"The server does not accept the call {path} (status 400).")
+            raise errors.Rejected(f"The server does not accept the call {asked} (status 400).")
         if status == 403:
             if b"belong to the project" in body:
                 raise errors.NotAMember("This user is not an active member of the project.")
-            raise errors.RoleTooLow(f"This user's role may not read {_shown(path)}.")
-        if _is_html(response):
-            raise errors.NotTheApi(
-                f"{self.base_url} answers with a web page where the API's JSON should be. The base"
-                " URL is the one of the API: https://api.tiledesk.com/v3, or on your own server"
-                " http://HOST:8081/api or http://HOST:3000."
-            )
-        if status == 429:
-            raise errors.TooManyCalls(
-                "Tiledesk asks for fewer calls (status 429). Lower"
-                " sources.tiledesk.rate_limit_per_minute if this happens often.",
-                retry_after=_retry_after(response),
-            )
-        if status >= 500 and not _is_for_good(body):
-            raise errors.ServerTrouble(
-                f"The server is in trouble: status {status} for {_shown(path)}.",
-                retry_after=_retry_after(response),
-            )
-        raise errors.Rejected(f"The server refuses {_shown(path)} (status {status}).")
+            raise errors.RoleTooLow(f"This user's role may not read {asked}.")
+        raise errors.Rejected(f"The server refuses {asked} (status {status}).")
 
 
 class _Paced(httpx.BaseTransport):
@@ -252,6 +260,12 @@ class _Paced(httpx.BaseTransport):
         self._wire.close()
 
 
+def _limiter(calls_per_minute: int) -> Limiter:
+    """A limiter without the thread that pyrate_limiter starts to sweep up, and nobody stops."""
+    bucket = InMemoryBucket([Rate(calls_per_minute, Duration.MINUTE)])
+    return Limiter(SingleBucketFactory(bucket, schedule_leak=False))
+
+
 def checked_base_url(base_url: str) -> str:
     """The base URL without a trailing slash.
 
@@ -262,7 +276,8 @@ def checked_base_url(base_url: str) -> str:
         url = httpx.URL(base_url.strip())
     except httpx.InvalidURL:
         url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+    is_address = url.scheme in ("http", "https") and url.host and (url.port or 80) < 65536
+    if not is_address or "?" in base_url or "#" in base_url:
         raise errors.BadSetting(
             "sources.tiledesk.base_url is not an address like https://api.tiledesk.com/v3."
         )
@@ -297,6 +312,11 @@ def is_loopback(base_url: str) -> bool:
         return False
 
 
+def _asked(request: httpx.Request) -> str:
+    """What was called: the call itself, or the sign-in before it."""
+    return _shown(request.url.path)
+
+
 def _shown(path: str) -> str:
     """A path without the ids of people's conversations."""
     return re.sub(r"/requests/[^/]+/", "/requests/.../", path)
@@ -306,10 +326,30 @@ def _is_html(response: httpx.Response) -> bool:
     return "html" in response.headers.get("Content-Type", "") or response.content[:1] == b"<"
 
 
-def _is_for_good(body: bytes) -> bool:
+def _is_json(body: bytes) -> bool:
+    """Whether it is JSON from the first byte to the last, and not the beginning of some."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except RecursionError:
+        return True  # deeper than can be told
+    except msgspec.DecodeError:
+        try:
+            json.loads(body)  # takes halves of emoji, which chat is full of
+        except ValueError:
+            return False
+    return True
+
+
+def _is_for_good(response: httpx.Response) -> bool:
     """A 500 that says the call was wrong, not the server (contract 8.22)."""
-    return body.strip() == b'{"err":"error"}' or any(
-        word in body for word in (b"CastError", b"timezone", b"date")
+    body = response.content
+    return (
+        response.status_code == 500
+        and not _is_html(response)
+        and (
+            body.strip() == b'{"err":"error"}'
+            or any(word in body for word in (b"CastError", b"timezone", b"date"))
+        )
     )
 
 
@@ -320,7 +360,7 @@ def _retry_after(response: httpx.Response) -> float | None:
     here does not matter.
     """
     value = response.headers.get("Retry-After", "").strip()
-    if value.isdigit():
+    if value.isdecimal():
         return float(value)
     until, now = (
         email.utils.parsedate_tz(value),

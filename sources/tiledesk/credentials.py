@@ -11,7 +11,7 @@ from dlt.common.configuration.exceptions import ConfigurationValueError
 from dlt.common.configuration.specs import CredentialsConfiguration, configspec
 from dlt.common.typing import TSecretStrValue
 
-from .errors import BadSetting, ServerTrouble, SignInRefused, TokenRefused
+from .errors import BadSetting, NotTheApi, SignInRefused, TokenRefused
 
 
 @configspec
@@ -46,8 +46,12 @@ class TokenAuth(httpx.Auth):
     Basic authentication, which the API also takes, costs the server's only thread a password hash
     per call (contract 1.2), so it is not used.
 
+    Where the sign-in itself meets a server in trouble, its answer is the answer to the call: the
+    client names it and waits as told.
+
     Raises:
         SignInRefused: the server does not accept the e-mail and password.
+        NotTheApi: the sign-in is answered without a token.
     """
 
     requires_response_body = True
@@ -60,13 +64,18 @@ class TokenAuth(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         token = self._token or (yield from self._sign_in(None))
+        if token is None:
+            return
         request.headers["Authorization"] = token
         response = yield request
         if token_died(response) and self._credentials.password:
-            request.headers["Authorization"] = yield from self._sign_in(token)
+            token = yield from self._sign_in(token)
+            if token is None:
+                return
+            request.headers["Authorization"] = token
             yield request
 
-    def _sign_in(self, dead: str | None) -> Generator[httpx.Request, httpx.Response, str]:
+    def _sign_in(self, dead: str | None) -> Generator[httpx.Request, httpx.Response, str | None]:
         with self._lock:
             if self._token is None or self._token == dead:
                 response = yield httpx.Request(
@@ -77,6 +86,8 @@ class TokenAuth(httpx.Auth):
                         "password": self._credentials.password,
                     },
                 )
+                if response.status_code in (429, 502, 503, 504):
+                    return None
                 self._token = _token_of(response)
             return self._token
 
@@ -92,12 +103,10 @@ def _token_of(response: httpx.Response) -> str:
             "Tiledesk does not accept this e-mail and password. Check"
             " sources.tiledesk.credentials.email and .password."
         )
-    if response.status_code in (429, 502, 503, 504):
-        raise ServerTrouble(f"The server answered {response.status_code} to the sign-in.")
     try:
         token = msgspec.json.decode(response.content, type=_SignedIn).token
     except msgspec.MsgspecError:
-        raise SignInRefused(
+        raise NotTheApi(
             f"The sign-in was answered with status {response.status_code} and without a token."
             " Check sources.tiledesk.base_url: is it the address of the Tiledesk API?"
         ) from None
@@ -105,7 +114,7 @@ def _token_of(response: httpx.Response) -> str:
 
 
 def _checked(token: str | None) -> str | None:
-    if token is None:
+    if not token:
         return None
     words = token.split()
     if len(words) == 1:  # the scheme is part of the header the server wants

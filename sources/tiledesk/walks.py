@@ -75,9 +75,14 @@ class Answer:
             key for key, stamp in zip(self.ids, self.stamps, strict=True) if stamp.startswith(time)
         }
 
-    def first_where(self, holds: Callable[[str], bool], skip: int) -> int | None:
-        """The place in the whole list of the first row whose stamp is such."""
-        return next((skip + i for i, stamp in enumerate(self.stamps) if holds(stamp)), None)
+    def begins(self, stamp: str, skip: int) -> int | None:
+        """Where in a list that is newest first the rows with this stamp begin, if on this page."""
+        return next((skip + i for i, s in enumerate(self.stamps) if s <= stamp), None)
+
+    def ends(self, stamp: str, skip: int) -> int | None:
+        """Where in a list that is newest first the rows after this stamp begin, if on this page."""
+        end = skip + len(self.stamps) if self.is_short else None
+        return next((skip + i for i, s in enumerate(self.stamps) if s < stamp), end)
 
     def counted(self) -> int:
         """The server's count; every server sends it with these lists (contract 2.1)."""
@@ -97,7 +102,8 @@ def parse(stamp: str) -> pendulum.DateTime:
 def iso(time: pendulum.DateTime) -> str:
     """A time as the API writes it, such as ``2026-11-21T20:19:28.574Z``."""
     utc = time.in_timezone("UTC")
-    return f"{utc:YYYY-MM-DD[T]HH:mm:ss}.{utc.microsecond // 1000:03d}Z"
+    date = f"{utc.year:04d}-{utc.month:02d}-{utc.day:02d}"  # pendulum writes the year 1 as "1"
+    return f"{date}T{utc:HH:mm:ss}.{utc.microsecond // 1000:03d}Z"
 
 
 # --- oldest first, in a moving window -------------------------------------------------------------
@@ -115,9 +121,9 @@ def moving_window(
     had been delivered already, the walk ends before its new state, and the next run, whose cursor
     has not passed it, begins there (contract 9.1).
 
-    A second with more rows than a page is read by offset. How many rows it has is known: it is the
-    difference between the counts of the windows that start with it and after it. It is read again,
-    with other page sizes, until that many different rows were seen.
+    A second with more rows than a page is read by offset, again and again with other page sizes,
+    until as many different rows were seen as it has: that is the difference between the counts of
+    the windows that start with it and after it, and must be the same before and after.
 
     Args:
         fetch: ``fetch(start, page, limit)`` answers the rows with ``stamp >= start`` in the order
@@ -139,25 +145,43 @@ def moving_window(
             start = reached
             answer = Answer(fetch(start, 0, limit), stamp, limit)
             continue
-        seen: set[str] = set()
-        following = iso(parse(f"{start}Z").add(seconds=1))[:19]
-        for size in range(limit, max(0, limit - PASSES), -1):
-            for page in count():
-                answer = Answer(fetch(start, page, size), stamp, size)
-                yield reader.unread(answer, until=start)
-                if reader.is_over:
-                    return
-                seen.update(answer.ids_from(start))
-                if answer.is_short or answer.stamps[-1][:19] > start:
-                    break
-            rest = Answer(fetch(following, 0, limit), stamp, limit)
-            if len(seen) >= answer.counted() - rest.counted():
+        start, answer = yield from _whole_second(fetch, reader, start, stamp, limit)
+        if reader.is_over:
+            return
+
+
+def _whole_second(
+    fetch: Callable[[str, int, int], Page],
+    reader: _OldestFirst,
+    second: str,
+    stamp: str,
+    limit: int,
+) -> Generator[Batch, None, tuple[str, Answer]]:
+    """Delivers all rows of a second; returns the next second and the answer that begins there."""
+    following = iso(parse(f"{second}Z").add(seconds=1))[:19]
+    seen: set[str] = set()
+    rows: int | None = None
+    for attempt in range(PASSES):
+        size = limit - attempt % max(1, limit // 2)
+        for page in count():
+            answer = Answer(fetch(second, page, size), stamp, size)
+            yield reader.unread(answer, until=second)
+            if reader.is_over:
+                return following, answer
+            seen |= answer.ids_from(second)
+            if answer.is_short or answer.stamps[-1][:19] > second:
                 break
-        else:
-            raise _too_restless(
-                f"{len(seen)} rows changed within one second, more than a page holds"
-            )
-        start, answer = following, rest
+        if rows is None or len(seen) >= rows:
+            rest = Answer(fetch(following, 0, limit), stamp, limit)
+            again = Answer(fetch(second, page, size), stamp, size)
+            if again.counted() != answer.counted():
+                continue  # rows came or went between the two counts
+            known, rows = rows, again.counted() - rest.counted()
+            if rows == known:
+                yield reader.whole_second()
+                return following, rest
+            seen = set()  # rows that have left the second since would stand for others
+    raise _too_restless(f"{len(seen)} rows changed within one second, more than fit on a page")
 
 
 class _OldestFirst:
@@ -169,6 +193,7 @@ class _OldestFirst:
         # the states delivered in the second reached: what reading it again will repeat
         self._second = ""
         self._in_second: dict[str, str] = {}
+        self._newest: str | None = None
         self._read_up_to: str | None = None
         self.is_over = False
 
@@ -191,9 +216,16 @@ class _OldestFirst:
                 self._second, self._in_second = second, {}
             self._in_second[key] = stamp
             self._delivered.add(key)
-            self._read_up_to = max(self._read_up_to or "", stamp)
+            self._newest = max(self._newest or "", stamp)
             rows.append(row)
+        if until == "~":
+            self._read_up_to = self._newest
         return Batch(rows, self._read_up_to, answer.total)
+
+    def whole_second(self) -> Batch:
+        """All rows of the second that was read by offset are delivered: now it counts as read."""
+        self._read_up_to = self._newest
+        return Batch([], self._read_up_to)
 
 
 # --- newest first ---------------------------------------------------------------------------------
@@ -219,9 +251,9 @@ def newest_first(
     walk goes back. A row that is changed during the walk moves to the front, and is newer than the
     newest row of the first page: that is where the cursor stays, so the next run reads it.
 
-    A group of equal stamps that does not fit on a page has no such page. It is passed over with
-    several page sizes until as many different rows were seen as lie between the places of its
-    neighbours in the list, provided that the list did not move meanwhile.
+    A group of equal stamps that does not fit on a page has no such page. It is passed over, again
+    and again with other page sizes, until as many different rows were seen as it has: that is the
+    distance between its neighbours' places in the list, and must be the same before and after.
 
     Args:
         fetch: ``fetch(page, limit)`` answers rows ordered by the stamp, newest first.
@@ -251,15 +283,13 @@ def newest_first(
         while place := _overlapping_page(newer, position, limit, fractions):
             page, size, skip = place
             answer = Answer(fetch(page, size), stamp, size)
-            begins = answer.stamps[0] if answer.stamps else ""
-            if fractions and 0 < page < 1 and begins == newest and newest != last:
-                fractions = False  # this server cuts the fraction off
-                continue
-            if page == 0 or begins > last:
+            if page == 0 or (answer.stamps and answer.stamps[0] > last):
                 break
+            # Rows above were deleted, or the server cuts the fraction off: go back, surely.
+            fractions = False
             steps_back += 1
             if steps_back > PASSES:
-                raise _too_restless(f"{steps_back} times, rows were deleted while a list was read")
+                raise _too_restless("Rows were deleted again and again")
             newer, position = newer - size, position - size
         else:
             answer, skip = yield from _large_group(fetch, reader, last, newer, stamp, limit)
@@ -299,9 +329,11 @@ def _large_group(
     `newer` is about where the last row before the group is.
     """
     seen: set[str] = set()
-    for size in range(limit, max(0, limit - PASSES), -1):
+    rows: int | None = None
+    for attempt in range(PASSES):
+        size = limit - attempt % max(1, limit // 2)
         first = max(0, newer) // size
-        begins: int | None = None
+        begins = ends = None
         for page in count(first):
             skip = page * size
             answer = Answer(fetch(page, size), stamp, size)
@@ -309,20 +341,24 @@ def _large_group(
                 newer -= size  # rows above were deleted: begin further up
                 break
             yield reader.unread(answer, down_to=group)
-            seen.update(answer.ids_from(group))
-            if begins is None:
-                begins = answer.first_where(lambda s: s <= group, skip)
-            ends = answer.first_where(lambda s: s < group, skip)
-            if ends is None and answer.is_short:
-                ends = skip + len(answer.rows)
-            if ends is None:
+            seen |= answer.ids_from(group)
+            begins = answer.begins(group, skip) if begins is None else begins
+            ends = answer.ends(group, skip)
+            if ends is not None:
+                break
+        if begins is None or ends is None or (rows is not None and len(seen) < rows):
+            continue
+        at = begins // size
+        if at != page:  # on two pages: did the list move between looking at the one and the other?
+            begins = Answer(fetch(at, size), stamp, size).begins(group, at * size)
+            ends = Answer(fetch(page, size), stamp, size).ends(group, skip)
+            again = Answer(fetch(at, size), stamp, size).begins(group, at * size)
+            if begins is None or ends is None or again != begins:
                 continue
-            if begins is not None and len(seen) >= ends - begins:
-                there = begins // size
-                again = Answer(fetch(there, size), stamp, size)
-                if again.first_where(lambda s: s <= group, there * size) == begins:
-                    return answer, skip
-            break
+        known, rows = rows, ends - begins
+        if rows == known:
+            return answer, skip
+        seen = set()  # rows that were deleted since would stand for others
     raise _too_restless(f"{len(seen)} rows have one time stamp, more than fit on a page")
 
 

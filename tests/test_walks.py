@@ -1,0 +1,246 @@
+"""Walks over lists that change between any two calls: nothing may be missed, nothing come twice."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pendulum
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiledesk import walks
+from tiledesk.arrow import Page, read_page
+from tiledesk.errors import IncompleteRead
+from tiledesk.walks import Batch, Window, iso, moving_window, newest_first, parse
+
+START = pendulum.datetime(2026, 3, 1, 12)
+
+
+@dataclass
+class Server:
+    """A list with stamps that changes by a schedule, served by offset like the API's.
+
+    The order among equal stamps is drawn anew for every skip and limit.
+    """
+
+    rng: random.Random
+    limit_cap: int
+    rows: dict[str, str] = field(default_factory=dict)  # id -> stamp
+    now: int = 0
+    made: int = 0
+    calls: int = 0
+    change: Callable[[Server], None] | None = None
+    whole_pages_only: bool = False
+
+    def stamp(self, milliseconds: int) -> str:
+        return iso(START.add(microseconds=milliseconds * 1000))
+
+    def insert(self, milliseconds: int) -> str:
+        self.made += 1
+        key = f"{self.made:024x}"
+        self.rows[key] = self.stamp(milliseconds)
+        return key
+
+    def touch(self, key: str) -> None:
+        self.now += 1
+        self.rows[key] = self.stamp(self.now)
+
+    def delete(self, key: str) -> None:
+        del self.rows[key]
+
+    def answer(self, keys: list[str], skip: int, limit: int, *, reverse: bool) -> Page:
+        if self.calls and self.change:
+            self.change(self)
+        self.calls += 1
+        keys = [key for key in keys if key in self.rows] if keys else list(self.rows)
+        order = random.Random(f"{self.made}{skip}{limit}")
+        order.shuffle(keys)
+        keys.sort(key=self.rows.__getitem__, reverse=reverse)
+        page = [{"_id": key, "stamp": self.rows[key]} for key in keys[skip : skip + limit]]
+        body = {"perPage": limit, "count": len(keys), "rows": page}
+        return read_page(json.dumps(body).encode(), "rows")
+
+    def since(self, start: str, page: int, limit: int) -> Page:
+        limit = min(limit, self.limit_cap)
+        if self.calls and self.change:
+            self.change(self)
+        change, self.change = self.change, None
+        keys = [key for key, stamp in self.rows.items() if stamp[:19] >= start]
+        try:
+            if not keys:
+                self.calls += 1
+                return Page([], limit, 0)
+            return self.answer(keys, page * limit, limit, reverse=False)
+        finally:
+            self.change = change
+
+    def newest(self, page: float, limit: int) -> Page:
+        limit = min(limit, self.limit_cap)
+        if self.whole_pages_only:
+            page = int(page)
+        skip = page * limit
+        assert skip == int(skip), "the server would fail"
+        return self.answer([], int(skip), limit, reverse=True)
+
+
+def delivered(batches: Iterator[Batch]) -> tuple[dict[str, str], str | None]:
+    """What a walk delivered, by id, and how far it says it has read."""
+    rows: dict[str, str] = {}
+    reached = None
+    for batch in batches:
+        for row in batch.rows:
+            key = json.loads(bytes(row["_id"]))
+            assert key not in rows, "a row came twice in one walk"
+            rows[key] = json.loads(bytes(row["stamp"]))
+        reached = batch.read_up_to or reached
+    return rows, reached
+
+
+def run_to(
+    walk: Iterator[Batch], loaded: dict[str, str], cursor: str | None, *, may_give_up: bool
+) -> str | None:
+    """Loads what a walk delivers as dlt would: rows and cursor together, or neither."""
+    try:
+        rows, reached = delivered(walk)
+    except IncompleteRead:
+        assert may_give_up
+        return cursor
+    loaded.update(rows)
+    return max(cursor or "", reached) if reached else cursor
+
+
+def filled(rng: random.Random, size: int, cap: int, group: int) -> Server:
+    """Rows over some minutes, many in the millisecond of another, and one large group."""
+    server = Server(rng, cap)
+    for _ in range(size):
+        server.now += rng.choice([0, 0, 1, 7, 400, 3000])
+        server.insert(server.now)
+    at = rng.randint(0, server.now)
+    for _ in range(group):
+        server.insert(at)
+    return server
+
+
+def mutations(rng: random.Random, kinds: str) -> Callable[[Server], None]:
+    """A schedule of changes between calls."""
+
+    def change(server: Server) -> None:
+        for _ in range(rng.choice([0, 0, 1, 2, 9])):
+            kind = rng.choice(kinds)
+            server.now += rng.choice([0, 1, 1500])
+            if kind == "i" or not server.rows:
+                server.insert(server.now)
+            elif kind == "t":
+                server.touch(rng.choice(list(server.rows)))
+            elif kind == "d":
+                server.delete(rng.choice(list(server.rows)))
+
+    return change
+
+
+WORLDS = st.tuples(
+    st.integers(0, 2**32),
+    st.integers(0, 200),
+    st.sampled_from([20, 50]),
+    st.sampled_from([0, 4, 30, 120]),
+)
+
+
+@settings(max_examples=250, deadline=None)
+@given(WORLDS, st.booleans())
+def test_no_row_is_missed_by_a_moving_window_while_the_list_changes(
+    world: tuple[int, int, int, int], changing: bool
+) -> None:
+    seed, size, cap, group = world
+    rng = random.Random(seed)
+    server = filled(rng, size, cap, group)
+    loaded: dict[str, str] = {}
+    cursor: str | None = None
+    for run in range(4):
+        server.change = mutations(rng, "itd") if changing and run < 2 else None
+        window = Window(parse(cursor)) if cursor else Window()
+        walk = moving_window(server.since, window, stamp="stamp", limit=cap)
+        cursor = run_to(walk, loaded, cursor, may_give_up=server.change is not None)
+    assert {key: loaded.get(key) for key in server.rows} == server.rows
+
+
+@settings(max_examples=250, deadline=None)
+@given(WORLDS, st.booleans(), st.booleans(), st.booleans())
+def test_no_row_is_missed_newest_first_while_the_list_changes(
+    world: tuple[int, int, int, int], changing: bool, fractions: bool, whole_pages_only: bool
+) -> None:
+    seed, size, cap, group = world
+    rng = random.Random(seed)
+    server = filled(rng, size, cap, group)
+    server.whole_pages_only = whole_pages_only
+    loaded: dict[str, str] = {}
+    cursor: str | None = None
+    for run in range(4):
+        server.change = mutations(rng, "iitd") if changing and run < 2 else None
+        window = Window(parse(cursor)) if cursor else Window()
+        walk = newest_first(server.newest, window, stamp="stamp", limit=cap, fractions=fractions)
+        cursor = run_to(walk, loaded, cursor, may_give_up=server.change is not None)
+    assert {key: loaded.get(key) for key in server.rows} == server.rows
+
+
+@pytest.mark.parametrize("changing", [False, True])
+def test_an_ordinary_walk_needs_hardly_more_calls_than_pages(changing: bool) -> None:
+    rng = random.Random(5)
+    server = Server(rng, 50)
+    for _ in range(5_000):
+        server.now += rng.choice([1, 900, 2000])
+        server.insert(server.now)
+    if changing:
+        server.change = lambda s: (s.insert(s.now + s.calls), None)[1]
+    rows, _ = delivered(
+        newest_first(server.newest, Window(), stamp="stamp", limit=50, fractions=True)
+    )
+    assert len(rows) == 5_000
+    assert server.calls <= 110
+    server.change, server.calls = None, 0
+    delivered(moving_window(server.since, Window(), stamp="stamp", limit=50))
+    assert server.calls <= 116  # part of a second is read again with every page
+
+
+def test_a_group_that_never_holds_still_is_an_error_and_not_a_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(walks, "PASSES", 5)
+    server = Server(random.Random(1), 10)
+    for _ in range(400):
+        server.insert(0)
+    server.change = lambda s: s.delete(next(iter(s.rows)))
+    with pytest.raises(IncompleteRead):
+        delivered(newest_first(server.newest, Window(), stamp="stamp", limit=10))
+    assert len(server.rows) > 60
+
+
+def test_only_the_window_is_delivered() -> None:
+    server = Server(random.Random(1), 10)
+    for second in range(100):
+        server.insert(second * 1000)
+    window = Window(START.add(seconds=30), START.add(seconds=60))
+    expected = {
+        key for key, stamp in server.rows.items() if iso(window.start) <= stamp < iso(window.end)
+    }  # type: ignore[arg-type]
+    oldest, _ = delivered(moving_window(server.since, window, stamp="stamp", limit=10))
+    newest, _ = delivered(newest_first(server.newest, window, stamp="stamp", limit=10))
+    assert oldest.keys() == newest.keys() == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-21T20:19:28.574Z",
+        "2026-03-29T00:59:59.999Z",  # an hour before clocks change in Rome
+        "2024-02-29T23:59:59.000Z",
+        "0001-01-01T00:00:00.000Z",
+        "1969-12-31T23:59:59.999Z",
+    ],
+)
+def test_a_stamp_survives_parsing_to_the_millisecond(text: str) -> None:
+    assert iso(parse(text)) == text

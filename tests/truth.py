@@ -1,0 +1,130 @@
+"""Holds a loaded file against the documents in the server's own database, field by field."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tiledesk import tables
+from tiledesk.tables import Column, Table
+
+# made by the server when it answers, not in its database
+SYNTHESIZED = {"activities": {"message"}}
+# free objects that the server dresses up with virtual fields when it answers
+DRESSED = {"snapshot", "target_object", "action_obj", "related_object"}
+
+
+def plain(value: Any) -> Any:
+    """Extended JSON as the API would write it; dates as datetimes in UTC."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"$oid"}:
+        return value["$oid"]
+    if set(value) == {"$date"}:
+        millis = int(value["$date"]["$numberLong"])
+        return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=millis)
+    if set(value) in ({"$numberInt"}, {"$numberLong"}):
+        return int(next(iter(value.values())))
+    if set(value) == {"$numberDouble"}:
+        return float(value["$numberDouble"])
+    return {key: plain(item) for key, item in value.items()}
+
+
+def as_json(value: Any) -> Any:
+    """As it reads when it has gone through JSON."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    return value
+
+
+def differences(db: Path, table: Table, documents: dict[str, dict[str, Any]]) -> list[str]:
+    """What is missing, double, extra or unequal in a table and those of its lists."""
+    truth = {key: plain(document) for key, document in documents.items()}
+    with duckdb.connect(str(db), read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        found = _rows(connection, table)
+        lists = {part.name: _rows(connection, part) for part in table.lists}
+    by_id = {row["_id"]: row for row in found}
+    problems = []
+    if len(by_id) != len(found):
+        problems.append(f"{table.name}: {len(found) - len(by_id)} rows are there twice")
+    problems += [f"{table.name}: {key} is missing" for key in truth.keys() - by_id.keys()]
+    problems += [f"{table.name}: {key} is extra" for key in by_id.keys() - truth.keys()]
+    for key in truth.keys() & by_id.keys():
+        for column in table.columns:
+            if column.name in SYNTHESIZED.get(table.name, ()):
+                continue
+            problems += _difference(f"{table.name} {key}", column, by_id[key], truth[key])
+        if by_id[key]["_extra"] is not None:
+            problems.append(f"{table.name} {key}: _extra is {by_id[key]['_extra'][:80]}")
+    for part in table.lists:
+        problems += _list_differences(part, lists[part.name], truth)
+    return problems
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, table: Table) -> list[dict[str, Any]]:
+    cursor = connection.execute(f"SELECT * FROM tiledesk.{table.name}")
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _value(document: Any, source: str) -> Any:
+    for step in source.split("."):
+        document = document.get(step) if isinstance(document, dict) else None
+    return document
+
+
+def _difference(
+    place: str, column: Column, row: dict[str, Any], document: dict[str, Any]
+) -> list[str]:
+    expected, actual = _value(document, column.source), row[column.name]
+    if column.type == "json":
+        expected = as_json(expected)
+        actual = json.loads(actual) if actual is not None else None
+        if column.name in DRESSED:
+            expected, actual = expected is None, actual is None
+    if expected != actual:
+        return [f"{place}: {column.name} is {actual!r:.60}, should be {expected!r:.60}"]
+    return []
+
+
+def _list_differences(
+    part: Table, rows: list[dict[str, Any]], truth: dict[str, dict[str, Any]]
+) -> list[str]:
+    by_parent: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row["position"]):
+        by_parent[row["parent_id"]].append(row)
+    problems = [f"{part.name}: {key} has no row" for key in by_parent.keys() - truth.keys()]
+    for key, document in truth.items():
+        items = document.get(part.source) or []
+        have = by_parent.get(key, [])
+        if [row["position"] for row in have] != list(range(len(items))):
+            problems.append(f"{part.name} {key}: {len(have)} elements, should be {len(items)}")
+            continue
+        for row, item in zip(have, items, strict=True):
+            for column in part.columns:
+                document = item if column.source else {column.name: item}
+                shown = column if column.source else Column(column.name, column.type, "")
+                problems += _difference(f"{part.name} {key}", shown, row, document)
+    return problems
+
+
+def all_differences(db: Path, truth_of: Any, names: set[str] | None = None) -> list[str]:
+    """The differences of all tables, or those named; `truth_of` gives the documents of one."""
+    return [
+        problem
+        for table in tables.TABLES
+        if names is None or table.name in names
+        for problem in differences(db, table, truth_of(table.name))
+    ]
