@@ -35,12 +35,12 @@ Dataset = Annotated[
 
 
 @app.command(
-    epilog="Example: tiledesk-dlt demo --requests 2000 --db support.duckdb",
+    epilog="Example: tiledesk-dlt demo --requests 5000 --db support.duckdb",
 )
 def demo(
     requests: Annotated[
         int, typer.Option("--requests", min=1, metavar="N", help="Conversations to make up.")
-    ] = 500,
+    ] = 2000,
     db: Db = Path("demo.duckdb"),
     verbose: Verbose = False,
 ) -> None:
@@ -144,7 +144,7 @@ def sandbox(
     ] = 8080,
     requests: Annotated[
         int, typer.Option("--requests", min=1, metavar="N", help="Conversations to make up.")
-    ] = 500,
+    ] = 2000,
     rate_limit: Annotated[
         int, typer.Option("--rate-limit", min=0, metavar="N", help="Calls a minute; 0 for any.")
     ] = 0,

@@ -14,29 +14,29 @@ from .target import Target
 
 QUERIES = (
     (
-        "Conversations and median time to the first answer, by channel",
+        "Conversations and median minutes to the first answer, by channel",
         """SELECT channel_name, count(*) AS conversations,
-       round(median(waiting_time) / 60000.0, 1) AS median_first_response_minutes
+       round(median(epoch(first_response_at) - epoch(created_at)) / 60, 1) AS minutes
 FROM tiledesk.requests
-WHERE NOT preflight
-GROUP BY ALL ORDER BY conversations DESC;""",
+WHERE preflight IS NOT TRUE AND draft IS NOT TRUE
+GROUP BY channel_name ORDER BY conversations DESC;""",
     ),
     (
         "Rating by month",
-        """SELECT date_trunc('month', closed_at)::DATE AS month,
+        """SELECT strftime(closed_at, '%Y-%m') AS month,
        round(avg(rating), 2) AS rating, count(rating) AS ratings
 FROM tiledesk.requests
 WHERE rating IS NOT NULL
-GROUP BY ALL ORDER BY month;""",
+GROUP BY month ORDER BY month DESC LIMIT 6;""",
     ),
     (
-        "Which tags go with long conversations",
+        "Messages per conversation, by tag",
         """SELECT t.tag, count(DISTINCT r._id) AS conversations,
        round(count(*) / count(DISTINCT r._id), 1) AS messages_each
 FROM tiledesk.requests r
 JOIN tiledesk.requests__tags t ON t.parent_id = r._id
 JOIN tiledesk.messages m ON m.recipient = r.request_id
-GROUP BY ALL ORDER BY messages_each DESC;""",
+GROUP BY t.tag ORDER BY messages_each DESC;""",
     ),
 )
 

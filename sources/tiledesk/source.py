@@ -172,8 +172,8 @@ def _follow(
         if len(pending) >= wanted:
             yield tuple(pending)
             pending, wanted = [], min(2 * wanted, MOST_ROWS)
-    if pending:
-        yield tuple(pending)
+    if pending or cursor.start_value is None:
+        yield tuple(pending)  # empty in a first load of nothing: so that the tables are made
 
 
 def _window(cursor: Cursor, lookback_seconds: int) -> Window:
@@ -210,8 +210,7 @@ def _resource(table: Table, observer: Observer) -> Callable[[Callable[..., Any]]
         def to_tables(rows: Rows) -> Iterator[Any]:
             known = set(leftovers)
             for part, arrow in to_arrow(table, rows, leftovers):
-                if arrow.num_rows:
-                    yield dlt.mark.with_table_name(arrow, part.name)
+                yield dlt.mark.with_table_name(arrow, part.name)
             if found := sorted(leftovers.keys() - known):
                 observer.noticed(
                     table.name,

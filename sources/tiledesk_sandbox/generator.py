@@ -415,11 +415,10 @@ class _Desk:
 
     def meet(self, count: int, *, bulk: bool) -> None:
         count = max(count, 3)
-        moments = self.timeline(count)
-        imported = range(count // 3, count // 3 + TIE_CLUSTER) if bulk else range(0)
+        begin = (count - TIE_CLUSTER) // 3
+        imported = range(begin, begin + TIE_CLUSTER) if bulk else range(0)
+        moments = _with_tie(self.timeline(count - len(imported)), imported)
         for i, at in enumerate(moments):
-            if i in imported:
-                at = moments[imported[0]]
             self._meet_one(i, at, imported=i in imported)
 
     def _meet_one(self, i: int, at: int, *, imported: bool) -> None:
@@ -496,12 +495,11 @@ class _Desk:
     # --- conversations
 
     def work(self, count: int, messages: float, activities: float) -> None:
-        moments = self.timeline(count)
         campaign = range(0)
         if count >= 2 * TIE_CLUSTER:
-            begin = int(count * 0.7)
+            begin = int((count - TIE_CLUSTER) * 0.7)
             campaign = range(begin, begin + TIE_CLUSTER)
-            moments[begin : begin + TIE_CLUSTER] = [moments[begin]] * TIE_CLUSTER
+        moments = _with_tie(self.timeline(count - len(campaign)), campaign)
         ordinary = max(1, count - len(campaign))
         mean = max(2.0, (count * messages - len(campaign)) / ordinary)
         for i, at in enumerate(moments):
@@ -1115,6 +1113,13 @@ def _project(_id: str, name: str, owner: str, at: int) -> Document:
         "isActiveSubscription": False,
         "id": _id,
     }
+
+
+def _with_tie(moments: list[int], tie: range) -> list[int]:
+    """The moments and, in their order, one that comes as many times as `tie` has places."""
+    if not tie:
+        return moments
+    return [*moments[: tie.start], *[moments[tie.start]] * len(tie), *moments[tie.start :]]
 
 
 def iso(at: int) -> str:
