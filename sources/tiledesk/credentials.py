@@ -30,7 +30,9 @@ class TiledeskCredentials(CredentialsConfiguration):
     def on_resolved(self) -> None:
         if not self.token and not (self.email and self.password):
             raise ConfigurationValueError(
-                "Tiledesk credentials need an email and a password, or a token."
+                "Not configured: a Tiledesk email and password, or a token. Set"
+                " SOURCES__TILEDESK__CREDENTIALS__EMAIL and ...__PASSWORD, or email and password in"
+                " .dlt/secrets.toml under [sources.tiledesk.credentials]."
             )
 
 
@@ -63,19 +65,21 @@ class TokenAuth(httpx.Auth):
         self._lock = threading.Lock()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        token = self._token or (yield from self._sign_in(None))
+        token = self._token or (yield from self._sign_in(request, None))
         if token is None:
             return
         request.headers["Authorization"] = token
         response = yield request
         if token_died(response) and self._credentials.password:
-            token = yield from self._sign_in(token)
+            token = yield from self._sign_in(request, token)
             if token is None:
                 return
             request.headers["Authorization"] = token
             yield request
 
-    def _sign_in(self, dead: str | None) -> Generator[httpx.Request, httpx.Response, str | None]:
+    def _sign_in(
+        self, request: httpx.Request, dead: str | None
+    ) -> Generator[httpx.Request, httpx.Response, str | None]:
         with self._lock:
             if self._token is None or self._token == dead:
                 response = yield httpx.Request(
@@ -85,6 +89,8 @@ class TokenAuth(httpx.Auth):
                         "email": self._credentials.email,
                         "password": self._credentials.password,
                     },
+                    headers={"User-Agent": request.headers["User-Agent"]},
+                    extensions=request.extensions,  # the time-outs: a request has none by itself
                 )
                 if response.status_code in (429, 502, 503, 504):
                     return None
