@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+from dlt.common.configuration.exceptions import ConfigFieldMissingException, LookupTrace
+
 from tiledesk.errors import TiledeskError
 
 EXIT_FAILED = 1
@@ -58,13 +60,8 @@ def _known(error: BaseException) -> str | None:
         return "The file given with --db is not a DuckDB file."
     if "Cannot open file" in text or "Cannot open database" in text:
         return "The DuckDB file cannot be opened. Check the path given with --db."
-    if name == "ConfigFieldMissingException":
-        missing = ", ".join(getattr(error, "fields", ())) or "a setting"
-        return (
-            f"Not configured: {missing}. Put it into .dlt/secrets.toml (see"
-            " .dlt/example.secrets.toml) or an environment variable such as"
-            " SOURCES__TILEDESK__PROJECT_ID or SOURCES__TILEDESK__CREDENTIALS__EMAIL."
-        )
+    if isinstance(error, ConfigFieldMissingException):
+        return _not_configured(error)
     if name in ("ConfigurationValueError", "ConfigValueCannotBeCoercedException"):
         return text.partition("\n")[0]
     if name in ("UnknownDestinationModule", "InvalidDestinationReference"):
@@ -80,3 +77,22 @@ def _known(error: BaseException) -> str | None:
             " destination.<name>.credentials."
         )
     return None
+
+
+def _not_configured(error: ConfigFieldMissingException) -> str:
+    names = []
+    for traces in error.traces.values():
+        # dlt tries the name with the pipeline's in front first, then ever shorter ones
+        tried = [
+            trace.key
+            for trace in traces
+            if isinstance(trace, LookupTrace) and trace.provider == "Environment Variables"
+        ]
+        full = [key for key in tried if key.startswith(("SOURCES__", "DESTINATION__"))]
+        names.append((full or tried or ["a setting"])[0])
+    section, _, key = names[0].rpartition("__")
+    place = f"[{section.lower().replace('__', '.')}] {key.lower()}"
+    return (
+        f"Not configured: {', '.join(names)}. Set the environment variable, or {place} in"
+        " .dlt/secrets.toml (see .dlt/example.secrets.toml)."
+    )

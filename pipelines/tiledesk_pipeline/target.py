@@ -105,5 +105,5 @@ class Target:
 @functools.cache
 def use_defaults() -> None:
     """Put our defaults below dlt's other configuration, once."""
-    provider = CustomLoaderDocProvider("tiledesk-dlt", lambda: DEFAULTS, supports_secrets=False)
+    provider = CustomLoaderDocProvider("tiledesk-dlt", lambda: DEFAULTS, False, locations=[])
     dlt.config.register_provider(provider)

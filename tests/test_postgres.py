@@ -1,0 +1,150 @@
+"""The same load into a real Postgres."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from conftest import Account, account_of, run_cli
+from tiledesk_sandbox import Sandbox, World, generate
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """A server of the tests' own, on loopback; its address."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("Postgres is not installed (Debian's package postgresql)")
+    tools = found[-1].parent
+    data = Path(tempfile.mkdtemp(prefix="tiledesk-postgres-"))
+    as_user: list[str] = []
+    if os.getuid() == 0:  # Postgres refuses to be run by root
+        user = pwd.getpwnam("postgres")
+        os.chown(data, user.pw_uid, user.pw_gid)
+        as_user = ["runuser", "-u", "postgres", "--"]
+
+    def run(*command: str) -> None:
+        subprocess.run([*as_user, *command], check=True, capture_output=True, cwd="/")
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run(str(tools / "initdb"), "-D", str(data), "-U", "loader", "-A", "trust", "-E", "UTF8")
+    options = f"-p {port} -h 127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+    control = [str(tools / "pg_ctl"), "-D", str(data), "-w"]
+    run(*control, "-l", str(data / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql://loader:unused@127.0.0.1:{port}/postgres"
+    finally:
+        run(*control, "-m", "immediate", "stop")
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture
+def strange_world() -> World:
+    """A world with what Postgres takes less kindly than DuckDB."""
+    world = generate(requests=40, seed=3)
+    mine = [key for key, row in world.messages.items() if row["id_project"] == world.project_id]
+    world.change("messages", mine[0], text="half an emoji \ud83d and a NUL \x00")
+    world.change("messages", mine[1], attributes={"a.b": "\x00", "c": ["\ud83d"], "": {"😀": 1e30}})
+    world.change("messages", mine[2], text="quotes \" ' and \\ and \t tab,\nnewline; {x} \\N")
+    return world
+
+
+def rows(address: str, sql: str) -> list[tuple[Any, ...]]:
+    connection = psycopg2.connect(address)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall()
+    finally:
+        connection.close()
+
+
+def load(account: Account, address: str, folder: Path) -> str:
+    done = run_cli(
+        "load",
+        "--destination",
+        "postgres",
+        cwd=folder,
+        environment={**account.environment, "DESTINATION__POSTGRES__CREDENTIALS": address},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_postgres_holds_every_row_and_follows_every_change(
+    postgres: str, strange_world: World, tmp_path: Path
+) -> None:
+    world = strange_world
+    with Sandbox(world) as sandbox:
+        account = account_of(sandbox)
+        load(account, postgres, tmp_path)
+        for name in ("requests", "messages", "leads", "activities"):
+            expected = {
+                key
+                for key, row in getattr(world, name).items()
+                if row["id_project"] == world.project_id
+            }
+            found = rows(postgres, f"SELECT _id FROM tiledesk.{name}")
+            assert {key for (key,) in found} == expected
+            assert len(found) == len(expected)
+        assert rows(postgres, "SELECT text FROM tiledesk.messages WHERE text LIKE 'quotes%'") == [
+            ("quotes \" ' and \\ and \t tab,\nnewline; {x} \\N",)
+        ]
+        assert rows(
+            postgres,
+            "SELECT _extra->>'text (as sent)' FROM tiledesk.messages WHERE text LIKE 'half%'",
+        ) == [('"half an emoji \\ud83d and a NUL \\u0000"',)]
+        types = (
+            "SELECT data_type FROM information_schema.columns WHERE table_schema = 'tiledesk' AND"
+            " table_name = 'requests' AND column_name IN ('created_at', 'attributes') ORDER BY 1"
+        )
+        assert rows(postgres, types) == [("jsonb",), ("timestamp with time zone",)]
+        tagged = next(
+            key
+            for key, row in world.requests.items()
+            if row["tags"] and row["id_project"] == world.project_id
+        )
+        world.change("requests", tagged, tags=[], updatedAt="2031-01-01T00:00:00.000Z")
+        load(account, postgres, tmp_path)
+        tags = f"SELECT count(*) FROM tiledesk.requests__tags WHERE parent_id = '{tagged}'"
+        assert rows(postgres, tags) == [(0,)]
+        comment = "SELECT obj_description('tiledesk.requests'::regclass)"
+        assert rows(postgres, comment)[0][0].startswith("Conversations")
+        status = run_cli(
+            "status",
+            "--destination",
+            "postgres",
+            cwd=tmp_path,
+            environment={"DESTINATION__POSTGRES__CREDENTIALS": postgres},
+        )
+        assert status.returncode == 0, status.stderr
+        assert "requests" in status.stdout
+
+
+def test_a_postgres_that_is_not_there_is_told_in_a_line(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = run_cli(
+        "load",
+        "--destination",
+        "postgres",
+        cwd=tmp_path,
+        environment={
+            **account_of(sandbox).environment,
+            "DESTINATION__POSTGRES__CREDENTIALS": "postgresql://loader:secret@127.0.0.1:9/nowhere",
+        },
+    )
+    assert done.returncode == 1
+    assert "cannot be reached" in done.stderr
+    assert "secret" not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,300 @@
+"""The source as a dlt user uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pendulum
+import pytest
+
+from conftest import Account, account_of, query
+from tiledesk import Observer, tables, tiledesk_source
+from tiledesk.walks import iso
+from tiledesk_sandbox import Sandbox, World, generate
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> dlt.Pipeline:
+    return dlt.pipeline(
+        "tiledesk",
+        pipelines_dir=str(tmp_path / "pipelines"),
+        destination=dlt.destinations.duckdb(str(tmp_path / "t.duckdb")),
+        dataset_name="tiledesk",
+    )
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    return tmp_path / "t.duckdb"
+
+
+def ids(db: Path, table: str) -> set[str]:
+    found = query(db, f"SELECT _id FROM tiledesk.{table}")
+    keys = {key for (key,) in found}
+    assert len(keys) == len(found), "a row is there twice"
+    return keys
+
+
+def own(world: World, collection: str) -> dict[str, dict[str, Any]]:
+    """The documents of the world's main project."""
+    documents = getattr(world, collection)
+    return {k: d for k, d in documents.items() if d["id_project"] == world.project_id}
+
+
+def now(world: World) -> str:
+    """A stamp after all of the world's."""
+    newest = max(row["updatedAt"] for row in world.requests.values())
+    return iso(pendulum.parse(newest).add(hours=1))  # type: ignore[union-attr]
+
+
+def cursor_of(pipeline: dlt.Pipeline, resource: str) -> Any:
+    state = pipeline.state["sources"]["tiledesk"]["resources"][resource]["incremental"]
+    (cursor,) = state.values()
+    return cursor["last_value"]
+
+
+def test_environment_variables_are_all_the_configuration_needed(
+    owner: Account, pipeline: dlt.Pipeline, db: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in owner.environment.items():
+        monkeypatch.setenv(name, value)
+    pipeline.run(tiledesk_source())
+    for table in tables.TABLES:
+        assert ids(db, table.name) == own(world, table.name).keys()
+
+
+def test_secrets_toml_is_all_the_configuration_needed(
+    owner: Account, pipeline: dlt.Pipeline, db: Path, world: World
+) -> None:
+    Path(".dlt").mkdir()
+    Path(".dlt/secrets.toml").write_text(
+        f'[sources.tiledesk]\nbase_url = "{owner.base_url}"\nproject_id = "{owner.project_id}"\n'
+        f'[sources.tiledesk.credentials]\nemail = "{owner.email}"\npassword = "{owner.password}"\n'
+    )
+    from dlt.common.configuration.container import Container
+    from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+
+    Container()[PluggableRunContext].reload()
+    pipeline.run(tiledesk_source().with_resources("leads"))
+    assert ids(db, "leads") == own(world, "leads").keys()
+
+
+def test_with_resources_reads_and_calls_nothing_else(
+    owner: Account, sandbox: Sandbox, pipeline: dlt.Pipeline, db: Path
+) -> None:
+    pipeline.run(tiledesk_source(**owner.settings).with_resources("leads"))
+    assert {call.path.rpartition("/")[2] for call in sandbox.calls} == {"signin", "leads"}
+    assert query(
+        db, "SELECT count(*) FROM information_schema.tables WHERE table_name='requests'"
+    ) == [(0,)]
+
+
+def test_a_limit_stops_early_and_the_next_run_goes_on_without_a_gap(
+    owner: Account, sandbox: Sandbox, pipeline: dlt.Pipeline, tmp_path: Path
+) -> None:
+    world = generate(requests=700, seed=2)
+    db = tmp_path / "t.duckdb"
+    with Sandbox(world) as large:
+        settings = account_of(large).settings
+        pipeline.run(tiledesk_source(**settings).add_limit(1))
+        assert 0 < len(ids(db, "requests")) < 700
+        assert len(large.calls) < 15
+        pipeline.run(tiledesk_source(**settings))
+    for table in tables.TABLES:
+        assert ids(db, table.name) == own(world, table.name).keys()
+
+
+def test_a_second_run_reads_only_what_changed(
+    owner: Account, sandbox: Sandbox, pipeline: dlt.Pipeline, db: Path, world: World
+) -> None:
+    pipeline.run(tiledesk_source(**owner.settings))
+    sandbox.calls.clear()
+    changed = list(own(world, "requests"))[:3]
+    for key in changed:
+        world.change("requests", key, subject="changed", updatedAt=now(world))
+    seen: list[tuple[str, int]] = []
+
+    class Counting(Observer):
+        def read(self, resource: str, rows: int, total: int | None) -> None:
+            seen.append((resource, rows))
+
+    settings = {**owner.settings, "lookback_seconds": 0}
+    pipeline.run(tiledesk_source(**settings, observer=Counting()))
+    # the changed ones, and those of the second in which the server's clock was at the first run
+    assert sum(rows for name, rows in seen if name == "requests") <= 6
+    assert len(sandbox.calls) <= 8
+    rows = query(db, "SELECT _id FROM tiledesk.requests WHERE subject = 'changed'")
+    assert {key for (key,) in rows} == set(changed)
+
+
+@pytest.mark.parametrize("given_as", [pendulum.parse, str])
+def test_a_window_is_loaded_whole_and_leaves_the_cursor_alone(
+    owner: Account, pipeline: dlt.Pipeline, db: Path, world: World, given_as: Any
+) -> None:
+    stamps = sorted(row["updatedAt"] for row in own(world, "requests").values())
+    start, end = stamps[10], stamps[40]
+    source = tiledesk_source(**owner.settings).with_resources("requests")
+    source.requests.apply_hints(
+        incremental=dlt.sources.incremental(
+            "updated_at", initial_value=given_as(start), end_value=given_as(end)
+        )
+    )
+    pipeline.run(source)
+    inside = {k for k, r in own(world, "requests").items() if start <= r["updatedAt"] < end}
+    assert ids(db, "requests") == inside
+    assert "requests" not in pipeline.state.get("sources", {}).get("tiledesk", {}).get(
+        "resources", {}
+    )
+    pipeline.run(tiledesk_source(**owner.settings).with_resources("requests"))
+    assert ids(db, "requests") == own(world, "requests").keys()
+
+
+def test_an_initial_value_is_where_the_history_starts_and_the_cursor_goes_on_from_there(
+    owner: Account, pipeline: dlt.Pipeline, db: Path, world: World
+) -> None:
+    stamps = sorted(row["createdAt"] for row in own(world, "messages").values())
+    start = stamps[len(stamps) // 2]
+
+    def run() -> None:
+        source = tiledesk_source(**owner.settings).with_resources("messages")
+        source.messages.apply_hints(
+            incremental=dlt.sources.incremental("created_at", initial_value=pendulum.parse(start))
+        )
+        pipeline.run(source)
+
+    run()
+    expected = {k for k, m in own(world, "messages").items() if m["createdAt"] >= start}
+    assert ids(db, "messages") == expected
+    assert iso(pendulum.instance(cursor_of(pipeline, "messages"))) <= stamps[-1]
+    run()
+    assert ids(db, "messages") == expected
+
+
+def test_the_cursor_is_not_moved_when_the_load_fails(
+    owner: Account, pipeline: dlt.Pipeline, db: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.run(tiledesk_source(**owner.settings))
+    before = cursor_of(pipeline, "requests")
+    key = next(iter(own(world, "requests")))
+    world.change("requests", key, subject="changed", updatedAt=now(world))
+    source = tiledesk_source(**owner.settings)
+    # what a disk that fills up does, after all was read
+    source.resources["activities"].add_map(lambda item: 1 / 0)
+    with pytest.raises(Exception, match="division by zero"):
+        pipeline.run(source)
+    assert cursor_of(pipeline, "requests") == before
+    pipeline.run(tiledesk_source(**owner.settings))
+    assert query(db, f"SELECT subject FROM tiledesk.requests WHERE _id = '{key}'") == [("changed",)]
+
+
+def test_a_row_of_the_future_does_not_carry_the_cursor_past_what_is_to_come(
+    owner: Account, pipeline: dlt.Pipeline, db: Path, world: World
+) -> None:
+    first, second = list(own(world, "leads"))[:2]
+    world.change("leads", first, updatedAt="2099-01-01T00:00:00.000Z")
+    pipeline.run(tiledesk_source(**owner.settings))
+    assert cursor_of(pipeline, "leads").year < 2099
+    stamp = iso(pendulum.now("UTC").add(seconds=5))
+    world.change("leads", second, fullname="Nina Muster", updatedAt=stamp)
+    pipeline.run(tiledesk_source(**owner.settings))
+    assert query(db, f"SELECT fullname FROM tiledesk.leads WHERE _id = '{second}'") == [
+        ("Nina Muster",)
+    ]
+
+
+def test_a_list_that_shrinks_or_empties_does_so_in_its_table(
+    owner: Account, pipeline: dlt.Pipeline, db: Path, world: World
+) -> None:
+    key = next(iter(own(world, "requests")))
+    for tags in (["a", "b", "c"], ["b"], [], ["z"], None):
+        value = None if tags is None else [{"_id": f"{t}", "tag": t} for t in tags]
+        world.change("requests", key, tags=value, updatedAt=now(world))
+        pipeline.run(tiledesk_source(**owner.settings).with_resources("requests"))
+        sql = f"SELECT tag FROM tiledesk.requests__tags WHERE parent_id = '{key}' ORDER BY position"
+        assert [tag for (tag,) in query(db, sql)] == (tags or [])
+    total = sum(len(row["tags"] or ()) for row in own(world, "requests").values())
+    assert query(db, "SELECT count(*) FROM tiledesk.requests__tags") == [(total,)]
+
+
+def test_a_deleted_lead_is_seen_as_deleted(
+    owner: Account, pipeline: dlt.Pipeline, db: Path, world: World
+) -> None:
+    pipeline.run(tiledesk_source(**owner.settings))
+    key = next(k for k, lead in own(world, "leads").items() if lead["status"] == 100)
+    world.change("leads", key, status=1000, updatedAt=now(world))
+    pipeline.run(tiledesk_source(**owner.settings))
+    assert query(db, f"SELECT status FROM tiledesk.leads WHERE _id = '{key}'") == [(1000,)]
+
+
+@pytest.mark.parametrize("ties", ["natural", "shuffle"])
+def test_one_hundred_and_fifty_rows_of_one_millisecond_are_all_found(
+    ties: Any, pipeline: dlt.Pipeline, db: Path
+) -> None:
+    world = generate(requests=450, seed=5)
+    with Sandbox(world, ties=ties) as sandbox:
+        pipeline.run(tiledesk_source(**account_of(sandbox).settings))
+    for table in tables.TABLES:
+        assert ids(db, table.name) == own(world, table.name).keys()
+    largest = "SELECT max(n) FROM (SELECT count(*) AS n FROM tiledesk.messages GROUP BY created_at)"
+    assert query(db, largest)[0][0] >= 150
+
+
+@pytest.mark.parametrize("who", ["admin", "agent", "supervisor"])
+def test_every_role_gets_what_it_may_see(
+    who: str, sandbox: Sandbox, pipeline: dlt.Pipeline, db: Path, world: World
+) -> None:
+    notices: list[str] = []
+
+    class Listening(Observer):
+        def noticed(self, resource: str, notice: str) -> None:
+            notices.append(f"{resource}: {notice}")
+
+    pipeline.run(tiledesk_source(**account_of(sandbox, who).settings, observer=Listening()))
+    assert ids(db, "leads") == own(world, "leads").keys()
+    told = " ".join(notices)
+    if who == "admin":
+        assert ids(db, "requests") == own(world, "requests").keys()
+        conversations = {r["request_id"] for r in own(world, "requests").values()}
+        expected = {k for k, m in own(world, "messages").items() if m["recipient"] in conversations}
+        assert ids(db, "messages") == expected
+        assert "partial" not in told
+    else:
+        assert "requests: partial" in told
+        assert "activities: skipped" in told
+        shown = ids(db, "requests")
+        me = world.users[who].id
+        assert {k for k, r in own(world, "requests").items() if me in r["participants"]} <= shown
+
+
+def test_an_account_with_nothing_in_it_gives_empty_tables(
+    pipeline: dlt.Pipeline, db: Path, world: World, owner: Account
+) -> None:
+    for collection in ("requests", "messages", "leads", "activities"):
+        for key in own(world, collection):
+            world.remove(collection, key)
+    pipeline.run(tiledesk_source(**owner.settings))
+    for table in tables.TABLES:
+        for part in table.with_lists():
+            assert query(db, f"SELECT count(*) FROM tiledesk.{part.name}") == [(0,)]
+
+
+def test_columns_are_as_declared(owner: Account, pipeline: dlt.Pipeline, db: Path) -> None:
+    pipeline.run(tiledesk_source(**owner.settings))
+    types = {
+        "text": "VARCHAR",
+        "bigint": "BIGINT",
+        "double": "DOUBLE",
+        "bool": "BOOLEAN",
+        "timestamp": "TIMESTAMP WITH TIME ZONE",
+        "json": "JSON",
+    }
+    for table in tables.TABLES:
+        for part in table.with_lists():
+            found = query(
+                db,
+                "SELECT column_name, data_type FROM duckdb_columns()"
+                f" WHERE schema_name = 'tiledesk' AND table_name = '{part.name}'",
+            )
+            assert dict(found) == {c.name: types[c.type] for c in part.all_columns()}
