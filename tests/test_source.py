@@ -12,7 +12,7 @@ import pytest
 from conftest import Account, account_of, query
 from tiledesk import Observer, tables, tiledesk_source
 from tiledesk.walks import iso
-from tiledesk_sandbox import Sandbox, World, generate
+from tiledesk_sandbox import Hang, Sandbox, World, generate
 
 
 @pytest.fixture
@@ -266,6 +266,33 @@ def test_every_role_gets_what_it_may_see(
         shown = ids(db, "requests")
         me = world.users[who].id
         assert {k for k, r in own(world, "requests").items() if me in r["participants"]} <= shown
+
+
+def test_what_an_agent_was_not_shown_is_loaded_when_the_owner_loads(
+    sandbox: Sandbox, pipeline: dlt.Pipeline, db: Path, world: World
+) -> None:
+    for who in ("agent", "admin", "owner"):
+        pipeline.run(tiledesk_source(**account_of(sandbox, who).settings))
+    assert ids(db, "requests") == own(world, "requests").keys()
+    assert ids(db, "messages") == own(world, "messages").keys()
+
+
+def test_messages_too_many_for_the_servers_database_to_sort_are_read_all_the_same(
+    owner: Account, sandbox: Sandbox, pipeline: dlt.Pipeline, db: Path, world: World
+) -> None:
+    """Past its memory limit for sorting, MongoDB fails and the server never answers."""
+    hang = sandbox.faults.add(
+        Hang(),
+        f"/{world.project_id}/messages",
+        times=None,
+        when=lambda call: float(call.query.get("page", 0)) > 2,
+    )
+    settings = {**owner.settings, "read_timeout": 0.5}
+    pipeline.run(tiledesk_source(**settings))
+    assert hang.hits == 2
+    conversations = {r["request_id"] for r in own(world, "requests").values()}
+    expected = {k for k, m in own(world, "messages").items() if m["recipient"] in conversations}
+    assert expected <= ids(db, "messages")
 
 
 def test_an_account_with_nothing_in_it_gives_empty_tables(

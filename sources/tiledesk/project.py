@@ -31,6 +31,11 @@ class Membership(msgspec.Struct):
         return self.role in ("admin", "owner")
 
     @property
+    def scope(self) -> int:
+        """How much of requests and messages the user is shown; more is a larger number."""
+        return self.sees_all_requests + self.may_list_messages
+
+    @property
     def may_list_messages(self) -> bool:
         """Whether the project's list of messages is open: to the owner, and to custom roles."""
         return self.role == "owner" or self.role not in ROLES

@@ -34,6 +34,9 @@ LOOKBACK_SECONDS = 300
 RATE_LIMIT_PER_MINUTE = 200  # what the API's documentation allows (contract 7)
 READ_TIMEOUT = 60.0
 
+# What a user is shown of these depends on the role (contract 1.4).
+SHOWN_BY_ROLE = (tables.REQUESTS, tables.MESSAGES)
+
 # Rows handed to dlt at a time: one page first, so that a run shows something at once, then twice as
 # many each time. 5,000 to 10,000 is where converting and writing cost least.
 FIRST_ROWS, MOST_ROWS = 100, 10_000
@@ -83,30 +86,24 @@ def tiledesk_source(
     project = Project(client, project_id)
 
     def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows]:
-        return _follow(table.name, stream, project, cursor, lookback_seconds, observer)
+        window = _window(cursor, lookback_seconds)
+        if table in SHOWN_BY_ROLE and _sees_more_than_before(project, cursor):
+            window = Window()
+            observer.noticed(
+                table.name, "read from the beginning: this user is shown more than the one before."
+            )
+        return _follow(table.name, stream, project, window, cursor, observer)
 
     @_resource(tables.REQUESTS, observer)
     def requests(
         updated_at: Cursor = dlt.sources.incremental("updated_at"),  # noqa: B008
     ) -> Iterator[Rows]:
-        if not project.membership.sees_all_requests:
-            observer.noticed(
-                "requests",
-                f"partial: the role {project.membership.role} sees only the conversations it takes"
-                " part in. Use an owner's or admin's account to load them all.",
-            )
         yield from follow(tables.REQUESTS, read_requests, updated_at)
 
     @_resource(tables.MESSAGES, observer)
     def messages(
         created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
     ) -> Iterator[Rows]:
-        if not project.membership.may_list_messages:
-            observer.noticed(
-                "messages",
-                "read conversation by conversation, one call each: the project's list is for its"
-                " owner. Messages outside conversations are not included.",
-            )
         yield from follow(tables.MESSAGES, read_messages, created_at)
 
     @_resource(tables.LEADS, observer)
@@ -119,10 +116,7 @@ def tiledesk_source(
     def activities(
         created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
     ) -> Iterator[Rows]:
-        try:
-            yield from follow(tables.ACTIVITIES, read_activities, created_at)
-        except errors.RoleTooLow:
-            observer.noticed("activities", "skipped: only owners and admins may read them.")
+        yield from follow(tables.ACTIVITIES, read_activities, created_at)
 
     return requests, messages, leads, activities
 
@@ -145,11 +139,11 @@ def _follow(
     name: str,
     stream: Stream,
     project: Project,
+    window: Window,
     cursor: Cursor,
-    lookback_seconds: int,
     observer: Observer,
 ) -> Iterator[Rows]:
-    """Reads a stream from its cursor on and moves the cursor as far as everything was read.
+    """Reads a window of a stream and moves the cursor as far as everything was read.
 
     dlt's own filter on the cursor column is switched off by ``advance``: on Arrow tables it drops
     a row that changed again in the very millisecond of the cursor, and it cannot pass the tables of
@@ -160,13 +154,15 @@ def _follow(
     ceiling: pendulum.DateTime | None = None
     pending: list[Row] = []
     wanted = FIRST_ROWS
-    for batch in stream(project, _window(cursor, lookback_seconds)):
-        # A stamp from the future must not carry the cursor past what is still to come.
+    for batch in stream(project, window):
         ceiling = ceiling or project.client.server_time
         if batch.read_up_to is not None:
+            # A stamp from the future must not carry the cursor past what is still to come.
             reached = parse(batch.read_up_to)
             reached = min(reached, ceiling or reached)
             cursor.advance(max(reached, _utc(before)) if before else reached)
+        if batch.notice is not None:
+            observer.noticed(name, batch.notice)
         observer.read(name, len(batch.rows), batch.total)
         pending += batch.rows
         if len(pending) >= wanted:
@@ -174,6 +170,16 @@ def _follow(
             pending, wanted = [], min(2 * wanted, MOST_ROWS)
     if pending or cursor.start_value is None:
         yield tuple(pending)  # empty in a first load of nothing: so that the tables are made
+
+
+def _sees_more_than_before(project: Project, cursor: Cursor) -> bool:
+    """Whether rows older than the cursor were hidden when it was moved there (contract 9.3)."""
+    if cursor.end_value is not None:
+        return False
+    state = dlt.current.resource_state()
+    before, scope = state.get("scope"), project.membership.scope
+    state["scope"] = scope
+    return before is not None and before < scope
 
 
 def _window(cursor: Cursor, lookback_seconds: int) -> Window:

@@ -45,11 +45,13 @@ class Batch(NamedTuple):
         read_up_to: all rows with a stamp up to this one, as of now, have been delivered; None
             while that cannot be said. This is what a cursor may move to.
         total: rows that the walk has before it, as the server counts them; None if it does not.
+        notice: something about this stream that a person should know, in a sentence.
     """
 
     rows: list[Row]
     read_up_to: str | None = None
     total: int | None = None
+    notice: str | None = None
 
 
 class Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..arrow import Page
+from ..errors import RoleTooLow
 from ..project import Project
 from ..walks import Batch, Window, newest_first
 
@@ -20,7 +21,8 @@ def activities(project: Project, window: Window) -> Iterator[Batch]:
     Entries are never changed, so ``createdAt`` is a fixed order; see
     :func:`tiledesk.walks.newest_first` for why none is missed. The server's date filter means whole
     days in the server's own time zone (contract 2.10), so it is not used. The server drops entries
-    after 30 days: load more often than that.
+    after 30 days: load more often than that. Only owners and admins may read the log; for others
+    there is a notice and no row.
     """
 
     def fetch(page: float, limit: int) -> Page:
@@ -35,4 +37,9 @@ def activities(project: Project, window: Window) -> Iterator[Batch]:
         )
 
     first_limit = FIRST_LIMIT if window.start else LIMIT
-    return newest_first(fetch, window, stamp="createdAt", limit=LIMIT, first_limit=first_limit)
+    try:
+        yield from newest_first(
+            fetch, window, stamp="createdAt", limit=LIMIT, first_limit=first_limit
+        )
+    except RoleTooLow:
+        yield Batch([], notice="skipped: only owners and admins may read them.")

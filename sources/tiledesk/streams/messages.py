@@ -6,17 +6,47 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from ..arrow import Page, texts
+from ..errors import NoAnswer
 from ..project import Project
 from ..walks import Answer, Batch, Window, newest_first
-from .requests import requests
+from .requests import changed_requests
 
 LIMIT = 50  # over 50 the server goes down to 10 (contract 2.7)
 
 
 def messages(project: Project, window: Window) -> Iterator[Batch]:
-    """Messages, in the cheapest way that the user's role allows."""
-    read = listed if project.membership.may_list_messages else by_conversation
-    return read(project, window)
+    """Messages, in the cheapest way that the user's role and the server's database allow.
+
+    The project's list has no index to follow: for each page the database sorts all messages up to
+    it in memory, and past a limit the call is never answered (contract 2.7). What the list did not
+    give by then is read conversation by conversation.
+    """
+    if not project.membership.may_list_messages:
+        yield Batch(
+            [],
+            notice="read conversation by conversation, one call each: the project's list is for its"
+            " owner. Messages outside conversations are not included.",
+        )
+        yield from by_conversation(project, window)
+        return
+    delivered: set[str | None] = set()
+    try:
+        for batch in listed(project, window):
+            delivered.update(texts(batch.rows, "_id"))
+            yield batch
+    except NoAnswer:
+        if not delivered:
+            raise
+        yield Batch(
+            [],
+            notice="the project's list is longer than the server's database can sort; older"
+            " messages are read conversation by conversation, those outside conversations are"
+            " not included.",
+        )
+        for batch in by_conversation(project, window):
+            keys = texts(batch.rows, "_id")
+            rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]
+            yield batch._replace(rows=rows)
 
 
 def listed(project: Project, window: Window) -> Iterator[Batch]:
@@ -40,10 +70,12 @@ def by_conversation(project: Project, window: Window) -> Iterator[Batch]:
     For every other role. A message moves its conversation's ``updatedAt``, but some are written
     shortly after the move (contract 4.6): the lookback of the next run, longer than that, reads
     their conversations again. Messages outside conversations are not to be had this way.
-    The cursor is the conversations' ``updatedAt``.
+    The cursor is the conversations' ``updatedAt``, once all are read: on the way there, older
+    messages of conversations still to come are missing.
     """
     start, end = window.bounds()
-    for changed in requests(project, Window(window.start)):
+    read_up_to: str | None = None
+    for changed in changed_requests(project, Window(window.start)):
         for request_id in texts(changed.rows, "request_id"):
             if request_id is None:
                 continue
@@ -56,4 +88,5 @@ def by_conversation(project: Project, window: Window) -> Iterator[Batch]:
                     if stamp < end and (not window.end or stamp >= start)
                 ]
             )
-        yield Batch([], changed.read_up_to, changed.total)
+        read_up_to = changed.read_up_to or read_up_to
+    yield Batch([], read_up_to)

@@ -14,15 +14,27 @@ LIMIT = 100  # over 100 the server goes down to 40 (contract 2.1)
 def requests(project: Project, window: Window) -> Iterator[Batch]:
     """Conversations changed in the window, oldest change first.
 
+    An agent or supervisor is given only the conversations they take part in, and the server does
+    not say so (contract 1.4): then a notice does.
+    """
+    if not project.membership.sees_all_requests:
+        yield Batch(
+            [],
+            notice=f"partial: the role {project.membership.role} is shown only the conversations it"
+            " takes part in. Use an owner's or admin's account to load them all.",
+        )
+    yield from changed_requests(project, window)
+
+
+def changed_requests(project: Project, window: Window) -> Iterator[Batch]:
+    """Conversations changed in the window that this user is shown.
+
     ``GET /requests`` hides closed, temporary, abandoned and not yet started conversations unless
     asked for everything with ``status=all&preflight=true`` (contract 8.10). ``updatedAt`` moves
     with whatever changes a conversation (contract 4.6) and is an indexed order, so a moving window
     over it finds every change; see :func:`tiledesk.walks.moving_window` for why none is missed.
     The window has no end on the server's side: older servers would then take it for ``createdAt``
     (contract 9.1).
-
-    An agent or supervisor is given only the conversations they take part in, without a word
-    (contract 1.4): see :attr:`tiledesk.project.Membership.sees_all_requests`.
     """
 
     def fetch(start: str, page: int, limit: int) -> Page:
