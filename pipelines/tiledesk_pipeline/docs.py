@@ -1,0 +1,422 @@
+"""The documentation that is made, not written: from the tables, the settings and the commands.
+
+``python -m tiledesk_pipeline.docs`` writes `docs/data-dictionary.md` and `docs/commands.md`, and
+fills the marked blocks of the README. With ``--check`` it writes nothing, names what is stale and
+exits with 1.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlt.common.configuration.inject import get_fun_spec
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from tiledesk import TiledeskCredentials, tiledesk_source
+from tiledesk.arrow import key_of
+from tiledesk.tables import EXTRA, PARENT_ID, POSITION, TABLES, Column, Table
+
+from .cli import app
+
+ROOT = Path(__file__).parents[2]
+README = "README.md"
+DICTIONARY = "docs/data-dictionary.md"
+COMMANDS = "docs/commands.md"
+SECTION = "SOURCES__TILEDESK__"
+WIDTH = 80
+
+# Names of dlt's types where they differ from what people see in DuckDB and in Postgres.
+TYPES = (
+    ("text", "VARCHAR", "varchar"),
+    ("bigint", "BIGINT", "bigint"),
+    ("double", "DOUBLE", "double precision"),
+    ("bool", "BOOLEAN", "boolean"),
+    ("timestamp", "TIMESTAMP WITH TIME ZONE", "timestamp with time zone"),
+    ("json", "JSON", "jsonb"),
+)
+
+CREDENTIALS = {
+    "email": "E-mail of a member of the project.",
+    "password": "The member's password.",
+    "token": "Instead of both: a token, as the sign-in gives it.",
+}
+
+
+@dataclass(frozen=True)
+class Join:
+    """Which row of another table a column names (contract, section 5).
+
+    Attributes:
+        crow: how many rows there are on either side, as Mermaid draws it.
+        remark: the rows for which there is no such row.
+    """
+
+    table: str
+    column: str
+    to_table: str
+    to_column: str
+    crow: str
+    remark: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.column} = {self.to_table}.{self.to_column}"
+
+
+JOINS = (
+    Join(
+        "messages",
+        "recipient",
+        "requests",
+        "request_id",
+        "}o--o|",
+        "Direct messages have a user id instead, messages to a group the group's id.",
+    ),
+    Join(
+        "messages",
+        "sender",
+        "leads",
+        "lead_id",
+        "}o--o|",
+        "Customers' messages only; members, bots and the server have no lead.",
+    ),
+    Join("requests", "lead", "leads", "_id", "}o--o|", "Null in a few conversations."),
+    Join(
+        "activities",
+        "target_id",
+        "requests",
+        "_id",
+        "}o--o|",
+        "Where `target_type` is `request`. It is `_id`, not `request_id`.",
+    ),
+    *(
+        Join(part.name, PARENT_ID, root.name, "_id", "}o--||")
+        for root in TABLES
+        for part in root.lists
+    ),
+)
+
+
+def stale(root: Path = ROOT) -> list[str]:
+    """The files that are not as they would be made now."""
+    return [
+        name
+        for name, text in made(root).items()
+        if not _is(root / name) or _read(root, name) != text
+    ]
+
+
+def write(root: Path = ROOT) -> list[str]:
+    """Make what is stale anew; its names."""
+    names = stale(root)
+    texts = made(root)
+    for name in names:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(texts[name], encoding="utf-8")
+    return names
+
+
+def made(root: Path = ROOT) -> dict[str, str]:
+    """The text of each file that is made, as it should be now."""
+    return {
+        DICTIONARY: data_dictionary(),
+        COMMANDS: commands(),
+        README: filled(
+            _read(root, README),
+            {
+                "tables": table_list() + "\n\n" + diagram(),
+                "settings": settings(),
+                "commands": command_list(),
+            },
+        ),
+    }
+
+
+def filled(text: str, blocks: dict[str, str]) -> str:
+    """The text with its marked blocks filled.
+
+    Raises:
+        ValueError: a block is not there exactly once.
+    """
+    for name, content in blocks.items():
+        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        parts = block.split(text)
+        if len(parts) != 4:
+            raise ValueError(f"The README needs one block <!-- {name} -->, <!-- /{name} -->.")
+        before, opening, closing, after = parts
+        text = f"{before}{opening}{content}\n{closing}{after}"
+    return text
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def data_dictionary() -> str:
+    """Every table and column, with keys, joins and what is personal."""
+    return "\n".join(_data_dictionary()) + "\n"
+
+
+def table_list() -> str:
+    """The tables and what they hold, short."""
+    return _grid(
+        ("table", "rows", "key"),
+        ((_linked(part), part.description, _key(part)) for part in _parts()),
+    )
+
+
+def diagram() -> str:
+    """The tables with the columns that join them, as a Mermaid diagram."""
+    return "\n".join(("```mermaid", "erDiagram", *_diagram(), "```"))
+
+
+def _diagram() -> Iterator[str]:
+    for part in _parts():
+        yield f"    {part.name} {{"
+        for column in part.all_columns():
+            if mark := _mark(part, column):
+                yield f"        {column.type} {column.name} {mark}"
+        yield "    }"
+    for join in JOINS:
+        names = f"{join.column} = {join.to_column}"
+        yield f'    {join.table} {join.crow} {join.to_table} : "{names}"'
+
+
+def _data_dictionary() -> Iterator[str]:
+    yield "# Data dictionary"
+    yield ""
+    yield "Made by `make docs` from the declaration of the tables in"
+    yield "[sources/tiledesk/tables.py](../sources/tiledesk/tables.py). Do not edit."
+    yield ""
+    yield "- Times are UTC, exact to the millisecond."
+    yield "- A column is null where the API did not send the field."
+    yield "- **personal** marks what can tell who somebody is, or what they said. Nothing is masked"
+    yield "  yet: such columns are loaded as they are."
+    yield f"- `{EXTRA}` holds what the server sent and no other column can."
+    yield "- A list inside a row is a table of its own. Its rows are found by"
+    yield f"  `{PARENT_ID}`, in the order of `{POSITION}`. When the row changes, all rows of its"
+    yield "  lists are replaced."
+    yield "- Tables that begin with `_dlt_`, and the schema ending with `_staging`, are dlt's own."
+    yield ""
+    yield _grid(("type", "in DuckDB", "in Postgres"), TYPES)
+    yield ""
+    yield "## Tables"
+    yield ""
+    yield _grid(
+        ("table", "rows", "key", "personal columns"),
+        (
+            (
+                f"[{part.name}](#{part.name})",
+                part.description,
+                _key(part),
+                f"{sum(column.personal for column in part.all_columns())}"
+                f" of {len(part.all_columns())}",
+            )
+            for part in _parts()
+        ),
+    )
+    yield ""
+    yield "## Joins"
+    yield ""
+    yield _grid(
+        ("join", "rows without a counterpart"), ((f"`{join}`", join.remark) for join in JOINS)
+    )
+    for root in TABLES:
+        for part in root.with_lists():
+            yield ""
+            yield from _described(part, root)
+
+
+def _described(table: Table, root: Table) -> Iterator[str]:
+    yield f"## {table.name}"
+    yield ""
+    yield table.description
+    yield ""
+    if table is root:
+        yield f"- Key: {_key(table)}. A row is replaced as a whole when it is read again."
+        yield f"- Read up to: `{table.cursor}`."
+        if table.lists:
+            lists = ", ".join(f"[{part.name}](#{part.name})" for part in table.lists)
+            yield f"- Lists: {lists}."
+    else:
+        yield f"- Key: {_key(table)}."
+        yield f"- Parent: [{root.name}](#{root.name}), made of the field `{table.source}`."
+    for join in JOINS:
+        if table.name in (join.table, join.to_table):
+            yield f"- Joins: `{join}`. {join.remark}".rstrip()
+    if table.copies:
+        left_out = ", ".join(f"`{copy}` (always `{of}`)" for copy, of in table.copies.items())
+        yield f"- Fields left out since they repeat another: {left_out}."
+    yield ""
+    yield _grid(
+        ("column", "type", "personal", "API field", "description"),
+        (
+            (
+                f"`{column.name}`",
+                column.type,
+                "personal" if column.personal else "",
+                f"`{column.source}`" if column.source else "",
+                column.description,
+            )
+            for column in table.all_columns()
+        ),
+    )
+
+
+def _parts() -> Iterator[Table]:
+    for root in TABLES:
+        yield from root.with_lists()
+
+
+def _key(table: Table) -> str:
+    if table.source:
+        return f"`{PARENT_ID}`, `{POSITION}`"
+    return f"`{key_of(table)[0]}`"
+
+
+def _mark(table: Table, column: Column) -> str:
+    if not table.source and column.name == key_of(table)[0]:
+        return "PK"
+    if any((join.table, join.column) == (table.name, column.name) for join in JOINS):
+        return "FK"
+    if any((join.to_table, join.to_column) == (table.name, column.name) for join in JOINS):
+        return "UK"
+    return ""
+
+
+def _linked(table: Table) -> str:
+    return f"[{table.name}]({DICTIONARY}#{table.name})"
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def setting_names() -> list[str]:
+    """The environment variables of the source, as dlt will look for them."""
+    return [name for name, _, _ in _settings()]
+
+
+def settings() -> str:
+    """The settings of the source: environment variable, default, meaning."""
+    rows = (
+        (f"`{name}`", f"`{default}`" if default else "", text)
+        for name, default, text in _settings()
+    )
+    return _grid(("environment variable", "default", "meaning"), rows)
+
+
+def _settings() -> Iterator[tuple[str, str, str]]:
+    spec = get_fun_spec(tiledesk_source.__wrapped__)  # type: ignore[attr-defined]
+    if spec is None:
+        raise ValueError("dlt has no configuration of the source.")
+    told = _arguments(inspect.getdoc(tiledesk_source) or "")
+    for name in inspect.signature(tiledesk_source.__wrapped__).parameters:  # type: ignore[attr-defined]
+        if name == "credentials":
+            for part in TiledeskCredentials.get_resolvable_fields():
+                yield f"{SECTION}CREDENTIALS__{part.upper()}", "", CREDENTIALS[part]
+        elif name in spec.get_resolvable_fields() and name != "observer":
+            default = getattr(spec, name, None)
+            text = told[name][0].upper() + told[name][1:]
+            yield SECTION + name.upper(), "" if default is None else f"{default}", text
+
+
+def _arguments(docstring: str) -> dict[str, str]:
+    """The arguments and their descriptions in a docstring."""
+    _, _, section = docstring.partition("Args:\n")
+    section = re.split(r"\n(?=\S)", section)[0]
+    found: dict[str, str] = {}
+    for entry in re.split(r"\n(?= {4}\w+:)", f"\n{section}".rstrip())[1:]:
+        name, _, text = entry.strip().partition(":")
+        found[name] = " ".join(text.split())
+    return found
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def command_names() -> list[str]:
+    """The commands, in the order of ``--help``."""
+    command = get_command(app)
+    return list(getattr(command, "commands", {}))
+
+
+def help_of(*command: str) -> str:
+    """What ``--help`` of a command prints."""
+    result = CliRunner().invoke(
+        app, [*command, "--help"], prog_name="tiledesk-dlt", terminal_width=WIDTH
+    )
+    if result.exit_code:
+        raise ValueError(f"tiledesk-dlt {command} --help does not work.")
+    return "\n".join(line.rstrip() for line in result.output.strip().splitlines())
+
+
+def commands() -> str:
+    """The ``--help`` of every command."""
+    parts = [
+        "# Commands",
+        "Made by `make docs` from `tiledesk-dlt --help`. Do not edit.",
+        f"```text\n{help_of()}\n```",
+    ]
+    for name in command_names():
+        parts += [f"## tiledesk-dlt {name}", f"```text\n{help_of(name)}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def command_list() -> str:
+    """The commands and what they do, short."""
+    told = {}
+    for name in command_names():
+        command = getattr(get_command(app), "commands", {})[name]
+        told[name] = " ".join((command.help or "").split())
+    return _grid(
+        ("command", "what it does"),
+        (
+            (f"[`tiledesk-dlt {name}`]({COMMANDS}#tiledesk-dlt-{name})", text)
+            for name, text in told.items()
+        ),
+    )
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def _grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = tuple(head)
+    lines = [head, ("---",) * len(head), *(tuple(row) for row in rows)]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def _is(path: Path) -> bool:
+    return path.is_file()
+
+
+def _read(root: Path, name: str) -> str:
+    return (root / name).read_text(encoding="utf-8")
+
+
+def main(arguments: list[str]) -> int:
+    """Write, or with ``--check`` only look; the exit code."""
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write("Usage: python -m tiledesk_pipeline.docs [--check]\n")
+        return 2
+    if not _is(ROOT / README):
+        sys.stderr.write("Error: this needs a checkout of tiledesk-dlt, installed --editable.\n")
+        return 1
+    if arguments:
+        names = stale()
+        for name in names:
+            sys.stderr.write(f"{name} is stale: run make docs\n")
+        return 1 if names else 0
+    for name in write():
+        sys.stdout.write(f"wrote {name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

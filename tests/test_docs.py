@@ -1,0 +1,402 @@
+"""The documentation is true: what is made of it is up to date, what is written works."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dlt.common.configuration.resolve import resolve_configuration
+from dlt.common.configuration.specs import ConnectionStringCredentials
+from typer.main import get_command
+
+from conftest import Account, account_of, query, run_cli
+from tiledesk import errors, open_project
+from tiledesk.tables import TABLES
+from tiledesk_pipeline import docs
+from tiledesk_pipeline.cli import app
+from tiledesk_sandbox import Sandbox, generate
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+MADE = [docs.README, docs.DICTIONARY, docs.COMMANDS]
+PAGES = {name: (ROOT / name).read_text() for name in MADE}
+
+
+def fenced(text: str, *languages: str) -> list[str]:
+    """The code blocks in these languages."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [code for language, code in blocks if language in languages]
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+PYTHON = fenced(README, "python")
+COMMANDS = [
+    found
+    for line in "".join(fenced(README, "sh", "text")).splitlines()
+    for command in re.split(r"&&|>>|2>&1", line)
+    for found in re.findall(r"tiledesk-dlt [a-z-].*", command)
+] + re.findall(r"`(tiledesk-dlt [^`]*)`", README)
+
+
+@pytest.fixture(scope="module")
+def desk() -> Iterator[Account]:
+    """A small sandbox's owner."""
+    with Sandbox(generate(requests=40, seed=5)) as sandbox:
+        yield account_of(sandbox)
+
+
+# --- what is made ---------------------------------------------------------------------------------
+
+
+def test_what_is_made_is_up_to_date_otherwise_run_make_docs() -> None:
+    assert docs.stale() == []
+
+
+def test_a_stale_file_is_found_named_and_mended(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for name in MADE:
+        shutil.copy(ROOT / name, tmp_path / name)
+    assert docs.stale(tmp_path) == []
+    (tmp_path / docs.DICTIONARY).unlink()
+    (tmp_path / docs.README).write_text(README.replace("| [leads](", "| [leeds]("))
+    assert docs.stale(tmp_path) == [docs.DICTIONARY, docs.README]
+    assert docs.write(tmp_path) == [docs.DICTIONARY, docs.README]
+    assert docs.stale(tmp_path) == []
+    assert (tmp_path / docs.README).read_text() == README
+
+
+def test_check_fails_while_something_is_stale(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert docs.main(["--check"]) == 0
+    monkeypatch.setattr(docs, "stale", lambda: [docs.COMMANDS])
+    assert docs.main(["--check"]) == 1
+    assert "docs/commands.md is stale: run make docs" in capsys.readouterr().err
+
+
+def test_a_readme_without_a_block_is_refused_rather_than_left_unfilled() -> None:
+    with pytest.raises(ValueError, match="<!-- tables -->"):
+        docs.filled("no blocks", {"tables": ""})
+
+
+def test_every_join_names_tables_and_columns_that_exist() -> None:
+    columns = {
+        part.name: {column.name for column in part.all_columns()}
+        for root in TABLES
+        for part in root.with_lists()
+    }
+    for join in docs.JOINS:
+        assert join.column in columns[join.table], join
+        assert join.to_column in columns[join.to_table], join
+
+
+def test_every_join_finds_rows(demo_db: Path) -> None:
+    for join in docs.JOINS:
+        sql = (
+            f"SELECT count(*) FROM tiledesk.{join.table} a JOIN tiledesk.{join.to_table} b"
+            f" ON a.{join.column} = b.{join.to_column}"
+        )
+        assert query(demo_db, sql)[0][0] > 0, join
+
+
+def test_no_join_multiplies_rows(demo_db: Path) -> None:
+    for join in docs.JOINS:
+        sql = f"SELECT count({join.to_column}) = count(DISTINCT {join.to_column})"
+        assert query(demo_db, f"{sql} FROM tiledesk.{join.to_table}") == [(True,)], join
+
+
+def test_the_dictionary_has_the_tables_columns_and_types_that_a_load_makes(demo_db: Path) -> None:
+    shown = {name: duck for name, duck, _ in docs.TYPES}
+    told = {
+        (part.name, column.name, shown[column.type])
+        for root in TABLES
+        for part in root.with_lists()
+        for column in part.all_columns()
+    }
+    found = query(
+        demo_db,
+        "SELECT table_name, column_name, data_type FROM duckdb_columns()"
+        " WHERE schema_name = 'tiledesk' AND NOT starts_with(table_name, '_dlt')",
+    )
+    assert set(found) == told
+
+
+def test_every_personal_column_is_marked_in_the_dictionary() -> None:
+    for root in TABLES:
+        for part in root.with_lists():
+            section = PAGES[docs.DICTIONARY].split(f"\n## {part.name}\n")[1].split("\n## ")[0]
+            rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
+            marked = {row[0].strip("| `") for row in rows if row[2] == "personal"}
+            assert marked == {column.name for column in part.all_columns() if column.personal}
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", sorted(set(COMMANDS)))
+def test_every_command_and_option_named_exists(line: str) -> None:
+    words = shlex.split(line)
+    commands: dict[str, Any] = getattr(get_command(app), "commands", {})
+    if words[1].startswith("-"):
+        assert words[1:] == ["--help"]
+        return
+    assert words[1] in commands
+    known = {option for parameter in commands[words[1]].params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_every_option_named_in_passing_exists() -> None:
+    commands: dict[str, Any] = getattr(get_command(app), "commands", {})
+    known = {
+        option
+        for command in commands.values()
+        for parameter in command.params
+        for option in parameter.opts
+    }
+    named = set(re.findall(r"`(--[a-z-]+)", without_code(README)))
+    assert named - {"--collections"} <= known
+
+
+def test_the_readme_shows_every_command() -> None:
+    for name in docs.command_names():
+        assert f"tiledesk-dlt {name}" in README
+        assert f"## tiledesk-dlt {name}\n" in PAGES[docs.COMMANDS]
+
+
+def test_the_commands_shown_work_in_their_order(desk: Account, tmp_path: Path) -> None:
+    """Those that need no server but the sandbox, with the exports replaced by a sandbox's."""
+    ran = []
+    for line in "".join(fenced(README, "sh")).splitlines():
+        words = shlex.split(line)
+        if words and words[0].endswith("tiledesk-dlt"):
+            done = run_cli(*words[1:], cwd=tmp_path, environment=desk.environment)
+            assert done.returncode == 0, (line, done.stderr)
+            ran.append(words[1])
+    assert {"check", "load", "status"} <= set(ran)
+    assert query(tmp_path / "support.duckdb", "SELECT count(*) FROM tiledesk.requests") == [(40,)]
+
+
+def test_the_query_without_a_duckdb_program_is_python(demo_db: Path, tmp_path: Path) -> None:
+    (line,) = [line for line in README.splitlines() if line.startswith(".venv/bin/python -c")]
+    shutil.copy(demo_db, tmp_path / "demo.duckdb")
+    exec(shlex.split(line)[2].replace("demo.duckdb", str(tmp_path / "demo.duckdb")), {})
+
+
+@pytest.mark.parametrize(
+    "target", sorted(set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)))
+)
+def test_every_make_target_named_exists(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+VARIABLES = sorted(set(re.findall(r"\b[A-Z][A-Z0-9]*(?:_{1,2}[A-Z0-9]+)+\b", README)))
+USED_IN = {
+    "TILEDESK_DB": "notebooks/conversations.ipynb",
+    "TILEDESK_REAL_SERVERS": "tests/conftest.py",
+    "TILEDESK_REAL_TRUTH": "tests/conftest.py",
+    "DLT_DATA_DIR": "tests/conftest.py",
+    "RUNTIME__DLTHUB_TELEMETRY": "tests/conftest.py",
+}
+SHORT = {"BASE_URL"}  # SOURCES__TILEDESK__BASE_URL, in a sentence that has just named it
+OF_THE_SERVER = {"ACTIVITY_HISTORY_ENABLED"}
+OF_DLT = {"DESTINATION__POSTGRES__CREDENTIALS"}
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_every_environment_variable_named_is_one(name: str) -> None:
+    if name in USED_IN:
+        assert name in (ROOT / USED_IN[name]).read_text()
+    else:
+        assert name in {*docs.setting_names(), *SHORT, *OF_THE_SERVER, *OF_DLT}
+
+
+def test_the_variables_of_the_settings_table_reach_the_source(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = {
+        "PROJECT_ID": "a" * 24,
+        "CREDENTIALS__EMAIL": "someone@example.com",
+        "CREDENTIALS__PASSWORD": "secret",
+        "CREDENTIALS__TOKEN": "JWT a.b.c",
+        "BASE_URL": "http://elsewhere.example",
+        "RATE_LIMIT_PER_MINUTE": "7",
+        "READ_TIMEOUT": "8.5",
+        "LOOKBACK_SECONDS": "9",
+    }
+    assert {docs.SECTION + name for name in values} == set(docs.setting_names())
+    for name, value in values.items():
+        monkeypatch.setenv(docs.SECTION + name, value)
+    client = open_project().client
+    assert client.base_url == values["BASE_URL"]
+    assert client._read_timeout == 8.5
+    assert client._limiter is not None
+    client.close()
+
+
+def test_the_variable_for_postgres_is_dlts(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+    assert f'DESTINATION__POSTGRES__CREDENTIALS="{address}"' in README
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", address)
+    found = resolve_configuration(
+        ConnectionStringCredentials(), sections=("destination", "postgres", "credentials")
+    )
+    assert (found.host, found.database) == ("HOST", "DATABASE")
+
+
+def test_the_settings_files_say_nothing_that_is_no_setting() -> None:
+    names = {
+        name.removeprefix(docs.SECTION).split("__")[-1].lower() for name in docs.setting_names()
+    }
+    secrets = (ROOT / ".dlt/example.secrets.toml").read_text()
+    assert set(re.findall(r"^(?:# )?([a-z_]+) =", secrets, re.MULTILINE)) <= names
+
+
+# --- the table of errors --------------------------------------------------------------------------
+
+
+def _sentences() -> str:
+    """All text of the sources, with a mark where a value is filled in."""
+    texts = []
+    for folder in ("sources/tiledesk", "pipelines/tiledesk_pipeline"):
+        for file in set((ROOT / folder).rglob("*.py")) - {Path(docs.__file__)}:
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [getattr(part, "value", "") for part in node.values]
+                    texts.append("".join(p if isinstance(p, str) else "\0" for p in parts))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    texts.append(node.value)
+    return "\n".join(texts)
+
+
+ERROR_ROWS = [
+    line.split(" | ") for line in README.splitlines() if line.startswith(('| "', '| "...'))
+]
+FROM_DUCKDB = {"Ambiguous reference to catalog or schema"}
+
+
+def test_every_class_of_error_is_in_the_table() -> None:
+    classes = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, errors.TiledeskError)
+    }
+    told = {name for row in ERROR_ROWS for name in re.findall(r"`(\w+)`", row[2])}
+    assert told == classes - {"TiledeskError", "Transient"}
+    assert {"TiledeskError", "Transient"} <= set(re.findall(r"`(\w+)`", README))
+
+
+def test_every_sentence_of_the_table_is_one_that_is_said() -> None:
+    said = _sentences()
+    quotes = [quote for row in ERROR_ROWS for quote in re.findall(r'"([^"]+)"', row[0])]
+    assert len(quotes) > 30
+    for quote in quotes:
+        for part in quote.split("..."):
+            assert part.strip() in said or part in FROM_DUCKDB, quote
+
+
+def test_the_number_of_tries_told_is_that_of_the_client() -> None:
+    from tiledesk import client
+
+    assert set(re.findall(r"Tried (\d+) times", README)) == {str(client.TRIES)}
+
+
+# --- Python ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
+def test_the_python_shown_runs(
+    number: int, desk: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in desk.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(PYTHON[number], f"README python {number}", "exec"), {})
+    (file,) = tmp_path.glob("*.duckdb")
+    assert query(file, "SELECT count(*) FROM tiledesk.requests")[0][0] >= 0
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def test_a_quiet_run_costs_the_calls_that_the_readme_says(tmp_path: Path) -> None:
+    with Sandbox(generate(requests=150, seed=5)) as sandbox:
+        account = account_of(sandbox)
+        db = tmp_path / "quiet.duckdb"
+        account.load(db)
+        sandbox.calls.clear()
+        summary = account.load(db, lookback_seconds=0)
+        project = sandbox.world.project_id
+        paths = [call.path.removeprefix(f"/{project}") for call in sandbox.calls]
+    assert sorted(paths) == sorted(
+        ["/auth/signin", "/project_users/me", "/requests", "/messages", "/activities"]
+        + ["/leads"] * 3
+    )
+    assert f"| a run that finds nothing new, owner's account | {summary.calls} |" in README
+
+
+def test_a_first_load_costs_about_the_calls_that_the_readme_says(tmp_path: Path) -> None:
+    told = re.search(
+        r"demo: ([\d,]+) conversations, about ([\d,]+) messages \| about (\d+) \|", README
+    )
+    assert told
+    requests, messages, calls = (int(figure.replace(",", "")) for figure in told.groups())
+    with Sandbox(generate(requests=requests, seed=7)) as sandbox:
+        summary = account_of(sandbox).load(tmp_path / "first.duckdb")
+    rows = {stream.resource: stream.rows for stream in summary.streams}
+    assert rows["requests"] == requests
+    assert rows["messages"] == pytest.approx(messages, rel=0.05)
+    assert summary.calls == pytest.approx(calls, rel=0.05)
+
+
+def test_the_demo_makes_as_many_conversations_as_the_readme_says() -> None:
+    default = inspect.signature(app.registered_commands[0].callback).parameters["requests"].default
+    assert f"{default:,} conversations" in README
+
+
+# --- links, and what does not belong in public text -----------------------------------------------
+
+
+def _anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", without_code(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_relative_links_resolve(name: str) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", without_code(PAGES[name])):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        file = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert file.exists(), link
+        if anchor:
+            assert anchor in _anchors(file.read_text()), link
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_no_page_names_a_registrys_host_or_a_place_on_somebodys_machine(name: str) -> None:
+    hosts = r"pypi\.org|pythonhosted|anaconda|conda-forge|docker\.io|ghcr\.io|quay\.io|npmjs"
+    places = r"(?<![\w.:/])/(?:home|root|Users|work|tmp|opt|mnt|var)/"
+    assert re.findall(rf"{hosts}|{places}", PAGES[name]) == []
+
+
+def test_the_readme_is_not_changed_by_who_looks_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The help text is the same in a narrow terminal, a wide one, and one with colours."""
+    wanted = docs.commands()
+    for width, force in (("30", ""), ("300", "1")):
+        monkeypatch.setenv("COLUMNS", width)
+        monkeypatch.setenv("TERMINAL_WIDTH", width)
+        monkeypatch.setenv("FORCE_COLOR", force)
+        assert docs.commands() == wanted
