@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bars
+from rich.progress import ProgressColumn, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -59,6 +59,9 @@ class _Lines(Progress):
         super().waits(seconds, why)
         self._print(f"waiting {seconds:.0f} s: {why}")
 
+    def paused(self) -> None:
+        self._print("waiting: the rate limit is reached")
+
     def noticed(self, resource: str, notice: str) -> None:
         super().noticed(resource, notice)
         self._print(f"{resource}: {notice}")
@@ -80,9 +83,7 @@ class _Bars(Progress):
         self._bars = Bars(
             SpinnerColumn(),
             TextColumn("{task.description:<11}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            _Rate(),
+            _Rows(),
             TextColumn("{task.fields[note]}"),
             console=err,
             transient=True,
@@ -104,6 +105,9 @@ class _Bars(Progress):
         super().waits(seconds, why)
         self._bars.update(self._status, note=f"waiting {seconds:.0f} s: {why}")
 
+    def paused(self) -> None:
+        self._bars.update(self._status, note=f"{self.calls} calls, waiting: rate limit reached")
+
     def read(self, resource: str, rows: int, total: int | None) -> None:
         super().read(resource, rows, total)
         if resource not in self._tasks:
@@ -116,10 +120,16 @@ class _Bars(Progress):
         self._bars.update(self._status, description=what)
 
 
-class _Rate(ProgressColumn):
+class _Rows(ProgressColumn):
+    """Rows so far, of how many if the server has told, and how fast; nothing for the status."""
+
     def render(self, task: Task) -> Text:
+        if not task.completed:
+            return Text()
+        total = f" of {task.total:,.0f}" if task.total else ""
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.0f}/s" if speed else "", style="dim")
+        rate = f"  {speed:,.0f}/s" if speed else ""
+        return Text(f"{task.completed:>9,.0f}{total}").append(rate, style="dim")
 
 
 def show_summary(summary: Summary) -> None:

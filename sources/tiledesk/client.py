@@ -58,6 +58,9 @@ class Watcher(Protocol):
     def waits(self, seconds: float, why: str) -> None:
         """A failed call will be tried again after a pause."""
 
+    def paused(self) -> None:
+        """The rate limit is reached: the next call waits."""
+
 
 class Client:
     """Reads the Tiledesk API for one user.
@@ -240,8 +243,11 @@ class _Paced(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         client = self._client
-        if client._limiter is not None:
-            client._limiter.try_acquire("call")
+        limiter = client._limiter
+        if limiter is not None and not limiter.try_acquire("call", blocking=False):
+            if client._watcher is not None:
+                client._watcher.paused()
+            limiter.try_acquire("call")
         started, status = time.monotonic(), 0
         try:
             response = self._wire.handle_request(request)

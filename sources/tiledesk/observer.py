@@ -22,6 +22,9 @@ class Observer:
         """A failed call will be tried again after a pause."""
         logger.info("waiting %.0f seconds: %s", seconds, why)
 
+    def paused(self) -> None:
+        """The rate limit is reached: the next call waits."""
+
     def read(self, resource: str, rows: int, total: int | None) -> None:
         """Rows came in; `total` is how many the server says there are to read, if it does."""
 

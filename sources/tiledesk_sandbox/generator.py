@@ -43,6 +43,7 @@ BOTS = ("Ada", "Order tracker", "Night shift")
 TAGS = ("vip", "refund", "bug", "delivery", "billing", "account", "order", "complaint", "b2b")
 RATINGS = (5, 4, 3, 2, 1)
 NONE = -1
+FOUNDED = 1_600_000_000_000  # when the example shop opened, in milliseconds since 1970
 
 
 def generate(
@@ -99,7 +100,8 @@ class _Desk:
         self.begin = end - HISTORY_DAYS * DAY
         self._process = f"{rng.getrandbits(40):010x}"
         self._serial = rng.getrandbits(20)
-        self.project = self.new_id(self.begin - 30 * DAY)
+        # not made of a date of the history: the same world made on another day is the same project
+        self.project = self.new_id(FOUNDED)
         self.world = World(self.project)
         self.agents: list[_Agent] = []
         self.visitors: list[_Visitor] = []

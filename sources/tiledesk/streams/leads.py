@@ -43,10 +43,11 @@ def leads(project: Project, window: Window) -> Iterator[Batch]:
 
     walks = [walk(status) for status in STATUSES]
     first_pages = [next(one) for one in walks]
+    total = sum(batch.total or 0 for batch in first_pages) or None
     newest: list[str] = []
     for batch in chain(first_pages, *walks):
         if batch.read_up_to is None:
-            yield batch
+            yield batch._replace(total=total)
         else:
             newest.append(batch.read_up_to)
     yield Batch([], max(newest, default=None))
