@@ -53,12 +53,16 @@ class Watch:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.pauses: list[float] = []
+        self.held = 0
 
     def called(self, call: Call) -> None:
         self.calls.append(call)
 
     def waits(self, seconds: float, why: str) -> None:
         self.pauses.append(seconds)
+
+    def paused(self) -> None:
+        self.held += 1
 
 
 class Talk:
@@ -705,6 +709,7 @@ def test_no_60_seconds_ever_hold_more_calls_than_allowed(
     assert len(arrivals) == 150 + 4 + 1 + 2  # calls, tries again, the refused one, sign-ins
     fullest = max(sum(t - 60 < other <= t for other in arrivals) for t in arrivals)
     assert fullest == 30  # the limit is kept, and used
+    assert 0 < owner.watch.held < len(arrivals)  # who watches is told why nothing happens
     assert arrivals[-1] - arrivals[0] < 60 * len(arrivals) / 30 + 60
 
 

@@ -58,7 +58,7 @@ def _known(error: BaseException) -> str | None:
         )
     if "not a valid DuckDB database file" in text:
         return "The file given with --db is not a DuckDB file."
-    if "Cannot open file" in text or "Cannot open database" in text:
+    if any(sign in text for sign in ("Cannot open file", "Cannot open database", "Is a directory")):
         return "The DuckDB file cannot be opened. Check the path given with --db."
     if isinstance(error, ConfigFieldMissingException):
         return _not_configured(error)
