@@ -77,7 +77,7 @@ def load(
         bool, typer.Option("--full-refresh", help="Drop the tables and read everything.")
     ] = False,
     destination: Destination = "duckdb",
-    db: Db = Path("tiledesk.duckdb"),
+    db: Db = Path("support.duckdb"),
     dataset: Dataset = "tiledesk",
     verbose: Verbose = False,
 ) -> None:
@@ -117,10 +117,10 @@ def check(verbose: Verbose = False) -> None:
             raise typer.Exit(EXIT_PARTIAL)
 
 
-@app.command(epilog="Example: tiledesk-dlt status --db tiledesk.duckdb")
+@app.command(epilog="Example: tiledesk-dlt status --db support.duckdb")
 def status(
     destination: Destination = "duckdb",
-    db: Db = Path("tiledesk.duckdb"),
+    db: Db = Path("support.duckdb"),
     dataset: Dataset = "tiledesk",
     verbose: Verbose = False,
 ) -> None:

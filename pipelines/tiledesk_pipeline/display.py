@@ -183,7 +183,7 @@ def show_check(report: Report) -> None:
 def show_status(status: Status, now: pendulum.DateTime) -> None:
     """Rows, newest record, cursor and age of each stream; last loads."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("resource")
+    table.add_column("table")
     table.add_column("rows", justify="right")
     for heading in ("newest (UTC)", "read up to (UTC)", "age"):
         table.add_column(heading, no_wrap=True)
@@ -196,6 +196,8 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
             _time(stream.cursor),
             age,
         )
+        for name, rows in stream.lists.items():
+            table.add_row("  __" + name.partition("__")[2], _number(rows))
     out.print(f"{status.target}")
     out.print(table)
     loads = ", ".join(_time(at) for at in status.loads) or "none"

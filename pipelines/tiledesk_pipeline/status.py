@@ -16,12 +16,17 @@ from .target import PIPELINE_NAME, Target
 
 @dataclass
 class Stream:
-    """A stream as it stands in the destination; times are UTC."""
+    """A stream as it stands in the destination; times are UTC.
+
+    Attributes:
+        lists: rows of the tables made of its lists, by name.
+    """
 
     resource: str
     rows: int
     newest: pendulum.DateTime | None
     cursor: pendulum.DateTime | None
+    lists: dict[str, int]
 
 
 @dataclass
@@ -51,7 +56,8 @@ def status(target: Target, loads: int = 5) -> Status:
                     name = client.make_qualified_table_name(table.name)
                     query = f"SELECT max({table.cursor}) FROM {name}"  # noqa: S608 (our own names)
                     newest = _time((client.execute_sql(query) or [(None,)])[0][0])
-            found.streams.append(Stream(table.name, rows, newest, reached.get(table.name)))
+            lists = {part.name: rows_of(pipeline, part) for part in table.lists}
+            found.streams.append(Stream(table.name, rows, newest, reached.get(table.name), lists))
         with pipeline.sql_client() as client:
             name = client.make_qualified_table_name("_dlt_loads")
             query = (

@@ -34,7 +34,7 @@ class Target:
     """A dataset in a destination; for DuckDB, in a file."""
 
     destination: str = "duckdb"
-    db: Path = Path("tiledesk.duckdb")
+    db: Path = Path("support.duckdb")
     dataset: str = "tiledesk"
 
     def __str__(self) -> str:

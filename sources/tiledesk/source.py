@@ -87,12 +87,15 @@ def tiledesk_source(
 
     def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows]:
         window = _window(cursor, lookback_seconds)
-        if table in SHOWN_BY_ROLE and _sees_more_than_before(project, cursor):
+        was_shown_less = table in SHOWN_BY_ROLE and _was_shown_less(project, cursor)
+        if was_shown_less:
             window = Window()
             observer.noticed(
                 table.name, "read from the beginning: this user is shown more than the one before."
             )
-        return _follow(table.name, stream, project, window, cursor, observer)
+        yield from _follow(table.name, stream, project, window, cursor, observer)
+        if was_shown_less:
+            dlt.current.resource_state()["scope"] = project.membership.scope
 
     @_resource(tables.REQUESTS, observer)
     def requests(
@@ -172,14 +175,17 @@ def _follow(
         yield tuple(pending)  # empty in a first load of nothing: so that the tables are made
 
 
-def _sees_more_than_before(project: Project, cursor: Cursor) -> bool:
-    """Whether rows older than the cursor were hidden when it was moved there (contract 9.3)."""
+def _was_shown_less(project: Project, cursor: Cursor) -> bool:
+    """Whether rows older than the cursor were hidden when it was moved there (contract 9.3).
+
+    The state keeps the least that any user was shown since all was read.
+    """
     if cursor.end_value is not None:
         return False
-    state = dlt.current.resource_state()
-    before, scope = state.get("scope"), project.membership.scope
-    state["scope"] = scope
-    return before is not None and before < scope
+    state, scope = dlt.current.resource_state(), project.membership.scope
+    before: int = state.get("scope", scope)
+    state["scope"] = min(before, scope)
+    return before < scope
 
 
 def _window(cursor: Cursor, lookback_seconds: int) -> Window:
