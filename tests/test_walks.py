@@ -219,6 +219,26 @@ def test_a_group_that_never_holds_still_is_an_error_and_not_a_loss(
     assert len(server.rows) > 60
 
 
+@pytest.mark.parametrize("walk", ["moving window", "newest first"])
+def test_a_large_group_is_found_while_rows_are_added_at_every_call(walk: str) -> None:
+    """A desk at its busiest: the list never holds still to be counted."""
+    server = Server(random.Random(1), 50)
+    for number in range(400):
+        server.insert(number * 700)
+    group = {server.insert(60_000) for _ in range(150)}
+
+    def add(s: Server) -> None:
+        s.now += 300_000
+        s.insert(s.now)
+
+    server.change = add
+    if walk == "moving window":
+        rows, _ = delivered(moving_window(server.since, Window(), stamp="stamp", limit=50))
+    else:
+        rows, _ = delivered(newest_first(server.newest, Window(), stamp="stamp", limit=50))
+    assert group <= rows.keys()
+
+
 def test_only_the_window_is_delivered() -> None:
     server = Server(random.Random(1), 10)
     for second in range(100):

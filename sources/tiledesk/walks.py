@@ -20,9 +20,12 @@ import pendulum
 from .arrow import Page, Row, texts
 from .errors import BadAnswer, IncompleteRead
 
-# Passes over a group of equal stamps that is larger than a page, before giving up. Where the order
-# among equals is drawn anew for every call, 150 rows over pages of 50 take about six.
-PASSES = 40
+# Passes over a group of rows that is larger than a page. Where the order among equals is drawn anew
+# for every call, a pass misses a third of 150 rows over pages of 50, and about six find them all.
+PASSES = 60
+# So many in a row without a new row are taken for the end where the list never holds still long
+# enough to count the group: the odds that one is still missing are then below one in a billion.
+QUIET_PASSES = 20
 
 
 class Window(NamedTuple):
@@ -125,7 +128,8 @@ def moving_window(
 
     A second with more rows than a page is read by offset, again and again with other page sizes,
     until as many different rows were seen as it has: that is the difference between the counts of
-    the windows that start with it and after it, and must be the same before and after.
+    the windows that start with it and after it, and must be the same before and after. A list that
+    never holds still to be counted is passed over until nothing new comes (`QUIET_PASSES`).
 
     Args:
         fetch: ``fetch(start, page, limit)`` answers the rows with ``stamp >= start`` in the order
@@ -161,29 +165,70 @@ def _whole_second(
 ) -> Generator[Batch, None, tuple[str, Answer]]:
     """Delivers all rows of a second; returns the next second and the answer that begins there."""
     following = iso(parse(f"{second}Z").add(seconds=1))[:19]
-    seen: set[str] = set()
-    rows: int | None = None
-    for attempt in range(PASSES):
-        size = limit - attempt % max(1, limit // 2)
+    group = _Group()
+    for size in group.passes(limit):
         for page in count():
             answer = Answer(fetch(second, page, size), stamp, size)
             yield reader.unread(answer, until=second)
             if reader.is_over:
                 return following, answer
-            seen |= answer.ids_from(second)
+            group.saw(answer.ids_from(second))
             if answer.is_short or answer.stamps[-1][:19] > second:
                 break
-        if rows is None or len(seen) >= rows:
+        if group.may_be_whole:
             rest = Answer(fetch(following, 0, limit), stamp, limit)
             again = Answer(fetch(second, page, size), stamp, size)
-            if again.counted() != answer.counted():
-                continue  # rows came or went between the two counts
-            known, rows = rows, again.counted() - rest.counted()
-            if rows == known:
+            held_still = again.counted() == answer.counted()
+            if group.is_whole(again.counted() - rest.counted() if held_still else None):
                 yield reader.whole_second()
                 return following, rest
-            seen = set()  # rows that have left the second since would stand for others
-    raise _too_restless(f"{len(seen)} rows changed within one second, more than fit on a page")
+    raise group.too_restless("changed within one second")
+
+
+class _Group:
+    """Rows that belong together and do not fit on a page: which were seen, and whether all were."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._seen_since_counted: set[str] = set()
+        self._rows: int | None = None
+        self._quiet_passes = 0
+        self._before = 0
+
+    def passes(self, limit: int) -> Iterator[int]:
+        """The page size of each pass: another one draws another order among equals."""
+        for attempt in range(PASSES):
+            self._before = len(self._seen)
+            yield limit - attempt % max(1, limit // 2)
+            self._quiet_passes = self._quiet_passes + 1 if len(self._seen) == self._before else 0
+
+    def saw(self, ids: set[str]) -> None:
+        """These rows of the group were on a page."""
+        self._seen |= ids
+        self._seen_since_counted |= ids
+
+    @property
+    def may_be_whole(self) -> bool:
+        """Whether it is worth counting the group, again if its rows do not turn up."""
+        found = self._rows is None or len(self._seen_since_counted) >= self._rows
+        return found or self._quiet_passes >= 3
+
+    def is_whole(self, rows: int | None) -> bool:
+        """Whether all have been seen, given how many the group has now; None if it was in motion.
+
+        Only if the group had as many rows before the passes that found them: rows that have left it
+        meanwhile would stand for others.
+        """
+        if rows is None:
+            return self._quiet_passes >= QUIET_PASSES
+        if rows == self._rows:
+            return len(self._seen_since_counted) >= rows
+        self._rows, self._seen_since_counted = rows, set()
+        return False
+
+    def too_restless(self, what: str) -> IncompleteRead:
+        """The error for a group that was never whole."""
+        return _too_restless(f"{len(self._seen)} rows {what}, more than fit on a page")
 
 
 class _OldestFirst:
@@ -255,7 +300,9 @@ def newest_first(
 
     A group of equal stamps that does not fit on a page has no such page. It is passed over, again
     and again with other page sizes, until as many different rows were seen as it has: that is the
-    distance between its neighbours' places in the list, and must be the same before and after.
+    distance between its neighbours' places in the list, and must be the same before and after. A
+    list that never holds still to be counted is passed over until nothing new comes
+    (`QUIET_PASSES`).
 
     Args:
         fetch: ``fetch(page, limit)`` answers rows ordered by the stamp, newest first.
@@ -330,10 +377,8 @@ def _large_group(
 
     `newer` is about where the last row before the group is.
     """
-    seen: set[str] = set()
-    rows: int | None = None
-    for attempt in range(PASSES):
-        size = limit - attempt % max(1, limit // 2)
+    rows = _Group()
+    for size in rows.passes(limit):
         first = max(0, newer) // size
         begins = ends = None
         for page in count(first):
@@ -343,25 +388,23 @@ def _large_group(
                 newer -= size  # rows above were deleted: begin further up
                 break
             yield reader.unread(answer, down_to=group)
-            seen |= answer.ids_from(group)
+            rows.saw(answer.ids_from(group))
             begins = answer.begins(group, skip) if begins is None else begins
             ends = answer.ends(group, skip)
             if ends is not None:
                 break
-        if begins is None or ends is None or (rows is not None and len(seen) < rows):
+        if begins is None or ends is None or not rows.may_be_whole:
             continue
         at = begins // size
         if at != page:  # on two pages: did the list move between looking at the one and the other?
             begins = Answer(fetch(at, size), stamp, size).begins(group, at * size)
             ends = Answer(fetch(page, size), stamp, size).ends(group, skip)
             again = Answer(fetch(at, size), stamp, size).begins(group, at * size)
-            if begins is None or ends is None or again != begins:
-                continue
-        known, rows = rows, ends - begins
-        if rows == known:
+            if again != begins:
+                ends = None
+        if rows.is_whole(None if begins is None or ends is None else ends - begins):
             return answer, skip
-        seen = set()  # rows that were deleted since would stand for others
-    raise _too_restless(f"{len(seen)} rows have one time stamp, more than fit on a page")
+    raise rows.too_restless("have one time stamp")
 
 
 def _too_restless(what: str) -> IncompleteRead:
