@@ -100,6 +100,13 @@ def test_every_join_names_tables_and_columns_that_exist() -> None:
         assert join.to_column in columns[join.to_table], join
 
 
+def test_the_diagram_calls_unique_what_is(demo_db: Path) -> None:
+    for table, column in docs.UNIQUE:
+        sql = f"SELECT count(*) = count(DISTINCT {column}) FROM tiledesk.{table}"
+        assert query(demo_db, sql) == [(True,)]
+        assert f"text {column} UK" in docs.diagram()
+
+
 def test_every_join_finds_rows(demo_db: Path) -> None:
     for join in docs.JOINS:
         sql = (
@@ -129,6 +136,11 @@ def test_the_dictionary_has_the_tables_columns_and_types_that_a_load_makes(demo_
         " WHERE schema_name = 'tiledesk' AND NOT starts_with(table_name, '_dlt')",
     )
     assert set(found) == told
+
+
+def test_the_example_query_of_the_dictionary_finds_rows(demo_db: Path) -> None:
+    (example,) = fenced(PAGES[docs.DICTIONARY], "sql")
+    assert {"info", None} <= {row[1] for row in query(demo_db, example)}
 
 
 def test_every_personal_column_is_marked_in_the_dictionary() -> None:
@@ -208,6 +220,7 @@ USED_IN = {
     "TILEDESK_REAL_TRUTH": "tests/conftest.py",
     "DLT_DATA_DIR": "tests/conftest.py",
     "RUNTIME__DLTHUB_TELEMETRY": "tests/conftest.py",
+    "LOAD__DELETE_COMPLETED_JOBS": "tests/test_docs.py",
 }
 SHORT = {"BASE_URL"}  # SOURCES__TILEDESK__BASE_URL, in a sentence that has just named it
 OF_THE_SERVER = {"ACTIVITY_HISTORY_ENABLED"}
@@ -310,6 +323,7 @@ def test_the_number_of_tries_told_is_that_of_the_client() -> None:
     from tiledesk import client
 
     assert set(re.findall(r"Tried (\d+) times", README)) == {str(client.TRIES)}
+    assert ("Tried twice" in README) == (client.TRIES_WITHOUT_ANSWER == 2)
 
 
 # --- Python ---------------------------------------------------------------------------------------
@@ -325,6 +339,42 @@ def test_the_python_shown_runs(
     exec(compile(PYTHON[number], f"README python {number}", "exec"), {})
     (file,) = tmp_path.glob("*.duckdb")
     assert query(file, "SELECT count(*) FROM tiledesk.requests")[0][0] >= 0
+
+
+@pytest.mark.parametrize("delete", ["", "true"])
+def test_what_dlt_leaves_on_disk_is_what_the_readme_says(
+    delete: str,
+    desk: Account,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in desk.environment.items():
+        monkeypatch.setenv(name, value)
+    if delete:
+        monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", delete)
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.chdir(tmp_path)
+    exec(PYTHON[0], {})
+    files = [file for file in (tmp_path / "dlt").rglob("*") if file.is_file()]
+    assert any(file.suffix == ".parquet" for file in files) == (not delete)
+    everything = b"".join(file.read_bytes() for file in files)
+    assert desk.password.encode() not in everything
+    assert desk.email.encode() in everything
+
+
+def test_the_commands_leave_no_rows_and_no_credentials_on_disk(
+    desk: Account, tmp_path: Path
+) -> None:
+    home = tmp_path / "dlt"
+    load = ("load", "--db", "a.duckdb")
+    done = run_cli(*load, cwd=tmp_path, home=home, environment=desk.environment)
+    assert done.returncode == 0, done.stderr
+    files = [file for file in home.rglob("*") if file.is_file()]
+    assert files
+    assert not any(file.suffix in (".parquet", ".sql", ".pickle") for file in files)
+    everything = b"".join(file.read_bytes() for file in files)
+    assert desk.password.encode() not in everything
+    assert desk.email.encode() not in everything
 
 
 # --- figures --------------------------------------------------------------------------------------

@@ -41,6 +41,11 @@ TYPES = (
     ("json", "JSON", "jsonb"),
 )
 
+EXAMPLE = """SELECT r.channel_name, m.attributes->>'$.subtype' AS subtype, count(*) AS messages
+FROM tiledesk.messages AS m
+JOIN tiledesk.requests AS r ON r.request_id = m.recipient
+GROUP BY ALL ORDER BY messages DESC;"""
+
 CREDENTIALS = {
     "email": "E-mail of a member of the project.",
     "password": "The member's password.",
@@ -54,7 +59,7 @@ class Join:
 
     Attributes:
         crow: how many rows there are on either side, as Mermaid draws it.
-        remark: the rows for which there is no such row.
+        remark: which rows it holds for.
     """
 
     table: str
@@ -67,6 +72,9 @@ class Join:
     def __str__(self) -> str:
         return f"{self.table}.{self.column} = {self.to_table}.{self.to_column}"
 
+
+# Columns besides the key that the server keeps unique (contract 4.1).
+UNIQUE = {("requests", "request_id")}
 
 JOINS = (
     Join(
@@ -83,9 +91,10 @@ JOINS = (
         "leads",
         "lead_id",
         "}o--o|",
-        "Customers' messages only; members, bots and the server have no lead.",
+        "Customers' messages only; members, bots and the server have no lead. Nothing keeps two"
+        " leads from having the same `lead_id`.",
     ),
-    Join("requests", "lead", "leads", "_id", "}o--o|", "Null in a few conversations."),
+    Join("requests", "lead", "leads", "_id", "}o--o|", "Where there is a lead."),
     Join(
         "activities",
         "target_id",
@@ -149,7 +158,7 @@ def filled(text: str, blocks: dict[str, str]) -> str:
         if len(parts) != 4:
             raise ValueError(f"The README needs one block <!-- {name} -->, <!-- /{name} -->.")
         before, opening, closing, after = parts
-        text = f"{before}{opening}{content}\n{closing}{after}"
+        text = f"{before}{opening}\n{content}\n\n{closing}{after}"
     return text
 
 
@@ -178,8 +187,9 @@ def _diagram() -> Iterator[str]:
     for part in _parts():
         yield f"    {part.name} {{"
         for column in part.all_columns():
-            if mark := _mark(part, column):
-                yield f"        {column.type} {column.name} {mark}"
+            mark = _mark(part, column)
+            if mark is not None:
+                yield f"        {column.type} {column.name} {mark}".rstrip()
         yield "    }"
     for join in JOINS:
         names = f"{join.column} = {join.to_column}"
@@ -222,9 +232,12 @@ def _data_dictionary() -> Iterator[str]:
     yield ""
     yield "## Joins"
     yield ""
-    yield _grid(
-        ("join", "rows without a counterpart"), ((f"`{join}`", join.remark) for join in JOINS)
-    )
+    yield _grid(("join", "remark"), ((f"`{join}`", join.remark) for join in JOINS))
+    yield ""
+    yield "Values inside a json column are reached by path: in DuckDB with `->>'$.name'`, in"
+    yield "Postgres with `->>'name'`."
+    yield ""
+    yield f"```sql\n{EXAMPLE}\n```"
     for root in TABLES:
         for part in root.with_lists():
             yield ""
@@ -238,7 +251,7 @@ def _described(table: Table, root: Table) -> Iterator[str]:
     yield ""
     if table is root:
         yield f"- Key: {_key(table)}. A row is replaced as a whole when it is read again."
-        yield f"- Read up to: `{table.cursor}`."
+        yield f"- How far it has been read is counted in `{table.cursor}`."
         if table.lists:
             lists = ", ".join(f"[{part.name}](#{part.name})" for part in table.lists)
             yield f"- Lists: {lists}."
@@ -246,8 +259,8 @@ def _described(table: Table, root: Table) -> Iterator[str]:
         yield f"- Key: {_key(table)}."
         yield f"- Parent: [{root.name}](#{root.name}), made of the field `{table.source}`."
     for join in JOINS:
-        if table.name in (join.table, join.to_table):
-            yield f"- Joins: `{join}`. {join.remark}".rstrip()
+        if join.table == table.name or (join.to_table == table.name and join.column != PARENT_ID):
+            yield f"- Join: `{join}`. {join.remark}".rstrip()
     if table.copies:
         left_out = ", ".join(f"`{copy}` (always `{of}`)" for copy, of in table.copies.items())
         yield f"- Fields left out since they repeat another: {left_out}."
@@ -278,14 +291,16 @@ def _key(table: Table) -> str:
     return f"`{key_of(table)[0]}`"
 
 
-def _mark(table: Table, column: Column) -> str:
+def _mark(table: Table, column: Column) -> str | None:
+    """What Mermaid is to write beside a column; None if the diagram does without it."""
+    place = (table.name, column.name)
     if not table.source and column.name == key_of(table)[0]:
         return "PK"
-    if any((join.table, join.column) == (table.name, column.name) for join in JOINS):
+    if any((join.table, join.column) == place for join in JOINS):
         return "FK"
-    if any((join.to_table, join.to_column) == (table.name, column.name) for join in JOINS):
-        return "UK"
-    return ""
+    if any((join.to_table, join.to_column) == place for join in JOINS):
+        return "UK" if place in UNIQUE else ""
+    return None
 
 
 def _linked(table: Table) -> str:
