@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -343,18 +346,15 @@ def test_the_python_shown_runs(
 
 @pytest.mark.parametrize("delete", ["", "true"])
 def test_what_dlt_leaves_on_disk_is_what_the_readme_says(
-    delete: str,
-    desk: Account,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    delete: str, desk: Account, tmp_path: Path
 ) -> None:
-    for name, value in desk.environment.items():
-        monkeypatch.setenv(name, value)
+    settings = {**desk.environment, "DLT_DATA_DIR": str(tmp_path / "dlt")}
     if delete:
-        monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", delete)
-    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
-    monkeypatch.chdir(tmp_path)
-    exec(PYTHON[0], {})
+        settings["LOAD__DELETE_COMPLETED_JOBS"] = delete
+    # a process of its own: the commands, which other tests run in this one, bring other defaults
+    subprocess.run(
+        [sys.executable, "-c", PYTHON[0]], cwd=tmp_path, env={**os.environ, **settings}, check=True
+    )
     files = [file for file in (tmp_path / "dlt").rglob("*") if file.is_file()]
     assert any(file.suffix == ".parquet" for file in files) == (not delete)
     everything = b"".join(file.read_bytes() for file in files)

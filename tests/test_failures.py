@@ -39,10 +39,6 @@ PROGRESS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 DB = "desk.duckdb"
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
-# dlt wraps Ctrl-C like an error, and its log is not quiet: both are for the commands to mend.
-STOPPED_IS_AN_ERROR = pytest.mark.xfail(strict=True, reason="Ctrl-C ends a load with 1, not 130")
-LOG_IS_SHOWN = pytest.mark.xfail(strict=True, reason="dlt's log with its traces comes in between")
-
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -370,7 +366,6 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[], None]]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@LOG_IS_SHOWN
 def test_a_disk_that_fills_up_under_the_file_loses_nothing(
     load_with: Cli, owner: Account, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -382,7 +377,6 @@ def test_a_disk_that_fills_up_under_the_file_loses_nothing(
         load_again(owner, sandbox, disk / DB)
 
 
-@LOG_IS_SHOWN
 def test_a_disk_that_fills_up_under_dlt_loses_nothing(
     cli: Cli, owner: Account, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -511,14 +505,7 @@ def test_a_load_that_is_killed_loses_nothing_and_leaves_no_secret(
     load_again(owner, sandbox, tmp_path / DB)
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        pytest.param(reading, marks=STOPPED_IS_AN_ERROR),
-        pytest.param(waiting, marks=STOPPED_IS_AN_ERROR),
-        pytest.param(writing, marks=pytest.mark.xfail(reason="as above, now and then")),
-    ],
-)
+@pytest.mark.parametrize("moment", [reading, waiting, writing])
 def test_ctrl_c_ends_a_load_at_once_in_a_sentence(
     start: Callable[..., subprocess.Popen[str]],
     owner: Account,

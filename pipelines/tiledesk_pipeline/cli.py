@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,7 +55,11 @@ def demo(
         display.show_summary(summary)
         for title, query in QUERIES:
             display.out.print(f"\n[bold]-- {title}[/bold]\n{query}", soft_wrap=True)
-        display.out.print(f"\nPaste them into DuckDB, opened with: duckdb {db}")
+        display.out.print(
+            f"\nPaste them into DuckDB, opened with: duckdb {db}\n"
+            f"or into Python: import duckdb; duckdb.connect('{db}').sql(\"...\").show()",
+            soft_wrap=True,
+        )
 
 
 @app.command(
@@ -154,20 +158,22 @@ def sandbox(
     with _told_plainly(verbose):
         from rich import print as say
 
-        from tiledesk_sandbox import generate, serve
+        from tiledesk_sandbox import generate, listen, serve
 
         world = generate(requests=requests, seed=7)
         owner = world.users["owner"]
+        listener = listen(port)
         say("Serving until Ctrl-C. To load it, in another terminal:\n")
         for name, value in (
             ("BASE_URL", f"http://127.0.0.1:{port}"),
             ("PROJECT_ID", world.project_id),
             ("CREDENTIALS__EMAIL", owner.email),
             ("CREDENTIALS__PASSWORD", owner.password),
+            ("RATE_LIMIT_PER_MINUTE", rate_limit),
         ):
             say(f"export SOURCES__TILEDESK__{name}={value}")
         say("tiledesk-dlt load --db sandbox.duckdb\n")
-        serve(world, port, rate_limit or None)
+        serve(world, listener, rate_limit or None)
 
 
 def main() -> None:
@@ -196,20 +202,21 @@ def _time(option: str, text: str) -> pendulum.DateTime | None:
 @contextmanager
 def _told_plainly(verbose: bool) -> Iterator[None]:
     """Whatever goes wrong becomes a line or two and an exit code; the trace only if asked for."""
-    logging.getLogger("dlt").setLevel(logging.WARNING if verbose else logging.CRITICAL)
+    # dlt sets its log's level anew with every pipeline, so its own setting it has to be
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "WARNING" if verbose else "CRITICAL")
     try:
         yield
     except typer.Exit:
         raise
-    except KeyboardInterrupt:
-        print("Stopped. What was not written will be read again.", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(130) from None
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        from .failures import EXIT_FAILED, EXIT_STOPPED, STOPPED, explain, was_stopped
+
         if verbose:
             import traceback
 
             traceback.print_exc()
-        from .failures import EXIT_FAILED, explain
-
+        if was_stopped(error):
+            print(STOPPED, file=sys.stderr)  # noqa: T201
+            raise typer.Exit(EXIT_STOPPED) from None
         print(f"Error: {explain(error)}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(EXIT_FAILED) from None

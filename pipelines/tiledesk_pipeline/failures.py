@@ -11,6 +11,8 @@ from tiledesk.errors import TiledeskError
 
 EXIT_FAILED = 1
 EXIT_PARTIAL = 3
+EXIT_STOPPED = 130
+STOPPED = "Stopped. What was not written will be read again."
 
 
 class Failure(Exception):
@@ -34,6 +36,11 @@ def explain(error: BaseException) -> str:
     return f"{type(deepest).__name__}: {first_line}. Run with --verbose for the whole story."
 
 
+def was_stopped(error: BaseException) -> bool:
+    """Whether it began with Ctrl-C, which dlt wraps like any error."""
+    return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -49,13 +56,12 @@ def _known(error: BaseException) -> str | None:
     name, text = type(error).__name__, str(error)
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in text:
         return "The disk is full. Free some space and run again: nothing was lost."
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "The port is in use. Give another with --port."
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
         return f"{error.filename} cannot be written: {error.strerror}."
     if "Could not set lock on file" in text:
-        return (
-            "The DuckDB file is open in another program. Close it there (or let it open the file"
-            " read-only after the load) and run again."
-        )
+        return "The DuckDB file is open in another program. Close it there and run again."
     if "not a valid DuckDB database file" in text:
         return "The file given with --db is not a DuckDB file."
     if any(sign in text for sign in ("Cannot open file", "Cannot open database", "Is a directory")):

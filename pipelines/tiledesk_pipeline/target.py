@@ -95,6 +95,12 @@ class Target:
     def _destination(self) -> Any:
         if not self.is_duckdb:
             return self.destination
+        if self.db.stem == self.dataset:
+            # DuckDB takes the file's name for a catalog's, and then knows not which one is meant
+            raise Failure(
+                f"A DuckDB file that holds a dataset {self.dataset} must not be named so, too: give"
+                " another with --db."
+            )
         if not self.db.resolve().parent.is_dir():
             raise Failure(f"There is no folder {self.db.resolve().parent}.")
         if self.db.exists() and not os.access(self.db, os.W_OK):

@@ -3,7 +3,7 @@
 import dlt
 from tiledesk import tiledesk_source
 
-pipeline = dlt.pipeline("tiledesk", destination="duckdb", dataset_name="tiledesk")
+pipeline = dlt.pipeline("desk", destination="duckdb", dataset_name="tiledesk")
 pipeline.run(tiledesk_source())
 """
 

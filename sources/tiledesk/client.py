@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import email.utils
-import ipaddress
 import json
 import re
 import time
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +28,8 @@ TRIES = 8
 # (contract 8, 19 and 20): asking again and again would only tie up the server.
 TRIES_WITHOUT_ANSWER = 2
 LONGEST_WAIT = 60.0
+# The allowance is per minute. Eight tries that wait this long outlast one; waits by chance may not.
+PAUSE_AFTER_TOO_MANY_CALLS = 15.0
 # A server that asks for a longer pause than this is left alone: the next run goes on from here.
 LONGEST_RETRY_AFTER = 300.0
 
@@ -204,7 +206,7 @@ class Client:
             raise errors.TooManyCalls(
                 "Tiledesk asks for fewer calls (status 429). Lower"
                 " sources.tiledesk.rate_limit_per_minute if this happens often.",
-                retry_after=_retry_after(response),
+                retry_after=_retry_after(response, PAUSE_AFTER_TOO_MANY_CALLS),
             )
         # Before the web pages: a proxy speaks of its troubles in HTML.
         if status >= 500 and not _is_for_good(response):
@@ -239,7 +241,9 @@ class _Paced(httpx.BaseTransport):
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._wire = httpx.HTTPTransport(limits=httpx.Limits(keepalive_expiry=KEEPALIVE_EXPIRY))
+        self._wire = httpx.HTTPTransport(
+            limits=httpx.Limits(keepalive_expiry=KEEPALIVE_EXPIRY), proxy=_proxy(client.base_url)
+        )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         client = self._client
@@ -270,6 +274,14 @@ def _limiter(calls_per_minute: int) -> Limiter:
     """A limiter without the thread that pyrate_limiter starts to sweep up, and nobody stops."""
     bucket = InMemoryBucket([Rate(calls_per_minute, Duration.MINUTE)])
     return Limiter(SingleBucketFactory(bucket, schedule_leak=False))
+
+
+def _proxy(base_url: str) -> str | None:
+    """The proxy that the environment names for this address; httpx looks only for itself."""
+    url = httpx.URL(base_url)
+    if urllib.request.proxy_bypass(url.host):
+        return None
+    return urllib.request.getproxies().get(url.scheme)
 
 
 def checked_base_url(base_url: str) -> str:
@@ -307,15 +319,6 @@ def checked_project_id(project_id: str) -> str:
             " dashboard's address after /project/."
         )
     return project_id.strip()
-
-
-def is_loopback(base_url: str) -> bool:
-    """Whether the address is this machine's own."""
-    host = httpx.URL(base_url).host
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _asked(request: httpx.Request) -> str:
@@ -359,8 +362,8 @@ def _is_for_good(response: httpx.Response) -> bool:
     )
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    """``Retry-After`` in seconds from now, whether it came as seconds or as a date.
+def _retry_after(response: httpx.Response, otherwise: float | None = None) -> float | None:
+    """``Retry-After`` in seconds from now, whether it came as seconds or as a date; or `otherwise`.
 
     A date is taken against the answer's own ``Date`` where there is one, so that a wrong clock
     here does not matter.
@@ -373,6 +376,6 @@ def _retry_after(response: httpx.Response) -> float | None:
         email.utils.parsedate_tz(response.headers.get("Date", "")),
     )
     if until is None:
-        return None
+        return otherwise
     since = email.utils.mktime_tz(now) if now is not None else time.time()
     return max(0.0, email.utils.mktime_tz(until) - since)

@@ -133,7 +133,9 @@ REQUESTS = Table(
         Column(
             "request_id",
             "text",
-            "The conversation's public key, mostly `support-group-...`; `messages.recipient`.",
+            "The conversation's public key, mostly `support-group-...`; `messages.recipient`. For"
+            " WhatsApp it ends with the customer's phone number.",
+            personal=True,
         ),
         Column("ticket_id", "bigint", "Number of the conversation in its project; may have gaps."),
         ID_PROJECT,
@@ -275,6 +277,7 @@ MESSAGES = Table(
             "recipient",
             "text",
             "`requests.request_id` of the conversation; a user id for a direct message.",
+            personal=True,
         ),
         ID_PROJECT,
         Column(

@@ -18,7 +18,7 @@ from .faults import (
     Truncated,
 )
 from .generator import generate
-from .server import Sandbox, serve
+from .server import Sandbox, listen, serve
 from .wire import Answer, Call
 from .world import REMOVED, Person, World
 
@@ -39,5 +39,6 @@ __all__ = [
     "Truncated",
     "World",
     "generate",
+    "listen",
     "serve",
 ]

@@ -95,10 +95,7 @@ class Sandbox:
         self.world = world
         self._app = App(world, rate_limit, ties)
         self._server = _Server(self._app, port, quiet=True)
-        # asyncio turns Nagle's delay off only on sockets that name their protocol
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", port))
+        self._socket = listen(port)
         self._thread = threading.Thread(target=self._run, name="tiledesk-sandbox", daemon=True)
 
     def _run(self) -> None:
@@ -156,6 +153,16 @@ class Sandbox:
         self.world.revoke_tokens()
 
 
-def serve(world: World, port: int = 8000, rate_limit: int | None = None) -> None:
-    """Serve on 127.0.0.1 until SIGINT or SIGTERM."""
-    _Server(App(world, rate_limit), port, quiet=True).run()
+def listen(port: int) -> socket.socket:
+    """A socket on 127.0.0.1; OSError if the port is taken. Port 0 is any that is free."""
+    # asyncio turns Nagle's delay off only on sockets that name their protocol
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener
+
+
+def serve(world: World, listener: socket.socket, rate_limit: int | None = None) -> None:
+    """Serve on a socket made by `listen` until SIGINT or SIGTERM."""
+    port = listener.getsockname()[1]
+    _Server(App(world, rate_limit), port, quiet=True).run([listener])
