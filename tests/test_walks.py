@@ -239,6 +239,41 @@ def test_a_large_group_is_found_while_rows_are_added_at_every_call(walk: str) ->
     assert group <= rows.keys()
 
 
+def test_a_server_that_does_not_heed_the_time_of_day_is_an_error_and_not_a_loss() -> None:
+    """Servers before 2.14.9 begin a window with its day (contract 9.2)."""
+    server = Server(random.Random(1), 10)
+    for second in range(100):
+        server.insert(second * 1000)
+    with pytest.raises(IncompleteRead, match=r"2\.14\.9"):
+        delivered(
+            moving_window(
+                lambda start, page, limit: server.since(start[:10], page, limit),
+                Window(),
+                stamp="stamp",
+                limit=10,
+            )
+        )
+
+
+def test_rows_of_impossible_years_are_delivered_and_end_no_walk() -> None:
+    server = Server(random.Random(1), 10)
+    for second in range(30):
+        server.insert(second * 1000)
+    strange = {"+010000-01-01T00:00:00.000Z", "0001-01-01T00:00:00.000Z"}
+
+    def fetch(start: str, page: int, limit: int) -> Page:
+        keys = sorted(server.rows, key=server.rows.__getitem__)
+        rows = [("early", "0001-01-01T00:00:00.000Z"), *((k, server.rows[k]) for k in keys)]
+        rows.append(("late", "+010000-01-01T00:00:00.000Z"))
+        found = [{"_id": k, "stamp": s} for k, s in rows if k == "late" or s[:19] >= start]
+        body = {"perPage": limit, "count": len(found), "rows": found[page * limit :][:limit]}
+        return read_page(json.dumps(body).encode(), "rows")
+
+    loaded, _ = delivered(moving_window(fetch, Window(), stamp="stamp", limit=10))
+    assert len(loaded) == 32
+    assert strange <= set(loaded.values())
+
+
 def test_only_the_window_is_delivered() -> None:
     server = Server(random.Random(1), 10)
     for second in range(100):

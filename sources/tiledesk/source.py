@@ -207,7 +207,7 @@ def _utc(value: Any) -> pendulum.DateTime:
     if isinstance(value, str):
         try:
             return parse(value)
-        except (ValueError, errors.BadAnswer):
+        except errors.BadAnswer:
             raise errors.BadSetting("A cursor value is not an ISO 8601 date and time.") from None
     time: pendulum.DateTime = pendulum.instance(value)
     return time.in_timezone("UTC")

@@ -69,7 +69,7 @@ class Answer:
         self.stamps: list[str] = []
         for value in texts(page.rows, stamp):
             # a stamp that is missing or no text takes its neighbour's, so that its row is read
-            self.stamps.append(value or (self.stamps[-1] if self.stamps else ""))
+            self.stamps.append(_comparable(value or (self.stamps[-1] if self.stamps else "")))
 
     def __iter__(self) -> Iterator[tuple[Row, str, str]]:
         return zip(self.rows, self.ids, self.stamps, strict=True)
@@ -98,10 +98,20 @@ class Answer:
 
 def parse(stamp: str) -> pendulum.DateTime:
     """A stamp of the API as a time in UTC, exact to the millisecond."""
-    parsed = pendulum.parse(stamp)
+    try:
+        parsed = pendulum.parse(stamp)
+    except ValueError:
+        parsed = None
     if not isinstance(parsed, pendulum.DateTime):
         raise BadAnswer("A time stamp of the server is not a date and time.")
     return parsed.in_timezone("UTC")
+
+
+def _comparable(stamp: str) -> str:
+    """The stamp, or one at the end of time for years that JavaScript writes with a sign."""
+    if stamp[:1] == "+":
+        return "9999-12-31T23:59:59.999Z"
+    return "0000-01-01T00:00:00.000Z" if stamp[:1] == "-" else stamp
 
 
 def iso(time: pendulum.DateTime) -> str:
@@ -137,12 +147,18 @@ def moving_window(
             empty for everything.
 
     Raises:
-        IncompleteRead: a second with more rows than a page does not hold still.
+        IncompleteRead: a second with more rows than a page does not hold still, or the server
+            does not heed the time of day (contract 9.2).
     """
     reader = _OldestFirst(window)
     start = window.bounds()[0][:19]
     answer = Answer(fetch(start, 0, limit), stamp, limit)
     while True:
+        if answer.stamps and answer.stamps[0][:19] < start:
+            raise IncompleteRead(
+                "The server gives rows from before the time asked for: it is older than 2.14.9,"
+                " whose list of conversations cannot be read without a gap by this version."
+            )
         yield reader.unread(answer)
         if reader.is_over or answer.is_short:
             return
@@ -267,7 +283,7 @@ class _OldestFirst:
             rows.append(row)
         if until == "~":
             self._read_up_to = self._newest
-        return Batch(rows, self._read_up_to, answer.total)
+        return Batch(rows, self._read_up_to or None, answer.total)
 
     def whole_second(self) -> Batch:
         """All rows of the second that was read by offset are delivered: now it counts as read."""
