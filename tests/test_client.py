@@ -869,3 +869,12 @@ def test_a_proxy_that_the_environment_names_is_used_and_one_for_other_hosts_is_n
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     assert _proxy(sandbox.base_url) is None
     assert _proxy("http://tiledesk.example/api") == sandbox.base_url
+
+
+def test_an_address_that_only_redirects_is_told(talk: Talking, sandbox: Sandbox) -> None:
+    owner = talk()
+    moved = Answer(301, b"", headers={"location": "https://elsewhere.example/"})
+    sandbox.faults.add(moved, owner.path, times=None)
+    with pytest.raises(errors.NotTheApi, match="another address"):
+        owner.read()
+    assert owner.count(owner.path) == 1

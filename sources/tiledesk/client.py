@@ -214,6 +214,11 @@ class Client:
                 f"The server is in trouble: status {status} for {asked}.",
                 retry_after=_retry_after(response),
             )
+        if response.is_redirect:
+            raise errors.NotTheApi(
+                f"{self.base_url} sends its callers to another address (status {status}). Set"
+                " sources.tiledesk.base_url to that one, mostly the same with https."
+            )
         if _is_html(response):
             raise errors.NotTheApi(
                 f"{self.base_url} answers with a web page where the API's JSON should be"
