@@ -33,7 +33,6 @@ ARROW_TYPES: dict[Type, pa.DataType] = {
     "json": pa.string(),
 }
 NULL = Raw(b"null")
-KEYS = ("_id", PARENT_ID, POSITION)
 
 
 class Page(NamedTuple):
@@ -106,17 +105,15 @@ def _storable(body: bytes) -> bytes:
                 whole[f"{_clean(name)} (as sent)"] = json.dumps(value)
         return whole
 
-    answer = json.loads(body, parse_float=lambda text: _finite(text))
-    rows = (
-        answer
-        if isinstance(answer, list)
-        else next((value for value in answer.values() if isinstance(value, list)), [])
-    )
-    rows[:] = [repair(row) if isinstance(row, dict) else row for row in rows]
+    answer = json.loads(body, parse_float=_finite)
+    for rows in answer.values() if isinstance(answer, dict) else [answer]:
+        if isinstance(rows, list):
+            rows[:] = [repair(row) if isinstance(row, dict) else row for row in rows]
     return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _finite(text: str) -> float | str:
+    """A number, or its text where it is too large for one: JSON has no infinity."""
     number = float(text)
     return number if math.isfinite(number) else text
 
