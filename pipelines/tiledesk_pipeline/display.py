@@ -182,8 +182,8 @@ def show_check(report: Report) -> None:
 
 def show_status(status: Status, now: pendulum.DateTime) -> None:
     """Rows, newest record, cursor and age of each stream; last loads."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("table")
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("table", no_wrap=True)
     table.add_column("rows", justify="right")
     for heading in ("newest (UTC)", "read up to (UTC)", "age"):
         table.add_column(heading, no_wrap=True)
@@ -197,7 +197,7 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
             age,
         )
         for name, rows in stream.lists.items():
-            table.add_row("  __" + name.partition("__")[2], _number(rows))
+            table.add_row("__" + name.partition("__")[2], _number(rows))
     out.print(f"{status.target}")
     out.print(table)
     loads = ", ".join(_time(at) for at in status.loads) or "none"

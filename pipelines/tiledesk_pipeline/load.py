@@ -10,6 +10,7 @@ from typing import Any, cast
 import dlt
 import pendulum
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.destinations.sql_client import SqlClientBase
 from dlt.sources import DltSource
 
 from tiledesk import Observer, tables, tiledesk_source
@@ -131,11 +132,12 @@ def load(
         pipeline.load().raise_on_failed_jobs()
         write_comments(pipeline)
         after = cursors(pipeline)
-        streams = [
-            _loaded(pipeline, table, progress, None if is_window else before, after)
-            for table in tables.TABLES
-            if table.name in names
-        ]
+        with pipeline.sql_client() as client:
+            streams = [
+                _loaded(client, table, progress, None if is_window else before, after)
+                for table in tables.TABLES
+                if table.name in names
+            ]
     return Summary(
         target,
         streams,
@@ -157,15 +159,14 @@ def cursors(pipeline: dlt.Pipeline) -> dict[str, pendulum.DateTime]:
     return found
 
 
-def rows_of(pipeline: dlt.Pipeline, table: Table, where: str = "", *values: Any) -> int:
+def rows_of(client: SqlClientBase[Any], table: Table, where: str = "", *values: Any) -> int:
     """How many rows a table has; 0 if it is not there yet."""
-    with pipeline.sql_client() as client:
-        name = client.make_qualified_table_name(table.name)
-        query = f"SELECT count(*) FROM {name} {where}"  # noqa: S608 (only our own names)
-        try:
-            found = client.execute_sql(query, *values)
-        except DestinationUndefinedEntity:
-            return 0
+    name = client.make_qualified_table_name(table.name)
+    query = f"SELECT count(*) FROM {name} {where}"  # noqa: S608 (only our own names)
+    try:
+        found = client.execute_sql(query, *values)
+    except DestinationUndefinedEntity:
+        return 0
     return cast(int, found[0][0]) if found else 0
 
 
@@ -189,19 +190,19 @@ def _set_window(
 
 
 def _loaded(
-    pipeline: dlt.Pipeline,
+    client: SqlClientBase[Any],
     table: Table,
     progress: Progress,
     before: dict[str, pendulum.DateTime] | None,
     after: dict[str, pendulum.DateTime],
 ) -> Loaded:
-    rows = rows_of(pipeline, table)
+    rows = rows_of(client, table)
     new: int | None = None
     changed: int | None = None
     if before is not None:
         if since := before.get(table.name):
-            new = rows_of(pipeline, table, "WHERE created_at > %s", since)
-            newer = rows_of(pipeline, table, f"WHERE {table.cursor} > %s", since)
+            new = rows_of(client, table, "WHERE created_at > %s", since)
+            newer = rows_of(client, table, f"WHERE {table.cursor} > %s", since)
             changed = max(0, newer - new)
         else:
             new, changed = rows, 0
