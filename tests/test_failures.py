@@ -505,21 +505,32 @@ def test_a_load_that_is_killed_loses_nothing_and_leaves_no_secret(
     load_again(owner, sandbox, tmp_path / DB)
 
 
-@pytest.mark.parametrize("moment", [reading, waiting, writing])
-def test_ctrl_c_ends_a_load_at_once_in_a_sentence(
+@pytest.mark.parametrize(
+    ("moment", "sent", "code"),
+    [
+        (reading, signal.SIGINT, 130),
+        (waiting, signal.SIGINT, 130),
+        (writing, signal.SIGINT, 130),
+        (reading, signal.SIGTERM, 143),
+    ],
+)
+def test_ctrl_c_or_a_shutdown_ends_a_load_at_once_in_a_sentence(
     start: Callable[..., subprocess.Popen[str]],
     owner: Account,
     sandbox: Sandbox,
     tmp_path: Path,
     moment: Callable[..., None],
+    sent: signal.Signals,
+    code: int,
 ) -> None:
     process = start()
     moment(sandbox, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     stopped = time.monotonic()
     stdout, stderr = process.communicate()
     assert time.monotonic() - stopped < 5
     run = SimpleNamespace(returncode=process.returncode, stdout=stdout, stderr=stderr)
-    assert told(run, owner, 130) == "Stopped. What was not written will be read again."
+    assert told(run, owner, code) == "Stopped. What was not written will be read again."
+    assert not list(tmp_path.rglob("*.parquet")), "other people's messages stay on the disk"
     if moment is not waiting:  # which is reading, too
         load_again(owner, sandbox, tmp_path / DB)

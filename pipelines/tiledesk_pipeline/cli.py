@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -204,19 +205,24 @@ def _told_plainly(verbose: bool) -> Iterator[None]:
     """Whatever goes wrong becomes a line or two and an exit code; the trace only if asked for."""
     # dlt sets its log's level anew with every pipeline, so its own setting it has to be
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "WARNING" if verbose else "CRITICAL")
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     except typer.Exit:
         raise
     except (Exception, KeyboardInterrupt) as error:
-        from .failures import EXIT_FAILED, EXIT_STOPPED, STOPPED, explain, was_stopped
+        from .failures import EXIT_FAILED, STOPPED, exit_code_of, explain
 
         if verbose:
             import traceback
 
             traceback.print_exc()
-        if was_stopped(error):
-            print(STOPPED, file=sys.stderr)  # noqa: T201
-            raise typer.Exit(EXIT_STOPPED) from None
-        print(f"Error: {explain(error)}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(EXIT_FAILED) from None
+        code = exit_code_of(error)
+        print(f"Error: {explain(error)}" if code == EXIT_FAILED else STOPPED, file=sys.stderr)  # noqa: T201
+        raise typer.Exit(code) from None
+
+
+def _terminate(number: int, frame: object) -> None:
+    from .failures import Terminated
+
+    raise Terminated

@@ -12,6 +12,7 @@ from tiledesk.errors import TiledeskError
 EXIT_FAILED = 1
 EXIT_PARTIAL = 3
 EXIT_STOPPED = 130
+EXIT_TERMINATED = 143
 STOPPED = "Stopped. What was not written will be read again."
 
 
@@ -36,9 +37,18 @@ def explain(error: BaseException) -> str:
     return f"{type(deepest).__name__}: {first_line}. Run with --verbose for the whole story."
 
 
-def was_stopped(error: BaseException) -> bool:
-    """Whether it began with Ctrl-C, which dlt wraps like any error."""
-    return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the machine or a scheduler wants the command to end."""
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The conventional exit code; dlt wraps Ctrl-C and SIGTERM like any error."""
+    for cause in _causes(error):
+        if isinstance(cause, Terminated):
+            return EXIT_TERMINATED
+        if isinstance(cause, KeyboardInterrupt):
+            return EXIT_STOPPED
+    return EXIT_FAILED
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
