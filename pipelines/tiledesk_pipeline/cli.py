@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -174,7 +174,8 @@ def sandbox(
         ):
             say(f"export SOURCES__TILEDESK__{name}={value}")
         say("tiledesk-dlt load --db sandbox.duckdb\n")
-        serve(world, listener, rate_limit or None)
+        with suppress(KeyboardInterrupt):
+            serve(world, listener, rate_limit or None)
 
 
 def main() -> None:
