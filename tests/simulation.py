@@ -1,0 +1,566 @@
+"""A support desk, its clock, its network and its bad luck as one program with a seed.
+
+Between any two calls of a load the desk goes on: people write, edit, close, delete; servers whose
+clocks disagree stamp rows that show up late; the network drops what it was given; the load itself
+is killed. Then the desk stops, a load or two run in peace, and what they hold must be what the
+desk holds. All that happens is drawn from the seed, the time included: a failure is a number.
+
+The calls go through the connector's own client to the sandbox's own application, handed over in
+this thread with the answer's ``Date`` by the desk's clock: sockets and threads would make a seed
+mean something else every time, and cost most of the time.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import httpx
+import pendulum
+
+from tiledesk import Observer, source
+from tiledesk.client import Client
+from tiledesk.credentials import TiledeskCredentials
+from tiledesk.errors import TiledeskError
+from tiledesk.project import Project
+from tiledesk.streams import activities, leads, messages, requests
+from tiledesk_sandbox import REMOVED, Reset, ServerError, SignedOut, TooMany, Truncated, generate
+from tiledesk_sandbox.app import App
+from tiledesk_sandbox.wire import Call
+
+Document = dict[str, Any]
+
+BEGIN = datetime(2026, 3, 29, 0, 40, tzinfo=timezone.utc)  # clocks in Rome change in 20 minutes
+TABLES = ("requests", "messages", "leads", "activities")
+CURSORS = {"requests": "updatedAt", "messages": "createdAt"} | {
+    "leads": "updatedAt",
+    "activities": "createdAt",
+}
+# What clocks disagree by, and the second that the Date header cuts off: a row that shows up later
+# than the lookback less this is later than the connector promises to find.
+MARGIN_SECONDS = 8
+
+
+class Killed(Exception):
+    """The process is gone: nothing that was not committed is left of it."""
+
+
+class Simulation:
+    """A seed's desk, with loads through the streams into memory.
+
+    Attributes:
+        log: what was drawn, for a person who replays a failure.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.rng = rng = random.Random(seed)
+        self.role = rng.choice(["owner", "owner", "owner", "admin", "admin", "agent"])
+        self.size = rng.choice([20, 20, 30, 45, 60, 120])
+        self.lookback = rng.choice([300, 300, 60, 15])
+        self.pages = rng.choice(["small", "small", "small", "real", "over the cap"])
+        self.pace = rng.choice([0.02, 0.7, 4, 40])  # seconds between two calls, at most
+        self.clock = BEGIN
+        self.clocks = rng.choice([[0.0], [0.0, 2.1], [-3.0, 0.0, 1.7]])  # of the desk's servers
+        self.date_is_off = rng.choice([0, 0, -2, 2])
+        # the machine that loads: nothing may depend on it
+        self.own_clock_is_off = rng.choice([-3600.0, 0.0, 900.0])
+        self.world = generate(
+            self.size,
+            rng.randrange(2**32),
+            BEGIN - timedelta(seconds=rng.choice([0, 5, 4000])),
+            messages_per_request=4,
+            activities_per_request=1,
+        )
+        self.world.clock = lambda: self.clock
+        self.app = App(self.world, ties=rng.choice(["natural", "shuffle"]))
+        self.app.abort = lambda scope: None
+        self.app.hooks.append(self._before_call)
+        self.base_url = "http://desk.example"
+        user = self.world.users[self.role]
+        self.email, self.password, self.user_id = user.email, user.password, user.id
+        self.saved: dict[str, pendulum.DateTime] = {}
+        self.rows: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
+        self.gone: dict[str, set[str]] = {name: set() for name in TABLES}
+        self.log: list[str] = []
+        self._made = 0
+        self._steps: list[tuple[int, Callable[[], None]]] = []
+        self._moving = False
+        self._dies_at: int | None = None
+        self._trouble = 0.0
+        self._crowd()
+
+    # --- the program
+
+    def run(self) -> None:
+        """Loads while the desk works, then one or two in peace."""
+        with self._patched():
+            for _ in range(self.rng.randint(1, 3)):
+                self._between_loads()
+                self._moving = self.rng.random() < 0.9
+                self._trouble = self.rng.choice([0, 0, 0.1, 0.3])
+                self._dies_at = self.rng.choice([None, None, self.rng.randint(1, 40)])
+                try:
+                    self.load()
+                except Killed:
+                    self.log.append("killed")
+                except TiledeskError as error:
+                    self.log.append(f"gave up: {error}")
+                self.app.faults.clear()
+            self._between_loads()
+            self._moving, self._trouble, self._dies_at = False, 0, None
+            for _ in range(self.rng.randint(1, 2)):
+                self.load()
+                self._pass(self.rng.choice([0, 30, 900]))
+
+    def load(self) -> None:
+        """One run: what was read and how far, committed together or not at all."""
+        project = self.project()
+        saved = dict(self.saved)
+        found: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
+        streams = {}
+        for name, read in (
+            ("requests", requests.requests),
+            ("messages", messages.messages),
+            ("leads", leads.leads),
+            ("activities", activities.activities),
+        ):
+            cursor: Any = Cursor(saved, name)
+            window = source._window(cursor, self.lookback)
+            streams[name] = source._follow(name, read, project, window, cursor, Quiet())
+        try:
+            # dlt takes from one stream and from another; in which order is not promised
+            while streams:
+                name = self.rng.choice(list(streams))
+                rows = next(streams[name], None)
+                if rows is None:
+                    del streams[name]
+                for row in rows or ():
+                    key = json.loads(bytes(row["_id"]))
+                    assert key not in found[name], f"{name} {key} came twice in one load"
+                    found[name][key] = row
+        finally:
+            project.client.close()
+        self._dies_at, dies_at = None, self._dies_at
+        for name in TABLES:
+            if dies_at is not None and self.rng.random() < 0.2:
+                raise Killed  # with some tables written, but not how far was read
+            self.rows[name].update(found[name])
+        self.saved = saved
+        self.log.append("loaded " + ", ".join(f"{len(found[n])} {n}" for n in TABLES))
+
+    def project(self) -> Project:
+        """The project as a process that has just begun sees it."""
+        credentials = TiledeskCredentials()
+        credentials.email, credentials.password = self.email, self.password
+        return Project(Client(self.base_url, credentials, 0), self.world.project_id)
+
+    def differences(self) -> list[str]:
+        """What the rows loaded have less, more or other than the desk."""
+        problems = []
+        for name in TABLES:
+            truth = self.truth(name)
+            loaded = {
+                key: {field: json.loads(bytes(raw)) for field, raw in row.items()}
+                for key, row in self.rows[name].items()
+            }
+            problems += [f"{name} {key} is missing" for key in truth.keys() - loaded.keys()]
+            problems += [
+                f"{name} {key} never was there"
+                for key in loaded.keys() - self.gone[name] - set(self.own(name))
+            ]
+            for key in truth.keys() & loaded.keys():
+                fields = truth[key].keys() | loaded[key].keys()
+                wrong = [f for f in fields if truth[key].get(f) != loaded[key].get(f)]
+                if wrong:
+                    problems.append(f"{name} {key} is out of date: {', '.join(sorted(wrong))}")
+        return sorted(problems)
+
+    # --- what there is to see
+
+    def own(self, name: str) -> dict[str, Document]:
+        """The documents of the project."""
+        documents = self.world.collections[name]
+        return {k: d for k, d in documents.items() if d.get("id_project") == self.world.project_id}
+
+    def truth(self, name: str) -> dict[str, Document]:
+        """The documents that the role is shown."""
+        documents = self.own(name)
+        if self.role == "owner" or name == "leads":
+            return documents
+        if name == "requests":
+            return {k: d for k, d in documents.items() if self._is_shown(d)}
+        if name == "messages":
+            shown = {d["request_id"] for d in self.own("requests").values() if self._is_shown(d)}
+            return {k: d for k, d in documents.items() if d["recipient"] in shown}
+        return documents if self.role == "admin" else {}
+
+    def _is_shown(self, request: Document) -> bool:
+        return (
+            self.role != "agent"
+            or self.user_id in request["participants"]
+            or self.user_id in self.world.onlookers.get(request["_id"], ())
+        )
+
+    # --- time
+
+    def stamp(self, earlier: float = 0) -> str:
+        """The time as one of the desk's servers has it."""
+        seconds = self.rng.choice(self.clocks) - earlier
+        return _text(self.clock + timedelta(seconds=seconds))
+
+    def own_time(self) -> pendulum.DateTime:
+        """The time as the machine that loads has it."""
+        return pendulum.instance(self.clock).add(seconds=self.own_clock_is_off)
+
+    def _pass(self, seconds: float) -> None:
+        self.clock += timedelta(milliseconds=int(seconds * 1000))
+
+    def _sleep(self, seconds: float) -> None:
+        """A pause before another try; how long is drawn here, since backoff draws for itself."""
+        self._pass(self.rng.choice([0, 0.5, 15, 60]))
+
+    # --- what goes on
+
+    def _between_loads(self) -> None:
+        for _ in range(self.rng.choice([0, 1, 4, 12])):
+            self._pass(self.rng.choice([0, 0.001, 3, 50]))
+            self._something_happens()
+        self._pass(self.rng.choice([0, 1, 90, 3600, 200_000]))
+        while self._steps:
+            self._take_steps()
+        if self.saved and self.rng.random() < 0.5:
+            self._show_up_at_the_very_edge()
+
+    def _before_call(self, call: Call) -> None:
+        self._pass(self.rng.random() * self.pace)
+        if self._dies_at is not None:
+            self._dies_at -= 1
+            if self._dies_at < 0:
+                raise Killed
+        if self._moving:
+            self._take_steps()
+            for _ in range(self.rng.choice([0, 0, 0, 1, 2, 5])):
+                self._pass(self.rng.choice([0, 0, 0.001, 0.3]))
+                self._something_happens()
+        if self.rng.random() < self._trouble:
+            fault = self.rng.choice(
+                [TooMany(0), TooMany(), ServerError(502), ServerError(503), Reset(), Truncated()]
+                + [SignedOut()]
+            )
+            self.app.faults.add(fault, times=self.rng.choice([1, 1, 2]))
+
+    def _take_steps(self) -> None:
+        steps, self._steps = self._steps, []
+        for calls, step in steps:
+            if calls > 0:
+                self._steps.append((calls - 1, step))
+            else:
+                step()
+
+    def _soon(self, step: Callable[[], None]) -> None:
+        self._steps.append((self.rng.randint(0, 2), step))
+
+    def _something_happens(self) -> None:
+        deed = self.rng.choice(
+            [self._begin_conversation] * 3
+            + [self._write] * 4
+            + [self._say_by_itself] * 3
+            + [self._close] * 2
+            + [self._edit_lead] * 2
+            + [self._delete_conversation] * 2
+            + [self._delete_lead] * 2
+            + [self._show_up_late] * 3
+            + [self._reopen, self._flip_preflight, self._tag, self._hand_over]
+            + [self._meet, self._know_better, self._delete_lead_for_good, self._log_something]
+            + [self._stamp_in_the_future] * (self.rng.random() < 0.05)
+        )
+        deed()
+
+    def _any(self, name: str, **wanted: Any) -> str | None:
+        collection = self.world.collections[name]
+        keys = [
+            row.id
+            for row in collection.rows()
+            if row.project == self.world.project_id
+            and all(row.facets.get(k) == v for k, v in wanted.items())
+        ]
+        return self.rng.choice(keys) if keys else None
+
+    def _copy(self, name: str, stamp: str, **fields: Any) -> Document | None:
+        """Another document like one that is there, not inserted yet."""
+        like = self._any(name)
+        if like is None:
+            return None
+        self._made += 1
+        document = self.world.collections[name][like]
+        document |= {"_id": f"{self._made:024x}", "createdAt": stamp, "updatedAt": stamp}
+        return document | fields
+
+    def _bump(self, key: str | None, **fields: Any) -> None:
+        if key is not None and key in self.world.requests:
+            self.world.change("requests", key, updatedAt=self.stamp(), **fields)
+
+    def _begin_conversation(self) -> None:
+        request = self._copy(
+            "requests",
+            self.stamp(),
+            request_id=f"support-group-{self.rng.getrandbits(64):016x}",
+            preflight=self.rng.random() < 0.3,
+            status=self.rng.choice([50, 100, 200]),
+            closed_at=None,
+            participants=[self.user_id] if self.rng.random() < 0.5 else [],
+        )
+        if request is not None:
+            self.world.insert("requests", request)
+            self._soon(lambda: self._say(request["_id"], bumps=False))
+
+    def _say(self, key: str | None, *, bumps: bool, earlier: float = 0) -> None:
+        request = self.world.requests.get(key)
+        if request is None:
+            return
+        self._insert_copy("messages", self.stamp(earlier), recipient=request["request_id"])
+        # Conversation by conversation, a message is found if its conversation moved lately
+        # (contract 4.6): by the server's own messages within milliseconds of the move.
+        oldest = _text(self.clock - timedelta(seconds=self.lookback - MARGIN_SECONDS))
+        if bumps or (self.role != "owner" and request["updatedAt"] < oldest):
+            self._bump(key)
+
+    def _insert_copy(self, name: str, stamp: str, **fields: Any) -> None:
+        document = self._copy(name, stamp, **fields)
+        if document is not None:
+            self.world.insert(name, document)
+
+    def _write(self) -> None:
+        self._say(self._any("requests"), bumps=True)
+
+    def _say_by_itself(self) -> None:
+        self._say(self._any("requests"), bumps=False)
+
+    def _close(self) -> None:
+        """As the server does it: in three steps, each of which another call may see."""
+        key = self._any("requests", status=200) or self._any("requests")
+        self._bump(key, status=1000)
+        self._soon(lambda: self._bump(key, transcript=f"until {self.clock}"))
+        self._soon(lambda: self._bump(key, closed_at=self.stamp(), closed_by=self.user_id))
+        self._soon(lambda: self._say(key, bumps=False))
+
+    def _reopen(self) -> None:
+        self._bump(self._any("requests", status=1000), status=200, closed_at=REMOVED)
+
+    def _flip_preflight(self) -> None:
+        self._bump(self._any("requests", preflight=True), preflight=False)
+
+    def _tag(self) -> None:
+        tags = [{"_id": f"{n:024x}", "tag": f"t{n}"} for n in range(self.rng.randint(0, 3))]
+        self._bump(self._any("requests"), tags=tags)
+
+    def _hand_over(self) -> None:
+        key = self._any("requests")
+        if key is not None:
+            seen = self.user_id in self.world.requests[key]["participants"]
+            self._bump(key, participants=[] if seen else [self.user_id])
+
+    def _edit_lead(self) -> None:
+        """Moves all conversations of the lead, old ones too, to one millisecond."""
+        key = self._any("leads")
+        if key is None:
+            return
+        self.world.change("leads", key, fullname=f"Nina {self.clock}", updatedAt=self.stamp())
+        stamp = self.stamp()
+        for request in list(self.world.requests_of_lead.get(key, ())):
+            if request in self.world.requests:
+                self.world.change("requests", request, updatedAt=stamp, subject=f"{self.clock}")
+
+    def _meet(self) -> None:
+        self._insert_copy(
+            "leads", self.stamp(), status=self.rng.choice([50, 100]), lead_id=f"v{self._made}"
+        )
+
+    def _know_better(self) -> None:
+        """A visitor who left only a temporary lead becomes a customer."""
+        key = self._any("leads", status=50)
+        if key is not None:
+            self.world.change("leads", key, status=100, updatedAt=self.stamp())
+
+    def _delete_lead(self) -> None:
+        key = self._any("leads", status=100)
+        if key is not None:
+            self.world.change("leads", key, status=1000, updatedAt=self.stamp())
+
+    def _delete_lead_for_good(self) -> None:
+        self._remove("leads", self._any("leads"))
+
+    def _delete_conversation(self) -> None:
+        """Leaves no trace: no row, no message, nothing in the log."""
+        key = self._any("requests")
+        if key is None:
+            return
+        for row in self.world.messages.in_group(self.world.requests[key]["request_id"]):
+            self._remove("messages", row.id)
+        self._remove("requests", key)
+
+    def _remove(self, name: str, key: str | None) -> None:
+        if key is not None:
+            self.world.remove(name, key)
+            self.gone[name].add(key)
+
+    def _log_something(self) -> None:
+        self._insert_copy("activities", self.stamp())
+
+    def _show_up_late(self) -> None:
+        """A row is stamped, then written: others with newer stamps may be seen before it."""
+        late = self.rng.random() * max(0, self.lookback - MARGIN_SECONDS)
+        self._show_up(self.rng.choice(TABLES), self.stamp(late))
+
+    def _show_up_at_the_very_edge(self) -> None:
+        """A row with the very stamp at which the next load begins to read."""
+        name = self.rng.choice(list(self.saved))
+        stamp = self.saved[name].subtract(seconds=self.lookback)
+        self._show_up(name, _text(stamp), anew=True)
+
+    def _show_up(self, name: str, stamp: str, *, anew: bool = False) -> None:
+        if name == "messages":
+            key = self._any("requests")
+            if key is not None:
+                recipient = self.world.requests[key]["request_id"]
+                self._insert_copy("messages", stamp, recipient=recipient)
+                if self.role != "owner":
+                    self._bump(key)
+        elif name == "requests" and not anew and self.rng.random() < 0.5:
+            key = self._any("requests")  # of two changes, the later one was written first
+            if key is not None:
+                self.world.change("requests", key, updatedAt=stamp, subject=f"late {self.clock}")
+        elif name == "requests":
+            self._insert_copy("requests", stamp, request_id=f"support-group-{self._made}")
+        else:
+            self._insert_copy(name, stamp, **({"status": 100} if name == "leads" else {}))
+
+    def _stamp_in_the_future(self) -> None:
+        """A server whose clock was wrong by a day for a moment."""
+        name = self.rng.choice(TABLES)
+        self._show_up(name, _text(self.clock + timedelta(days=1)))
+
+    def _crowd(self) -> None:
+        """Some rows of equal stamps, more than fit on a page; a lead with many conversations."""
+        for name in TABLES:
+            if self.rng.random() < 0.4:
+                keys = list(self.own(name))
+                some = self.rng.sample(keys, min(len(keys), int(self.page_sizes()[name] * 1.6)))
+                stamp = self.world.collections[name][self.rng.choice(keys)][CURSORS[name]]
+                for key in some:
+                    self.world.change(name, key, **{CURSORS[name]: stamp})
+        if self.rng.random() < 0.5:
+            lead = self._any("leads")
+            keys = list(self.own("requests"))
+            for key in self.rng.sample(keys, len(keys) // 2):
+                self.world.change("requests", key, lead=lead)
+
+    # --- the way there and back
+
+    def page_sizes(self) -> dict[str, int]:
+        """Rows to a page: small ones make many pages of a small world."""
+        if self.pages == "small":
+            return {"requests": 10, "messages": 12, "leads": 6, "activities": 12}
+        over = self.pages == "over the cap"
+        return {"requests": 120 if over else 100, "messages": 50, "leads": 1000, "activities": 500}
+
+    @contextmanager
+    def _patched(self) -> Iterator[None]:
+        sizes = self.page_sizes()
+        with ExitStack() as stack:
+            for module, name in (
+                (requests, "requests"),
+                (messages, "messages"),
+                (leads, "leads"),
+                (activities, "activities"),
+            ):
+                stack.enter_context(mock.patch.object(module, "LIMIT", sizes[name]))
+            if self.pages == "small":
+                stack.enter_context(mock.patch.object(activities, "FIRST_LIMIT", 5))
+            stack.enter_context(mock.patch("httpx.HTTPTransport", lambda **options: Wire(self)))
+            stack.enter_context(mock.patch("backoff._sync.time", SimpleNamespace(sleep=self._sleep)))
+            yield
+
+
+class Cursor:
+    """What the source uses of dlt's cursor; `saved` is the state that a commit makes last."""
+
+    initial_value = end_value = None
+
+    def __init__(self, saved: dict[str, pendulum.DateTime], name: str) -> None:
+        self._saved, self._name = saved, name
+        self.start_value = saved.get(name)
+
+    def advance(self, value: pendulum.DateTime | None) -> None:
+        """Move the cursor; None only switches dlt's filter off."""
+        if value is not None:
+            self._saved[self._name] = value
+
+    def get_current_range(self, apply_lag: bool) -> tuple[pendulum.DateTime | None, None]:
+        """Where the run began."""
+        return self.start_value, None
+
+
+class Quiet(Observer):
+    """Says nothing."""
+
+    def noticed(self, resource: str, notice: str) -> None:
+        """Nobody is there."""
+
+
+class Wire(httpx.BaseTransport):
+    """Hands a call to the sandbox's application and brings the answer back, whole or not."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """The answer as it comes over a wire that may fail."""
+        sent: list[Any] = []
+        scope = {
+            "type": "http",
+            "method": request.method,
+            "path": request.url.path,
+            "query_string": request.url.query,
+            "headers": [(key.lower(), value) for key, value in request.headers.raw],
+        }
+        body = request.read()
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        simulation = self._simulation
+        _finish(simulation.app(scope, receive, send))
+        if not sent:
+            raise httpx.ReadError("reset", request=request)
+        start, content = sent[0], sent[1]["body"]
+        headers = [h for h in start["headers"] if h[0] not in (b"content-length", b"set-cookie")]
+        promised = dict(start["headers"]).get(b"content-length")
+        if promised is not None and int(promised) > len(content) and simulation.rng.random() < 0.5:
+            raise httpx.RemoteProtocolError("cut off", request=request)
+        date = simulation.clock + timedelta(seconds=simulation.date_is_off)
+        headers.append((b"date", email.utils.format_datetime(date, usegmt=True).encode()))
+        return httpx.Response(start["status"], headers=headers, content=content, request=request)
+
+
+def _finish(work: Any) -> None:
+    """Run a coroutine that never has to wait."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("the application waits for something")
+
+
+def _text(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
