@@ -33,6 +33,7 @@ from tiledesk.project import Project
 from tiledesk.streams import activities, leads, messages, requests
 from tiledesk_sandbox import REMOVED, Reset, ServerError, SignedOut, TooMany, Truncated, generate
 from tiledesk_sandbox.app import App
+from tiledesk_sandbox.documents import shuffle_key
 from tiledesk_sandbox.wire import Call
 
 Document = dict[str, Any]
@@ -484,6 +485,13 @@ class Simulation:
                 stack.enter_context(mock.patch.object(module, "LIMIT", sizes[name]))
             if self.pages == "small":
                 stack.enter_context(mock.patch.object(activities, "FIRST_LIMIT", 5))
+                # Small pages have few sizes to draw orders by, so each call draws one of its own.
+                stack.enter_context(
+                    mock.patch(
+                        "tiledesk_sandbox.documents.shuffle_key",
+                        lambda key, salt: shuffle_key(key, f"{salt}/{len(self.app.calls)}"),
+                    )
+                )
             stack.enter_context(mock.patch("httpx.HTTPTransport", lambda **options: Wire(self)))
             stack.enter_context(mock.patch("backoff._sync.time", SimpleNamespace(sleep=self._sleep)))
             yield
