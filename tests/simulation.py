@@ -33,7 +33,7 @@ from tiledesk.project import Project
 from tiledesk.streams import activities, leads, messages, requests
 from tiledesk_sandbox import REMOVED, Reset, ServerError, SignedOut, TooMany, Truncated, generate
 from tiledesk_sandbox.app import App
-from tiledesk_sandbox.documents import shuffle_key
+from tiledesk_sandbox.documents import decode, shuffle_key
 from tiledesk_sandbox.wire import Call
 
 Document = dict[str, Any]
@@ -63,7 +63,7 @@ class Simulation:
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
         self.role = rng.choice(["owner", "owner", "owner", "admin", "admin", "agent"])
-        self.size = rng.choice([20, 20, 30, 45, 60, 120])
+        self.size = rng.choice([20, 20, 20, 20, 30, 30, 45, 60, 120])
         self.lookback = rng.choice([300, 300, 60, 15])
         self.pages = rng.choice(["small", "small", "small", "real", "over the cap"])
         self.pace = rng.choice([0.02, 0.7, 4, 40])  # seconds between two calls, at most
@@ -76,7 +76,7 @@ class Simulation:
             self.size,
             rng.randrange(2**32),
             BEGIN - timedelta(seconds=rng.choice([0, 5, 4000])),
-            messages_per_request=4,
+            messages_per_request=3,
             activities_per_request=1,
         )
         self.world.clock = lambda: self.clock
@@ -101,7 +101,7 @@ class Simulation:
 
     def run(self) -> None:
         """Loads while the desk works, then one or two in peace."""
-        with self._patched():
+        with self.patched():
             for _ in range(self.rng.randint(1, 3)):
                 self._between_loads()
                 self._moving = self.rng.random() < 0.9
@@ -168,7 +168,7 @@ class Simulation:
         for name in TABLES:
             truth = self.truth(name)
             loaded = {
-                key: {field: json.loads(bytes(raw)) for field, raw in row.items()}
+                key: {field: decode(bytes(raw)) for field, raw in row.items()}
                 for key, row in self.rows[name].items()
             }
             problems += [f"{name} {key} is missing" for key in truth.keys() - loaded.keys()]
@@ -473,7 +473,8 @@ class Simulation:
         return {"requests": 120 if over else 100, "messages": 50, "leads": 1000, "activities": 500}
 
     @contextmanager
-    def _patched(self) -> Iterator[None]:
+    def patched(self) -> Iterator[None]:
+        """The connector with this desk at the other end of its wire, and with its page sizes."""
         sizes = self.page_sizes()
         with ExitStack() as stack:
             for module, name in (
