@@ -494,7 +494,9 @@ class Simulation:
                     )
                 )
             stack.enter_context(mock.patch("httpx.HTTPTransport", lambda **options: Wire(self)))
-            stack.enter_context(mock.patch("backoff._sync.time", SimpleNamespace(sleep=self._sleep)))
+            stack.enter_context(
+                mock.patch("backoff._sync.time", SimpleNamespace(sleep=self._sleep))
+            )
             yield
 
 
