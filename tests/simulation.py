@@ -44,6 +44,15 @@ CURSORS = {"requests": "updatedAt", "messages": "createdAt"} | {
     "leads": "updatedAt",
     "activities": "createdAt",
 }
+FAULTS = (
+    TooMany(0),
+    TooMany(),
+    ServerError(502),
+    ServerError(503),
+    Reset(),
+    Truncated(),
+    SignedOut(),
+)
 # What clocks disagree by, and the second that the Date header cuts off: a row that shows up later
 # than the lookback less this is later than the connector promises to find.
 MARGIN_SECONDS = 8
@@ -61,6 +70,7 @@ class Simulation:
     """
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.rng = rng = random.Random(seed)
         self.role = rng.choice(["owner", "owner", "owner", "admin", "admin", "agent"])
         self.size = rng.choice([20, 20, 20, 20, 30, 30, 45, 60, 120])
@@ -123,7 +133,7 @@ class Simulation:
     def load(self) -> None:
         """One run: what was read and how far, committed together or not at all."""
         project = self.project()
-        saved = dict(self.saved)
+        saved = self.state_of_a_run()
         found: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
         streams = {}
         for name, read in (
@@ -155,6 +165,10 @@ class Simulation:
             self.rows[name].update(found[name])
         self.saved = saved
         self.log.append("loaded " + ", ".join(f"{len(found[n])} {n}" for n in TABLES))
+
+    def state_of_a_run(self) -> dict[str, pendulum.DateTime]:
+        """A copy: what a run does to it counts when the run is committed."""
+        return dict(self.saved)
 
     def project(self) -> Project:
         """The project as a process that has just begun sees it."""
@@ -251,10 +265,7 @@ class Simulation:
                 self._pass(self.rng.choice([0, 0, 0.001, 0.3]))
                 self._something_happens()
         if self.rng.random() < self._trouble:
-            fault = self.rng.choice(
-                [TooMany(0), TooMany(), ServerError(502), ServerError(503), Reset(), Truncated()]
-                + [SignedOut()]
-            )
+            fault = self.rng.choice(FAULTS)
             self.app.faults.add(fault, times=self.rng.choice([1, 1, 2]))
 
     def _take_steps(self) -> None:
@@ -493,7 +504,7 @@ class Simulation:
                         lambda key, salt: shuffle_key(key, f"{salt}/{len(self.app.calls)}"),
                     )
                 )
-            stack.enter_context(mock.patch("httpx.HTTPTransport", lambda **options: Wire(self)))
+            stack.enter_context(mock.patch("httpx.HTTPTransport", return_value=Wire(self)))
             stack.enter_context(
                 mock.patch("backoff._sync.time", SimpleNamespace(sleep=self._sleep))
             )
@@ -530,7 +541,7 @@ class Wire(httpx.BaseTransport):
     """Hands a call to the sandbox's application and brings the answer back, whole or not."""
 
     def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
+        self.desk = simulation
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """The answer as it comes over a wire that may fail."""
@@ -550,16 +561,16 @@ class Wire(httpx.BaseTransport):
         async def send(message: Any) -> None:
             sent.append(message)
 
-        simulation = self._simulation
-        _finish(simulation.app(scope, receive, send))
+        desk = self.desk
+        _finish(desk.app(scope, receive, send))
         if not sent:
             raise httpx.ReadError("reset", request=request)
         start, content = sent[0], sent[1]["body"]
         headers = [h for h in start["headers"] if h[0] not in (b"content-length", b"set-cookie")]
         promised = dict(start["headers"]).get(b"content-length")
-        if promised is not None and int(promised) > len(content) and simulation.rng.random() < 0.5:
+        if promised is not None and int(promised) > len(content) and desk.rng.random() < 0.5:
             raise httpx.RemoteProtocolError("cut off", request=request)
-        date = simulation.clock + timedelta(seconds=simulation.date_is_off)
+        date = desk.clock + timedelta(seconds=desk.date_is_off)
         headers.append((b"date", email.utils.format_datetime(date, usegmt=True).encode()))
         return httpx.Response(start["status"], headers=headers, content=content, request=request)
 

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
+import os
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
-from simulation import Simulation
+import pytest
+
+from simulation import Killed, Simulation
+from tiledesk import source, tables, walks
+from tiledesk.arrow import Page
+from tiledesk.client import Client
+from tiledesk.errors import TiledeskError
+from tiledesk.streams import activities, leads, messages, requests
+from tiledesk.tables import Table
+from tiledesk.walks import Answer, Batch, Window
+from tiledesk_pipeline.load import Progress, load
+from tiledesk_pipeline.target import Target
 from tiledesk_sandbox.wire import Call
+from truth import differences
+
+SIMULATIONS = int(os.environ.get("TILEDESK_SIMULATIONS", "120"))
+REPLAY = os.environ.get("TILEDESK_SIMULATION")
+SEEDS = range(SIMULATIONS) if REPLAY is None else [int(REPLAY)]
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def calm_desk() -> Simulation:
@@ -64,3 +84,241 @@ def test_a_lead_that_a_slow_clock_moves_behind_others_comes_once_in_a_load() -> 
         desk.load()
         desk.load()
     assert desk.differences() == []
+
+
+# --- the streams, many times ----------------------------------------------------------------------
+
+
+def check(simulation: Simulation, name: str) -> None:
+    """Runs a seed's program; a failure tells how to see it again."""
+    seed = simulation.seed
+    again = f"Again: TILEDESK_SIMULATION={seed} pytest tests/test_simulation.py -k {name}"
+    try:
+        simulation.run()
+    except Exception as error:
+        raise AssertionError(f"seed {seed}: {error!r}. {simulation.log}. {again}") from error
+    found = simulation.differences()
+    assert not found, f"seed {seed}: {found[:5]}. {simulation.log}. {again}"
+
+
+def test_nothing_is_lost_or_stale_whatever_happens_between_two_calls() -> None:
+    for seed in SEEDS:
+        check(Simulation(seed), "between_two_calls")
+
+
+def test_a_seed_means_the_same_again() -> None:
+    first, second = Simulation(7), Simulation(7)
+    first.run()
+    second.run()
+    assert (first.log, first.saved, first.rows) == (second.log, second.saved, second.rows)
+
+
+# --- through dlt, some times ----------------------------------------------------------------------
+
+
+class LoadedByDlt(Simulation):
+    """The same desk, loaded by the pipeline into a DuckDB file: all that outlives a load."""
+
+    def __init__(self, seed: int, db: Path) -> None:
+        super().__init__(seed)
+        self.db = db
+
+    def load(self) -> None:
+        """A load by a new process, killed while it reads or before it writes."""
+        desk = self
+
+        class Dying(Progress):
+            def step(self, what: str) -> None:
+                if what == "writing" and desk._dies_at is not None:
+                    raise Killed
+
+        try:
+            summary = load(
+                Target(db=self.db),
+                progress=Dying(),
+                project_id=self.world.project_id,
+                credentials={"email": self.email, "password": self.password},
+                base_url=self.base_url,
+                lookback_seconds=self.lookback,
+                rate_limit_per_minute=0,
+            )
+        except Exception as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, (Killed, TiledeskError)):
+                cause = cause.__cause__ or cause.__context__
+            raise cause or error from error
+        self.saved = {s.resource: s.cursor for s in summary.streams if s.cursor}
+        self.log.append("loaded " + ", ".join(f"{s.read} {s.resource}" for s in summary.streams))
+
+    def differences(self) -> list[str]:
+        """What the file has less, more or other than the desk, field by field, lists too."""
+        problems = []
+        for table in tables.TABLES:
+            documents = {k: _typed(table, d) for k, d in self.truth(table.name).items()}
+            no_more = self.gone[table.name] | (set(self.own(table.name)) - documents.keys())
+            problems += [
+                problem
+                for problem in differences(self.db, table, documents)
+                if not (
+                    problem.endswith((" is extra", " has no row")) and problem.split()[1] in no_more
+                )
+                and "_extra is" not in problem
+            ]
+        return problems
+
+
+def _typed(table: Table, document: dict[str, Any]) -> dict[str, Any]:
+    """The document with dates as the database would have them."""
+    typed = dict(document)
+    for column in table.columns:
+        value = typed.get(column.source)
+        if column.type == "timestamp" and isinstance(value, str):
+            time = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            millis = (time - EPOCH) // timedelta(milliseconds=1)
+            typed[column.source] = {"$date": {"$numberLong": str(millis)}}
+    for part in table.lists:
+        items = typed.get(part.source)
+        if items and part.columns[0].source:
+            typed[part.source] = [_typed(part, item) for item in items]
+    return typed
+
+
+@pytest.mark.parametrize("seed", range(4) if REPLAY is None else [int(REPLAY)])
+def test_a_file_holds_what_the_desk_holds_after_loads_that_were_killed(
+    seed: int, tmp_path: Path
+) -> None:
+    check(LoadedByDlt(seed, tmp_path / "support.duckdb"), "were_killed")
+
+
+# --- would it be noticed? -------------------------------------------------------------------------
+
+
+def pages_by_offset(fetch: Any, window: Window, *, stamp: str, limit: int) -> Iterator[Batch]:
+    """The whole window page after page, as if it stood still."""
+    start, seen, newest = window.bounds()[0], set(), ""
+    for number in range(10_000):
+        answer = Answer(fetch(start[:19], number, limit), stamp, limit)
+        rows = []
+        for row, key, at in answer:
+            if at >= start and key not in seen:
+                seen.add(key)
+                rows.append(row)
+                newest = max(newest, at)
+        yield Batch(rows, newest or None)
+        if answer.is_short:
+            return
+
+
+def pages_without_overlap(
+    fetch: Any,
+    window: Window,
+    *,
+    stamp: str,
+    limit: int,
+    first_limit: int | None = None,
+    fractions: bool = False,
+) -> Iterator[Batch]:
+    """Newest first, each page where the one before ended."""
+    start, seen, newest = window.bounds()[0], set(), None
+    for number in range(10_000):
+        answer = Answer(fetch(number, limit), stamp, limit)
+        newest = newest or max(answer.stamps, default=None)
+        rows = []
+        for row, key, at in answer:
+            if at >= start and key not in seen:
+                seen.add(key)
+                rows.append(row)
+        yield Batch(rows)
+        if answer.is_short or answer.stamps[-1] < start:
+            break
+    yield Batch([], newest)
+
+
+def offset_paging(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "moving_window", pages_by_offset)
+
+
+def no_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (messages, leads, activities):
+        monkeypatch.setattr(stream, "newest_first", pages_without_overlap)
+
+
+def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    follow = source._follow
+
+    def to_now(
+        name: Any, stream: Any, project: Any, window: Any, cursor: Any, observer: Any
+    ) -> Any:
+        yield from follow(name, stream, project, window, cursor, observer)
+        cursor.advance(project.client._http._transport._wire.desk.own_time())
+
+    monkeypatch.setattr(source, "_follow", to_now)
+
+
+def after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = Window.bounds
+
+    def exclusive(window: Window) -> tuple[str, str]:
+        start, end = bounds(window)
+        return start and f"{start}+", end
+
+    monkeypatch.setattr(Window, "bounds", exclusive)
+
+
+def no_lookback(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = source._window
+    monkeypatch.setattr(source, "_window", lambda cursor, lookback: window(cursor, 0))
+
+
+def saved_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Simulation, "state_of_a_run", lambda self: self.saved)
+
+
+def short_is_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Answer.__init__
+
+    def init(self: Answer, page: Page, stamp: str, asked: int) -> None:
+        made(self, page, stamp, asked)
+        self.is_short = len(page.rows) < asked
+
+    monkeypatch.setattr(Answer, "__init__", init)
+
+
+def no_deleted_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leads, "STATUSES", (100, 50))
+
+
+def no_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Client, "server_time", property(lambda self: None, lambda *_: None), False)
+
+
+def one_pass_over_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walks._Group, "may_be_whole", True)
+    monkeypatch.setattr(walks._Group, "is_whole", lambda self, rows: True)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        offset_paging,
+        no_overlap,
+        own_clock,
+        after_the_start,
+        no_lookback,
+        saved_too_early,
+        short_is_last,
+        no_deleted_leads,
+        no_ceiling,
+        one_pass_over_equals,
+    ],
+)
+def test_a_connector_that_loses_rows_would_be_noticed(
+    mistake: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistake(monkeypatch)
+    for seed in range(120):
+        try:
+            check(Simulation(seed), "")
+        except AssertionError:
+            return
+    pytest.fail("120 schedules, and none of them noticed")
