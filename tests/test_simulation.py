@@ -33,7 +33,7 @@ def calm_desk() -> Simulation:
     """The owner's desk as it is when nothing happens to it."""
     desk = Simulation(3)
     desk.role, desk.pages, desk.pace, desk.lookback = "owner", "small", 0.0, 300
-    desk.clocks, desk.date_is_off = [0.0], 0
+    desk.clocks, desk.date_is_off, desk.sorts_messages = [0.0], 0, True
     owner = desk.world.users["owner"]
     desk.email, desk.password, desk.user_id = owner.email, owner.password, owner.id
     return desk
@@ -126,6 +126,9 @@ class LoadedByDlt(Simulation):
     def load(self) -> None:
         """A load by a new process, killed while it reads or before it writes."""
         desk = self
+        # Whoever loaded before, the rows are those that the last one is shown.
+        others = ["owner", "admin", "agent", self.role]
+        user = self.world.users[self.role if self.is_at_rest else self.rng.choice(others)]
 
         class Dying(Progress):
             def step(self, what: str) -> None:
@@ -137,7 +140,7 @@ class LoadedByDlt(Simulation):
                 Target(db=self.db),
                 progress=Dying(),
                 project_id=self.world.project_id,
-                credentials={"email": self.email, "password": self.password},
+                credentials={"email": user.email, "password": user.password},
                 base_url=self.base_url,
                 lookback_seconds=self.lookback,
                 rate_limit_per_minute=0,
@@ -317,8 +320,8 @@ def test_a_connector_that_loses_rows_would_be_noticed(
 ) -> None:
     mistake(monkeypatch)
     for seed in range(120):
-        try:
-            check(Simulation(seed), "")
-        except AssertionError:
+        simulation = Simulation(seed)
+        simulation.run()
+        if simulation.differences():
             return
     pytest.fail("120 schedules, and none of them noticed")
