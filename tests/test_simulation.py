@@ -86,6 +86,36 @@ def test_a_lead_that_a_slow_clock_moves_behind_others_comes_once_in_a_load() -> 
     assert desk.differences() == []
 
 
+def test_an_old_message_is_not_lost_when_its_conversation_moves_during_a_first_load() -> None:
+    """The list was too long to sort; the next load, which needs its newest page only, is given it.
+
+    So what the conversations of the first load did not bring would never be asked for again.
+    """
+    desk = calm_desk()
+    desk.sorts_messages = False
+    order = sorted(desk.own("requests").values(), key=lambda request: request["updatedAt"])
+    listed = sorted(m["createdAt"] for m in desk.own("messages").values())[-40]
+    said = {m["recipient"] for m in desk.own("messages").values() if m["createdAt"] < listed}
+    first = order[0]
+    last = next(
+        r for r in reversed(order[desk.page_sizes()["requests"] :]) if r["request_id"] in said
+    )
+    waiting = [last["_id"], first["_id"]]
+
+    def move(call: Call) -> None:
+        if waiting and call.path.endswith("/messages") and "requests" in call.path:
+            desk.clock += timedelta(seconds=5)
+            if call.path.split("/")[-2] != first["request_id"]:  # it has been read
+                desk.world.change("requests", waiting.pop(), updatedAt=desk.stamp())
+
+    desk.app.hooks.append(move)
+    with desk.patched():
+        desk.load()
+        assert not waiting
+        desk.load()
+    assert desk.differences() == []
+
+
 # --- the streams, many times ----------------------------------------------------------------------
 
 

@@ -125,7 +125,12 @@ def iso(time: pendulum.DateTime) -> str:
 
 
 def moving_window(
-    fetch: Callable[[str, int, int], Page], window: Window, *, stamp: str, limit: int
+    fetch: Callable[[str, int, int], Page],
+    window: Window,
+    *,
+    stamp: str,
+    limit: int,
+    again: bool = False,
 ) -> Iterator[Batch]:
     """Oldest first; each page starts at the second in which the page before ended.
 
@@ -145,12 +150,14 @@ def moving_window(
         fetch: ``fetch(start, page, limit)`` answers the rows with ``stamp >= start`` in the order
             of the stamp, with their count; `start` is a second like ``2026-11-21T20:19:28``, or
             empty for everything.
+        again: deliver a row once more that changed after it was delivered, instead of ending there:
+            for those who need every row in this very walk.
 
     Raises:
         IncompleteRead: a second with more rows than a page does not hold still, or the server
             does not heed the time of day (contract 9.2).
     """
-    reader = _OldestFirst(window)
+    reader = _OldestFirst(window, again)
     start = window.bounds()[0][:19]
     answer = Answer(fetch(start, 0, limit), stamp, limit)
     while True:
@@ -250,8 +257,9 @@ class _Group:
 class _OldestFirst:
     """What :func:`moving_window` has delivered so far."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, again: bool) -> None:
         self._start, self._end = window.bounds()
+        self._again = again
         self._delivered: set[str] = set()
         # the states delivered in the second reached: what reading it again will repeat
         self._second = ""
@@ -272,7 +280,7 @@ class _OldestFirst:
                 break
             if stamp < self._start or self._in_second.get(key) == stamp:
                 continue
-            if key in self._delivered:
+            if key in self._delivered and not self._again:
                 self.is_over = True
                 break
             if second != self._second:

@@ -43,9 +43,12 @@ def messages(project: Project, window: Window) -> Iterator[Batch]:
             " messages are read conversation by conversation, those outside conversations are"
             " not included.",
         )
-        for batch in by_conversation(project, window):
+        # The next run may do with the list again, which has new messages only: no conversation may
+        # be left to it.
+        for batch in by_conversation(project, window, again=True):
             keys = texts(batch.rows, "_id")
             rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]
+            delivered.update(keys)
             yield batch._replace(rows=rows)
 
 
@@ -64,7 +67,7 @@ def listed(project: Project, window: Window) -> Iterator[Batch]:
     return newest_first(fetch, window, stamp="createdAt", limit=LIMIT, fractions=True)
 
 
-def by_conversation(project: Project, window: Window) -> Iterator[Batch]:
+def by_conversation(project: Project, window: Window, *, again: bool = False) -> Iterator[Batch]:
     """All messages of the conversations that changed since the window's start.
 
     For every other role. A message moves its conversation's ``updatedAt``, but some are written
@@ -75,7 +78,7 @@ def by_conversation(project: Project, window: Window) -> Iterator[Batch]:
     """
     start, end = window.bounds()
     read_up_to: str | None = None
-    for changed in changed_requests(project, Window(window.start)):
+    for changed in changed_requests(project, Window(window.start), again=again):
         for request_id in texts(changed.rows, "request_id"):
             if request_id is None:
                 continue

@@ -26,7 +26,7 @@ def requests(project: Project, window: Window) -> Iterator[Batch]:
     yield from changed_requests(project, window)
 
 
-def changed_requests(project: Project, window: Window) -> Iterator[Batch]:
+def changed_requests(project: Project, window: Window, *, again: bool = False) -> Iterator[Batch]:
     """Conversations changed in the window that this user is shown.
 
     ``GET /requests`` hides closed, temporary, abandoned and not yet started conversations unless
@@ -54,7 +54,7 @@ def changed_requests(project: Project, window: Window) -> Iterator[Batch]:
             **since,
         )
 
-    return moving_window(fetch, window, stamp="updatedAt", limit=LIMIT)
+    return moving_window(fetch, window, stamp="updatedAt", limit=LIMIT, again=again)
 
 
 def _day_first(second: str) -> str:
