@@ -426,7 +426,9 @@ def _large_group(
             again = Answer(fetch(at, size), stamp, size).begins(group, at * size)
             if again != begins:
                 ends = None
-        if rows.is_whole(None if begins is None or ends is None else ends - begins):
+        whole = rows.is_whole(None if begins is None or ends is None else ends - begins)
+        # A page that begins after the group may begin later still, if rows above were deleted.
+        if whole and answer.stamps and answer.stamps[0] >= group:
             return answer, skip
     raise rows.too_restless("have one time stamp")
 
