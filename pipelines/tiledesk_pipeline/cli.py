@@ -141,6 +141,32 @@ def status(
 
 
 @app.command(
+    epilog="Exit code 0: all is equal. 3: something differs, or could not be compared. 1: nothing"
+    " could be. Example: tiledesk-dlt reconcile --db support.duckdb",
+)
+def reconcile(
+    destination: Destination = "duckdb",
+    db: Db = Path("support.duckdb"),
+    dataset: Dataset = "tiledesk",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show all ids, and the trace of an error.")
+    ] = False,
+) -> None:
+    """Compare what is loaded with what the API has now. Writes nothing."""
+    with _told_plainly(verbose):
+        from . import display
+        from .failures import EXIT_PARTIAL
+        from .reconcile import reconcile as run
+        from .target import Target
+
+        with display.progress() as progress:
+            found = run(Target(destination, db, dataset), progress=progress)
+        display.show_reconciliation(found, all_ids=verbose)
+        if not found.is_equal:
+            raise typer.Exit(EXIT_PARTIAL)
+
+
+@app.command(
     epilog="Example: tiledesk-dlt sandbox --port 8080 --requests 5000 --rate-limit 200",
 )
 def sandbox(

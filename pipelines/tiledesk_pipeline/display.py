@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from .check import Report
     from .load import Summary
+    from .reconcile import Reconciliation
     from .status import Status
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 SECONDS_BETWEEN_LINES = 10.0
+IDS_SHOWN = 20
 
 
 @contextmanager
@@ -202,6 +204,52 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
     out.print(table)
     loads = ", ".join(_time(at) for at in status.loads) or "none"
     out.print(f"Last loads (UTC): {loads}")
+
+
+def show_reconciliation(found: Reconciliation, *, all_ids: bool) -> None:
+    """How each table compares with the API, the ids that differ, and what it cost."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("resource")
+    for heading in ("here", "there", "missing", "extra", "other", "calls"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for stream in found.streams:
+        verdict = ("equal", "green") if stream.is_equal else ("differs", "bold red")
+        if not stream.is_whole:
+            verdict = ("not compared", "yellow")
+        table.add_row(
+            stream.resource,
+            *map(_number, (stream.here, stream.there)),
+            *(_number(len(ids)) for ids in (stream.missing, stream.extra, stream.other)),
+            _number(stream.calls),
+            Text(*verdict),
+        )
+    out.print(f"{found.target}")
+    out.print(table)
+    for stream in found.streams:
+        for what, ids in (
+            ("missing: the API has them, the destination has not", stream.missing),
+            ("extra: deleted for good at the source", stream.extra),
+            (f"other: {stream.what_other}", stream.other),
+        ):
+            shown = ids if all_ids else ids[:IDS_SHOWN]
+            if ids:
+                more = f" (the first {IDS_SHOWN}; all with --verbose)" if shown != ids else ""
+                out.print(f"\n[bold]{stream.resource}[/bold], {what}{more}", soft_wrap=True)
+            for key in shown:
+                out.print(key, markup=False, soft_wrap=True)
+    out.print()
+    for stream in found.streams:
+        if stream.remark:
+            out.print(f"[yellow]{stream.resource}[/yellow]: {stream.remark}", soft_wrap=True)
+    limits = ", ".join(
+        f"{stream.resource} {_time(stream.up_to)}" for stream in found.streams if stream.up_to
+    )
+    out.print(
+        f"Compared are rows created up to (UTC): {limits}; newer ones are for the next load.",
+        soft_wrap=True,
+    )
+    out.print(f"{found.calls} calls.")
 
 
 def _number(value: int | None) -> str:
