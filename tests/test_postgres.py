@@ -133,6 +133,43 @@ def test_postgres_holds_every_row_and_follows_every_change(
         assert "requests" in status.stdout
 
 
+def test_what_postgres_lacks_or_has_too_much_is_found_by_id(
+    postgres: str, strange_world: World, tmp_path: Path
+) -> None:
+    with Sandbox(strange_world) as sandbox:
+        environment = {
+            **account_of(sandbox).environment,
+            "DESTINATION__POSTGRES__CREDENTIALS": postgres,
+        }
+
+        def run(command: str) -> subprocess.CompletedProcess[str]:
+            place = ("--destination", "postgres", "--dataset", "compared")
+            return run_cli(command, *place, cwd=tmp_path, environment=environment)
+
+        assert run("load").returncode == 0
+        done = run("reconcile")
+        assert (done.returncode, "7 calls." in done.stdout) == (0, True), done.stdout + done.stderr
+        gone = []
+        last = "(attributes->'last_message')->>'_id'"
+        for table, key, place in (
+            ("messages", f"SELECT {last} FROM compared.requests WHERE {last} IS NOT NULL", 5),
+            ("requests", "SELECT _id FROM compared.requests", 0),
+            ("leads", "SELECT _id FROM compared.leads", 0),
+        ):
+            sql = f"{key} ORDER BY created_at, _id LIMIT 1 OFFSET {place}"
+            ((found,),) = rows(postgres, sql)
+            gone.append(found)
+            with psycopg2.connect(postgres) as connection, connection.cursor() as cursor:
+                cursor.execute(f"DELETE FROM compared.{table} WHERE _id = %s", (found,))
+            connection.close()
+        oldest = "SELECT _id FROM compared.activities ORDER BY created_at, _id LIMIT 1 OFFSET 3"
+        ((extra,),) = rows(postgres, oldest)
+        strange_world.remove("activities", extra)
+        done = run("reconcile")
+        assert done.returncode == 3, done.stderr
+        assert all(key in done.stdout for key in (*gone, extra))
+
+
 def test_a_postgres_that_is_not_there_is_told_in_a_line(sandbox: Sandbox, tmp_path: Path) -> None:
     done = run_cli(
         "load",

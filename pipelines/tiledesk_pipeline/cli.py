@@ -145,6 +145,10 @@ def status(
     " could be. Example: tiledesk-dlt reconcile --db support.duckdb",
 )
 def reconcile(
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Compare all ids, in about as many calls as a first load."),
+    ] = False,
     destination: Destination = "duckdb",
     db: Db = Path("support.duckdb"),
     dataset: Dataset = "tiledesk",
@@ -160,7 +164,7 @@ def reconcile(
         from .target import Target
 
         with display.progress() as progress:
-            found = run(Target(destination, db, dataset), progress=progress)
+            found = run(Target(destination, db, dataset), deep=deep, progress=progress)
         display.show_reconciliation(found, all_ids=verbose)
         if not found.is_equal:
             raise typer.Exit(EXIT_PARTIAL)

@@ -2,8 +2,8 @@
 
 What the API deletes for good leaves no trace in it (contract 6), so a load never learns of it; only
 a comparison does. It begins with the counts, which cost one call each, and reads ids only where
-they differ. Rows of which one is missing and another is extra among the same counted ones are
-therefore not found: counts are all that is compared where they are equal.
+they differ. One row that is missing and one that is extra cancel each other out in a count; a deep
+comparison reads all ids, and costs about as many calls as a first load.
 
 Only rows created up to the point that the last load surely reached are compared: the stream's
 cursor less the lookback, to the second, by the server's clock. Newer ones are for the next load.
@@ -27,6 +27,7 @@ from tiledesk.source import LOOKBACK_SECONDS
 from tiledesk.streams.activities import activities as read_activities
 from tiledesk.streams.leads import LIMIT as LEADS_LIMIT
 from tiledesk.streams.leads import STATUSES
+from tiledesk.streams.messages import messages as read_messages
 from tiledesk.streams.requests import LIMIT as REQUESTS_LIMIT
 from tiledesk.walks import Answer, Batch, Window, iso, newest_first, parse
 
@@ -98,11 +99,12 @@ class _Mark(NamedTuple):
 
 
 def reconcile(
-    target: Target, *, progress: Progress | None = None, **settings: Any
+    target: Target, *, deep: bool = False, progress: Progress | None = None, **settings: Any
 ) -> Reconciliation:
     """Compare a destination with the API.
 
     Args:
+        deep: read all ids, those of messages too, whatever the counts say.
         settings: arguments of :func:`tiledesk.open_project` that are not to come from dlt's
             configuration.
 
@@ -129,7 +131,7 @@ def reconcile(
             ):
                 progress.step(f"comparing {name}")
                 before = progress.calls
-                stream = compare(project, tables_here[name])
+                stream = compare(project, tables_here[name], deep)
                 stream.calls = progress.calls - before
                 stream.up_to = tables_here[name].up_to
                 found.streams.append(stream)
@@ -199,7 +201,7 @@ def _begins(pipeline: dlt.Pipeline, name: str) -> pendulum.DateTime | None:
 # --- requests -------------------------------------------------------------------------------------
 
 
-def _requests(project: Project, here: _Here) -> Compared:
+def _requests(project: Project, here: _Here, deep: bool) -> Compared:
     """Conversations: by their number, and where that differs by ever smaller windows of time.
 
     ``end_date`` with a time of day is inclusive to that second's .000 (contract 2.1), so counts up
@@ -289,7 +291,10 @@ def _requests(project: Project, here: _Here) -> Compared:
         return _not_loaded(here, Answer(page(None, limit=1), "createdAt", 1).counted())
     whole = mark(here.up_to)
     found = Compared(here.name, whole.here, whole.there)
-    search(_Mark(begin, 0, 0), whole)
+    if deep:
+        compare_ids(begin, here.up_to)
+    else:
+        search(_Mark(begin, 0, 0), whole)
     # a row created in the very millisecond between two windows belongs to both
     found.missing, found.extra = sorted(set(found.missing)), sorted(set(found.extra))
     return _told_if_it_moved(found)
@@ -303,7 +308,7 @@ def _day_first(second: pendulum.DateTime) -> str:
 # --- messages -------------------------------------------------------------------------------------
 
 
-def _messages(project: Project, here: _Here) -> Compared:
+def _messages(project: Project, here: _Here, deep: bool) -> Compared:
     """Messages: without a call, by the last message that each conversation names.
 
     ``attributes.last_message`` is a copy of it, on servers since 2.18.1 (contract 4.6). Only
@@ -324,7 +329,7 @@ def _messages(project: Project, here: _Here) -> Compared:
         here.up_to,
         iso(here.since) if here.since else "",
     )
-    return Compared(
+    compared = Compared(
         here.name,
         total,
         missing=sorted({message for _, message in found}),
@@ -333,12 +338,34 @@ def _messages(project: Project, here: _Here) -> Compared:
         remark="compared by the last message of each conversation only: the API does not count"
         " messages.",
     )
+    if deep and project.membership.may_list_messages:
+        _compare_all_messages(project, here, here.up_to, compared)
+    elif deep:
+        compared.remark += " All ids are for the project's owner to read."
+    return compared
+
+
+def _compare_all_messages(
+    project: Project, here: _Here, up_to: pendulum.DateTime, compared: Compared
+) -> None:
+    """By the project's list, to its end: it has the messages outside conversations, too."""
+    there: dict[str, str] = {}
+    compared.remark = ""
+    for batch in read_messages(project, Window(here.since)):
+        there.update(_ids_and_stamps(iter([batch])))
+        if batch.notice:
+            compared.remark, compared.is_whole = batch.notice, False
+    ids = here.ids(here.since or BEGINNING, up_to)
+    due = {key for key, stamp in there.items() if stamp <= iso(up_to)}
+    compared.here, compared.there = len(ids), len(due)
+    compared.missing = sorted(due - ids)
+    compared.extra = sorted(ids - due) if compared.is_whole else []
 
 
 # --- leads ----------------------------------------------------------------------------------------
 
 
-def _leads(project: Project, here: _Here) -> Compared:
+def _leads(project: Project, here: _Here, deep: bool) -> Compared:
     """Leads: by their number in each status; where one differs, all ids are read.
 
     The list has no date filter and no cap (contract 2.9). A lead only moves from temporary to
@@ -374,7 +401,7 @@ def _leads(project: Project, here: _Here) -> Compared:
     }
     number_here = {key: sum(status == key for status in all_here.values()) for key in newest}
     found = Compared(here.name, len(all_here), sum(number_there.values()))
-    if number_there == number_here:
+    if number_there == number_here and not deep:
         return found
     all_there: dict[str, int] = {}
     for status in reversed(STATUSES):
@@ -399,7 +426,7 @@ def _leads(project: Project, here: _Here) -> Compared:
 # --- activities -----------------------------------------------------------------------------------
 
 
-def _activities(project: Project, here: _Here) -> Compared:
+def _activities(project: Project, here: _Here, deep: bool) -> Compared:
     """The log: by its number; where that differs, by that of older entries; then all ids are read.
 
     The server drops entries after 30 days (contract 6): those from before its oldest one are kept
@@ -425,11 +452,11 @@ def _activities(project: Project, here: _Here) -> Compared:
     found = Compared(here.name, here.count() - kept, oldest.counted())
     if kept:
         found.remark = f"{kept:,} entries from before the server's oldest are kept, not compared."
-    if found.here == found.there and not here.since:
+    if found.here == found.there and not here.since and not deep:
         return found
     compared = "WHERE created_at >= %s AND created_at <= %s"
     found.here = here.count(compared, floor, here.up_to)
-    if not here.since:
+    if not here.since and not deep:
         newer = sum(
             stamp > iso(here.up_to)
             for _, stamp in _ids_and_stamps(read_activities(project, Window(here.up_to)))
