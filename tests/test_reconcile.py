@@ -98,6 +98,21 @@ def test_rows_made_after_the_load_are_for_the_next_one(
     assert differences(compared(owner, db)) == {}
 
 
+def test_older_rows_that_changed_while_they_were_loaded_are_for_the_next_load(
+    owner: Account, db: Path, world: World
+) -> None:
+    owner.load(db)
+    later = iso(pendulum.now("UTC").add(seconds=5))
+    for table in ("requests", "leads"):
+        (key,) = oldest(db, table, 1)
+        execute(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
+        world.change(table, key, updatedAt=later)
+    streams = compared(owner, db)
+    assert differences(streams) == {}
+    assert "1 changed since the last load" in streams["requests"].remark
+    assert "1 changed since the last load" in streams["leads"].remark
+
+
 # --- missing --------------------------------------------------------------------------------------
 
 
@@ -129,7 +144,7 @@ def test_a_last_message_that_is_missing_is_found_without_a_call(owner: Account, 
 def test_a_table_that_was_emptied_is_read_whole(owner: Account, db: Path) -> None:
     owner.load(db)
     up_to = compared(owner, db)["requests"].up_to
-    keys = query(db, f"SELECT _id FROM tiledesk.requests WHERE created_at <= '{up_to}'")
+    keys = query(db, f"SELECT _id FROM tiledesk.requests WHERE updated_at <= '{up_to}'")
     execute(db, "DELETE FROM tiledesk.requests")
     assert compared(owner, db)["requests"].missing == sorted(key for (key,) in keys)
 

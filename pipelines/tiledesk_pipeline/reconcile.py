@@ -6,12 +6,13 @@ they differ. One row that is missing and one that is extra cancel each other out
 comparison reads all ids, and costs about as many calls as a first load.
 
 Only rows created up to the point that the last load surely reached are compared: the stream's
-cursor less the lookback, to the second, by the server's clock. Newer ones are for the next load.
+cursor less the lookback, to the second, by the server's clock. Newer ones are for the next load,
+and so are older ones that are not here yet and changed after that point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -56,6 +57,7 @@ class Compared:
         up_to: rows created later, UTC, were not compared.
         is_whole: whether all could be compared.
         calls: calls made for it.
+        due: ids of rows that are not here and changed since the last load: the next brings them.
     """
 
     resource: str
@@ -69,6 +71,13 @@ class Compared:
     up_to: pendulum.DateTime | None = None
     is_whole: bool = True
     calls: int = 0
+    due: set[str] = field(default_factory=set)
+
+    def lack(self, rows: Mapping[str, str], up_to: pendulum.DateTime) -> None:
+        """These rows, ids and ``updatedAt``, are not here: missing, or due with the next load."""
+        due = {key for key, updated in rows.items() if updated > iso(up_to)}
+        self.due |= due
+        self.missing += rows.keys() - due
 
     @property
     def is_equal(self) -> bool:
@@ -253,17 +262,17 @@ def _requests(project: Project, here: _Here, deep: bool) -> Compared:
 
         # an id is there once: sorted by it there are no ties, and hex digits sort as text
         walk = newest_first(fetch, Window(), stamp="_id", limit=REQUESTS_LIMIT, fractions=True)
-        there = set()
-        for key, stamp in _ids_and_stamps(walk):
-            if not iso(start) <= stamp <= iso(end):
+        there: dict[str, str] = {}
+        for key, created, updated in _ids_and_stamps(walk):
+            if not iso(start) <= created <= iso(end):
                 raise errors.IncompleteRead(
                     "The server gives rows from outside the time asked for: it is older than"
                     " 2.14.9, whose list of conversations cannot be compared."
                 )
-            there.add(key)
+            there[key] = updated
         ids = here.ids(start, end)
-        found.missing += there - ids
-        found.extra += ids - there
+        found.lack({key: there[key] for key in there.keys() - ids}, found.up_to or end)
+        found.extra += ids - there.keys()
 
     def search(start: _Mark, end: _Mark) -> None:
         """Finds what differs among the rows created after `start`, up to and with `end`."""
@@ -290,7 +299,7 @@ def _requests(project: Project, here: _Here, deep: bool) -> Compared:
     if here.up_to is None:
         return _not_loaded(here, Answer(page(None, limit=1), "createdAt", 1).counted())
     whole = mark(here.up_to)
-    found = Compared(here.name, whole.here, whole.there)
+    found = Compared(here.name, whole.here, whole.there, up_to=here.up_to)
     if deep:
         compare_ids(begin, here.up_to)
     else:
@@ -352,7 +361,7 @@ def _compare_all_messages(
     there: dict[str, str] = {}
     compared.remark = ""
     for batch in read_messages(project, Window(here.since)):
-        there.update(_ids_and_stamps(iter([batch])))
+        there.update((key, stamp) for key, stamp, _ in _ids_and_stamps(iter([batch])))
         if batch.notice:
             compared.remark, compared.is_whole = batch.notice, False
     ids = here.ids(here.since or BEGINNING, up_to)
@@ -405,11 +414,11 @@ def _leads(project: Project, here: _Here, deep: bool) -> Compared:
         return found
     all_there: dict[str, int] = {}
     for status in reversed(STATUSES):
-        for key, stamp in _ids_and_stamps(walk(status)):
-            if stamp <= up_to:
+        for key, created, updated in _ids_and_stamps(walk(status)):
+            if created <= up_to:
                 all_there[key] = status
-                if stamp >= since and key not in all_here:
-                    found.missing.append(key)
+                if created >= since and key not in all_here:
+                    found.lack({key: updated}, here.up_to)
     found.there = len(all_there)
     found.missing = sorted(set(found.missing))
     found.extra = sorted(all_here.keys() - all_there.keys())
@@ -459,14 +468,14 @@ def _activities(project: Project, here: _Here, deep: bool) -> Compared:
     if not here.since and not deep:
         newer = sum(
             stamp > iso(here.up_to)
-            for _, stamp in _ids_and_stamps(read_activities(project, Window(here.up_to)))
+            for _, stamp, _ in _ids_and_stamps(read_activities(project, Window(here.up_to)))
         )
         found.there = oldest.counted() - newer
         if found.here == found.there:
             return found
     there = {
         key: stamp
-        for key, stamp in _ids_and_stamps(read_activities(project, Window(here.since)))
+        for key, stamp, _ in _ids_and_stamps(read_activities(project, Window(here.since)))
         if stamp <= iso(here.up_to)
     }
     floor = max(floor, parse(min(there.values())) if there else floor)  # it may have moved
@@ -489,16 +498,18 @@ def _not_loaded(here: _Here, there: int) -> Compared:
 
 
 def _told_if_it_moved(found: Compared) -> Compared:
-    """Numbers that differed and ids that do not: rows were deleted while they were compared."""
-    if found.here != found.there and not (found.missing or found.extra):
+    """Where numbers differ and ids do not, rows are due or were deleted in the meantime."""
+    if found.due:
+        found.remark = f"{len(found.due)} changed since the last load and come with the next."
+    elif found.here != found.there and not (found.missing or found.extra):
         found.is_whole = False
         found.remark = "it changed while it was compared: run again."
     return found
 
 
-def _ids_and_stamps(batches: Iterator[Batch]) -> Iterator[tuple[str, str]]:
-    """``_id`` and ``createdAt`` of the rows that a walk delivers."""
+def _ids_and_stamps(batches: Iterator[Batch]) -> Iterator[tuple[str, str, str]]:
+    """``_id``, ``createdAt`` and ``updatedAt`` of the rows that a walk delivers."""
     for batch in batches:
-        keys, stamps = texts(batch.rows, "_id"), texts(batch.rows, "createdAt")
-        for key, stamp in zip(keys, stamps, strict=True):
-            yield key or "", stamp or ""
+        fields = (texts(batch.rows, name) for name in ("_id", "createdAt", "updatedAt"))
+        for key, created, updated in zip(*fields, strict=True):
+            yield key or "", created or "", updated or ""
