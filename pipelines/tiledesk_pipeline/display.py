@@ -214,9 +214,9 @@ def show_reconciliation(found: Reconciliation, *, all_ids: bool) -> None:
         table.add_column(heading, justify="right")
     table.add_column("")
     for stream in found.streams:
-        verdict = ("equal", "green") if stream.is_equal else ("differs", "bold red")
-        if not stream.is_whole:
-            verdict = ("not compared", "yellow")
+        verdict = ("equal", "green") if stream.is_equal else ("not compared", "yellow")
+        if stream.missing or stream.extra or stream.other:
+            verdict = ("differs", "bold red")
         table.add_row(
             stream.resource,
             *map(_number, (stream.here, stream.there)),
