@@ -69,6 +69,7 @@ def test_an_equal_account_costs_seven_calls(sandbox: Sandbox, db: Path, who: str
     }
 
 
+@pytest.mark.slow
 def test_nothing_is_written(owner: Account, db: Path) -> None:
     def everything() -> dict[str, list[tuple[Any, ...]]]:
         names = query(db, "SELECT schema_name || '.' || table_name FROM duckdb_tables()")
@@ -84,6 +85,7 @@ def test_nothing_is_written(owner: Account, db: Path) -> None:
     assert everything() == before
 
 
+@pytest.mark.slow
 def test_rows_made_after_the_load_are_for_the_next_one(
     owner: Account, db: Path, world: World
 ) -> None:
@@ -98,6 +100,7 @@ def test_rows_made_after_the_load_are_for_the_next_one(
     assert differences(compared(owner, db)) == {}
 
 
+@pytest.mark.slow
 def test_older_rows_that_changed_while_they_were_loaded_are_for_the_next_load(
     owner: Account, db: Path, world: World
 ) -> None:
@@ -116,6 +119,7 @@ def test_older_rows_that_changed_while_they_were_loaded_are_for_the_next_load(
 # --- missing --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["requests", "leads", "activities"])
 def test_rows_deleted_from_the_destination_are_found_by_id(
     owner: Account, db: Path, table: str
@@ -141,6 +145,7 @@ def test_a_last_message_that_is_missing_is_found_without_a_call(owner: Account, 
     assert found.calls == 7
 
 
+@pytest.mark.slow
 def test_a_table_that_was_emptied_is_read_whole(owner: Account, db: Path) -> None:
     owner.load(db)
     up_to = compared(owner, db)["requests"].up_to
@@ -163,6 +168,7 @@ def test_rows_deleted_for_good_at_the_source_are_extra(
     assert differences(compared(owner, db)) == {table: ([], gone, [])}
 
 
+@pytest.mark.slow
 def test_entries_that_the_server_dropped_after_30_days_are_not_extra(
     owner: Account, db: Path, world: World
 ) -> None:
@@ -174,6 +180,7 @@ def test_entries_that_the_server_dropped_after_30_days_are_not_extra(
     assert found.remark.startswith("10 entries")
 
 
+@pytest.mark.slow
 def test_a_lead_deleted_in_the_dashboard_after_the_load_has_another_status(
     owner: Account, db: Path, world: World
 ) -> None:
@@ -190,6 +197,7 @@ def test_a_lead_deleted_in_the_dashboard_after_the_load_has_another_status(
 # --- what it costs --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ties", ["natural", "shuffle"])
 def test_a_few_of_2000_conversations_are_found_in_a_few_calls(db: Path, ties: Any) -> None:
     world = generate(requests=2000, seed=3)
@@ -214,6 +222,7 @@ def test_a_few_of_2000_conversations_are_found_in_a_few_calls(db: Path, ties: An
         assert found.calls < 25
 
 
+@pytest.mark.slow
 def test_many_conversations_of_one_second_are_told_apart(db: Path, world: World) -> None:
     """More than a page, on both sides of a full second: no window can be smaller than that."""
     rows = world.requests
@@ -233,6 +242,7 @@ def test_many_conversations_of_one_second_are_told_apart(db: Path, world: World)
         assert (found.missing, found.extra) == (missing, extra)
 
 
+@pytest.mark.slow
 def test_a_history_that_begins_later_is_not_missing_what_came_before(
     owner: Account, db: Path, world: World
 ) -> None:
@@ -266,6 +276,7 @@ def test_a_deep_comparison_finds_what_cancels_out_in_counts(
     assert differences(streams) == wanted
 
 
+@pytest.mark.slow
 def test_a_deep_comparison_by_an_admin_says_that_it_is_not_deep_for_messages(
     sandbox: Sandbox, db: Path
 ) -> None:
@@ -279,6 +290,7 @@ def test_a_deep_comparison_by_an_admin_says_that_it_is_not_deep_for_messages(
 # --- who is asked, and of what --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_agents_conversations_and_log_are_not_compared_and_it_says_so(
     sandbox: Sandbox, db: Path
 ) -> None:
@@ -294,6 +306,7 @@ def test_an_agents_conversations_and_log_are_not_compared_and_it_says_so(
     assert found.calls == 6
 
 
+@pytest.mark.slow
 def test_an_account_without_a_log_is_equal(db: Path, world: World) -> None:
     for key in list(world.activities):
         world.remove("activities", key)
@@ -323,6 +336,7 @@ def test_a_destination_without_rows_is_told_and_no_call_made(
     assert len(sandbox.calls) == 0
 
 
+@pytest.mark.slow
 def test_another_projects_rows_are_not_called_extra(owner: Account, db: Path) -> None:
     owner.load(db)
     execute(db, "UPDATE tiledesk.leads SET id_project = 'another'")
