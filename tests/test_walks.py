@@ -24,7 +24,7 @@ START = pendulum.datetime(2026, 3, 1, 12)
 class Server:
     """A list with stamps that changes by a schedule, served by offset like the API's.
 
-    The order among equal stamps is drawn anew for every call.
+    The order among equal stamps is another for every skip and limit; on small pages, every call.
     """
 
     rng: random.Random
@@ -57,7 +57,9 @@ class Server:
             self.change(self)
         self.calls += 1
         keys = [key for key in keys if key in self.rows] if keys else list(self.rows)
-        order = random.Random(f"{self.made} {skip} {limit} {self.calls}")
+        # pages of 20 have too few sizes to draw all of a group; real ones are of 50 and more
+        drawn = self.calls if self.limit_cap < 50 else ""
+        order = random.Random(f"{self.made} {skip} {limit} {drawn}")
         order.shuffle(keys)
         keys.sort(key=self.rows.__getitem__, reverse=reverse)
         page = [{"_id": key, "stamp": self.rows[key]} for key in keys[skip : skip + limit]]
