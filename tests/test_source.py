@@ -144,9 +144,7 @@ def test_a_window_is_loaded_whole_and_leaves_the_cursor_alone(
     pipeline.run(source)
     inside = {k for k, r in own(world, "requests").items() if start <= r["updatedAt"] < end}
     assert ids(db, "requests") == inside
-    assert "requests" not in pipeline.state.get("sources", {}).get("tiledesk", {}).get(
-        "resources", {}
-    )
+    assert pipeline.state["sources"]["tiledesk"]["resources"] == {"requests": {}}
     pipeline.run(tiledesk_source(**owner.settings).with_resources("requests"))
     assert ids(db, "requests") == own(world, "requests").keys()
 
@@ -273,15 +271,69 @@ def test_what_an_agent_was_not_shown_is_loaded_when_the_owner_loads(
 ) -> None:
     for who in ("owner", "agent", "admin"):
         pipeline.run(tiledesk_source(**account_of(sandbox, who).settings))
-    # one that is cut short does not count as having read what was hidden
-    pipeline.run(tiledesk_source(**account_of(sandbox, "owner").settings).add_limit(1))
-    hidden = next(iter(own(world, "messages")))
     with pipeline.sql_client() as client:
-        client.execute_sql(f"DELETE FROM messages WHERE _id = '{hidden}'")
+        client.execute_sql("DELETE FROM messages")
         client.execute_sql("DELETE FROM requests")
+    # one that is cut short does not count as having read what was hidden; nor does what somebody
+    # who is shown less reads of the rest
+    for who in ("owner", "agent"):
+        pipeline.run(tiledesk_source(**account_of(sandbox, who).settings).add_limit(1))
     pipeline.run(tiledesk_source(**account_of(sandbox, "owner").settings))
     assert ids(db, "requests") == own(world, "requests").keys()
     assert ids(db, "messages") == own(world, "messages").keys()
+
+
+def test_a_first_load_has_no_cursor_before_it_has_read_everything(
+    pipeline: dlt.Pipeline, db: Path
+) -> None:
+    """A cursor says that all before it was read."""
+    world = generate(requests=300, seed=2)
+    stamp = max(row["updatedAt"] for row in own(world, "requests").values())
+    with Sandbox(world) as large:
+        settings = account_of(large).settings
+        pipeline.run(tiledesk_source(**settings).add_limit(1))
+        state = pipeline.state["sources"]["tiledesk"]["resources"]
+        for table in ("requests", "messages"):
+            assert cursor_of(pipeline, table) is None
+            assert "unfinished" in state[table]
+        # what changes now is behind the place where the reading goes on
+        old = min(own(world, "requests").values(), key=lambda row: row["createdAt"])
+        world.change("requests", old["_id"], subject="changed", updatedAt=now(world))
+        pipeline.run(tiledesk_source(**settings))
+        assert iso(pendulum.instance(cursor_of(pipeline, "requests"))) == stamp
+        for table in tables.TABLES:
+            assert ids(db, table.name) == own(world, table.name).keys()
+        pipeline.run(tiledesk_source(**settings))
+    query_old = f"SELECT subject FROM tiledesk.requests WHERE _id = '{old['_id']}'"
+    assert query(db, query_old) == [("changed",)]
+
+
+def test_every_run_writes_down_what_it_did(
+    sandbox: Sandbox, owner: Account, pipeline: dlt.Pipeline, db: Path, world: World
+) -> None:
+    pipeline.run(tiledesk_source(**owner.settings))
+    key = next(iter(own(world, "requests")))
+    world.change("requests", key, subject="changed", updatedAt=now(world))
+    sandbox.calls.clear()
+    pipeline.run(tiledesk_source(**owner.settings))
+    rows = query(
+        db,
+        "SELECT resource, cursor_before, cursor_after, window_start, rows_read, rows_new,"
+        " rows_changed, outcome FROM tiledesk._tiledesk_loads JOIN tiledesk._dlt_loads"
+        " ON load_id = _dlt_load_id ORDER BY started_at",
+    )
+    assert len(rows) == 8
+    first = {row[0]: row for row in rows[:4]}
+    second = {row[0]: row for row in rows[4:]}
+    for table in tables.TABLES:
+        _, before, after, start, read, new, changed, outcome = first[table.name]
+        assert (before, start, changed, outcome) == (None, None, 0, "complete")
+        assert read == new == len(own(world, table.name))
+        assert second[table.name][1] == after
+    assert second["requests"][5:7] == (0, 1)
+    assert second["requests"][2] > second["requests"][1] > second["requests"][3]
+    calls = query(db, "SELECT calls FROM tiledesk._tiledesk_loads ORDER BY started_at")[4:]
+    assert sum(count for (count,) in calls) == len(sandbox.calls)
 
 
 def test_messages_too_many_for_the_servers_database_to_sort_are_read_all_the_same(

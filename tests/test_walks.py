@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import pendulum
 import pytest
@@ -164,8 +165,8 @@ def test_no_row_is_missed_by_a_moving_window_while_the_list_changes(
     cursor: str | None = None
     for run in range(4):
         server.change = mutations(rng, "itd") if changing and run < 2 else None
-        window = Window(parse(cursor)) if cursor else Window()
-        walk = moving_window(server.since, window, stamp="stamp", limit=cap)
+        window = Window("stamp", parse(cursor) if cursor else None)
+        walk = moving_window(server.since, window, limit=cap)
         cursor = run_to(walk, loaded, cursor, may_give_up=server.change is not None)
     assert {key: loaded.get(key) for key in server.rows} == server.rows
 
@@ -183,10 +184,73 @@ def test_no_row_is_missed_newest_first_while_the_list_changes(
     cursor: str | None = None
     for run in range(4):
         server.change = mutations(rng, "iitd") if changing and run < 2 else None
-        window = Window(parse(cursor)) if cursor else Window()
-        walk = newest_first(server.newest, window, stamp="stamp", limit=cap, fractions=fractions)
+        window = Window("stamp", parse(cursor) if cursor else None)
+        walk = newest_first(server.newest, window, limit=cap, fractions=fractions)
         cursor = run_to(walk, loaded, cursor, may_give_up=server.change is not None)
     assert {key: loaded.get(key) for key in server.rows} == server.rows
+
+
+@settings(max_examples=250, deadline=None)
+@given(WORLDS, st.booleans(), st.booleans())
+def test_no_row_is_missed_newest_first_by_walks_that_end_early_and_go_on(
+    world: tuple[int, int, int, int], changing: bool, fractions: bool
+) -> None:
+    seed, size, cap, group = world
+    rng = random.Random(seed)
+    server = filled(rng, size, cap, group)
+    loaded: dict[str, str] = {}
+    cursor: str | None = None
+    position: walks.Position | None = None
+    for run in range(200):
+        is_last, is_whole = run == 199, position is None
+        server.change = mutations(rng, "iitd") if changing and run < 6 else None
+        window = Window("stamp", parse(cursor) if cursor else None)
+        walk = newest_first(server.newest, window, position, limit=cap, fractions=fractions)
+        enough = 10_000 if is_last else rng.choice([1, 1, 2, 5, 10_000])
+        rows, kept = dict(loaded), position
+        try:
+            for batch in islice(walk, enough):
+                for row in batch.rows:
+                    rows[json.loads(bytes(row["_id"]))] = json.loads(bytes(row["stamp"]))
+                kept = json.loads(json.dumps(batch.position)) or kept
+                if batch.read_up_to:
+                    cursor, kept = max(cursor or "", batch.read_up_to), None
+        except IncompleteRead:
+            assert server.change is not None
+        else:
+            loaded, position = rows, kept
+        many = rng.choice([0, 0, 1, cap, 7 * cap]) if changing and run < 6 else 0
+        for _ in range(many):  # between two runs much may happen
+            server.now += 1
+            server.insert(server.now)
+        if many and rng.random() < 0.5:
+            for key in rng.sample(list(server.rows), min(many, len(server.rows) - 1)):
+                server.delete(key)
+        if is_whole and position is None and run > 8:
+            break
+    assert {key: loaded.get(key) for key in server.rows} == server.rows
+
+
+@pytest.mark.parametrize("happened", ["nothing", "many new", "many deleted"])
+def test_going_on_costs_a_few_calls_whatever_has_happened_since(happened: str) -> None:
+    server = Server(random.Random(5), 50)
+    keys = [server.insert(number * 700) for number in range(20_000)]
+    walk = newest_first(server.newest, Window("stamp"), limit=50, fractions=True)
+    position = list(islice(walk, 100))[-1].position
+    server.now = 20_000 * 700
+    if happened == "many new":
+        for _ in range(10_000):
+            server.now += 1
+            server.insert(server.now)
+    elif happened == "many deleted":
+        for key in keys[-4_000:]:
+            server.delete(key)
+    server.calls = 0
+    batch = next(newest_first(server.newest, Window("stamp"), position, limit=50, fractions=True))
+    assert position is not None
+    assert len(batch.rows) > 20
+    assert max(json.loads(bytes(row["stamp"])) for row in batch.rows) == position["reached"]
+    assert server.calls <= {"nothing": 3, "many new": 20, "many deleted": 20}[happened]
 
 
 @pytest.mark.parametrize("changing", [False, True])
@@ -198,13 +262,11 @@ def test_an_ordinary_walk_needs_hardly_more_calls_than_pages(changing: bool) -> 
         server.insert(server.now)
     if changing:
         server.change = lambda s: (s.insert(s.now + s.calls), None)[1]
-    rows, _ = delivered(
-        newest_first(server.newest, Window(), stamp="stamp", limit=50, fractions=True)
-    )
+    rows, _ = delivered(newest_first(server.newest, Window("stamp"), limit=50, fractions=True))
     assert len(rows) == 5_000
     assert server.calls <= 110
     server.change, server.calls = None, 0
-    delivered(moving_window(server.since, Window(), stamp="stamp", limit=50))
+    delivered(moving_window(server.since, Window("stamp"), limit=50))
     assert server.calls <= 116  # part of a second is read again with every page
 
 
@@ -217,7 +279,7 @@ def test_a_group_that_never_holds_still_is_an_error_and_not_a_loss(
         server.insert(0)
     server.change = lambda s: s.delete(next(iter(s.rows)))
     with pytest.raises(IncompleteRead):
-        delivered(newest_first(server.newest, Window(), stamp="stamp", limit=10))
+        delivered(newest_first(server.newest, Window("stamp"), limit=10))
     assert len(server.rows) > 60
 
 
@@ -235,9 +297,9 @@ def test_a_large_group_is_found_while_rows_are_added_at_every_call(walk: str) ->
 
     server.change = add
     if walk == "moving window":
-        rows, _ = delivered(moving_window(server.since, Window(), stamp="stamp", limit=50))
+        rows, _ = delivered(moving_window(server.since, Window("stamp"), limit=50))
     else:
-        rows, _ = delivered(newest_first(server.newest, Window(), stamp="stamp", limit=50))
+        rows, _ = delivered(newest_first(server.newest, Window("stamp"), limit=50))
     assert group <= rows.keys()
 
 
@@ -250,8 +312,7 @@ def test_a_server_that_does_not_heed_the_time_of_day_is_an_error_and_not_a_loss(
         delivered(
             moving_window(
                 lambda start, page, limit: server.since(start[:10], page, limit),
-                Window(),
-                stamp="stamp",
+                Window("stamp"),
                 limit=10,
             )
         )
@@ -271,7 +332,7 @@ def test_rows_of_impossible_years_are_delivered_and_end_no_walk() -> None:
         body = {"perPage": limit, "count": len(found), "rows": found[page * limit :][:limit]}
         return read_page(json.dumps(body).encode(), "rows")
 
-    loaded, _ = delivered(moving_window(fetch, Window(), stamp="stamp", limit=10))
+    loaded, _ = delivered(moving_window(fetch, Window("stamp"), limit=10))
     assert len(loaded) == 32
     assert strange <= set(loaded.values())
 
@@ -280,12 +341,12 @@ def test_only_the_window_is_delivered() -> None:
     server = Server(random.Random(1), 10)
     for second in range(100):
         server.insert(second * 1000)
-    window = Window(START.add(seconds=30), START.add(seconds=60))
+    window = Window("stamp", START.add(seconds=30), START.add(seconds=60))
     expected = {
         key for key, stamp in server.rows.items() if iso(window.start) <= stamp < iso(window.end)
     }  # type: ignore[arg-type]
-    oldest, _ = delivered(moving_window(server.since, window, stamp="stamp", limit=10))
-    newest, _ = delivered(newest_first(server.newest, window, stamp="stamp", limit=10))
+    oldest, _ = delivered(moving_window(server.since, window, limit=10))
+    newest, _ = delivered(newest_first(server.newest, window, limit=10))
     assert oldest.keys() == newest.keys() == expected
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -13,8 +16,9 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.sources import DltSource
 
-from tiledesk import Observer, tables, tiledesk_source
+from tiledesk import Observer, errors, tables, tiledesk_source
 from tiledesk.client import Call
+from tiledesk.reading import Reading
 from tiledesk.tables import Table
 
 from .comments import write_comments
@@ -25,8 +29,19 @@ from .target import Target
 END_OF_TIME = pendulum.datetime(9999, 12, 31)
 
 
+# A load is committed in slices: what a kill costs at most, and what has to fit into memory. So many
+# rows or seconds of reading end a stream's part of one.
+SLICE_ROWS = 20_000
+SLICE_SECONDS = 150.0
+
+
 class Progress(Observer):
-    """Counts what happens during a load."""
+    """Counts what happens during a load, and ends a slice when it is time.
+
+    Attributes:
+        stopped_by: the signal that asked the load to end, if one did.
+        readings: what was done, by stream; of a load in slices, all of them together.
+    """
 
     def __init__(self) -> None:
         self.calls = 0
@@ -34,23 +49,59 @@ class Progress(Observer):
         self.rows: dict[str, int] = {}
         self.totals: dict[str, int] = {}
         self.notices: list[tuple[str, str]] = []
+        self.readings: dict[str, list[Reading]] = {}
+        self.stopped_by: int | None = None
+        self._is_pausing = False
 
     def called(self, call: Call) -> None:
+        self._is_pausing = False
         self.calls += 1
 
     def waits(self, seconds: float, why: str) -> None:
         self.retries += 1
+        self._pauses()
+
+    def paused(self) -> None:
+        self._pauses()
 
     def read(self, resource: str, rows: int, total: int | None) -> None:
         self.rows[resource] = self.rows.get(resource, 0) + rows
         if total is not None:
             self.totals.setdefault(resource, total)
 
+    def is_enough(self, reading: Reading) -> bool:
+        is_full = reading.rows_read >= SLICE_ROWS or reading.seconds >= SLICE_SECONDS
+        return is_full or self.stopped_by is not None
+
+    def ended(self, reading: Reading) -> None:
+        self.readings.setdefault(reading.resource, []).append(reading)
+
     def noticed(self, resource: str, notice: str) -> None:
-        self.notices.append((resource, notice))
+        if (resource, notice) not in self.notices:
+            self.notices.append((resource, notice))
 
     def step(self, what: str) -> None:
         """The load goes on to another step."""
+
+    def unfinished(self, names: Sequence[str]) -> list[str]:
+        """The streams that have not been read to their end."""
+        return [name for name in names if not self.readings[name][-1].is_complete]
+
+    def stop(self, number: int) -> None:
+        """A signal asks the load to end: with the page in hand, or out of a pause at once.
+
+        Raises:
+            Stopped: nothing is in hand.
+        """
+        self.stopped_by = number
+        self.step("stopping: what was read is still written; once more stops at once")
+        if self._is_pausing:
+            raise errors.Stopped("stopped in a pause")
+
+    def _pauses(self) -> None:
+        self._is_pausing = True
+        if self.stopped_by is not None:
+            raise errors.Stopped("stopped before a pause")
 
 
 @dataclass
@@ -63,6 +114,7 @@ class Loaded:
         changed: older rows that changed since the last load; None as above.
         rows: rows in the table now.
         cursor: how far the stream has been read.
+        is_complete: whether it was read to its end.
     """
 
     resource: str
@@ -71,11 +123,16 @@ class Loaded:
     new: int | None
     changed: int | None
     cursor: pendulum.DateTime | None
+    is_complete: bool = True
 
 
 @dataclass
 class Summary:
-    """What a load did."""
+    """What a load did.
+
+    Attributes:
+        stopped_by: the signal that ended it early, if one did.
+    """
 
     target: Target
     streams: list[Loaded] = field(default_factory=list)
@@ -83,6 +140,7 @@ class Summary:
     calls: int = 0
     retries: int = 0
     seconds: float = 0.0
+    stopped_by: int | None = None
 
 
 def load(
@@ -97,10 +155,14 @@ def load(
 ) -> Summary:
     """Load what is new, or a window of time, into a target.
 
+    A load that is long commits in slices, and one that ended early is gone on with by the next. If
+    it took more than a slice, what changed meanwhile is loaded at its end.
+
     Args:
         resources: names of streams; all unless given.
-        since: start of the window, UTC. Alone, in a first load, it is where the history starts;
-            later it reads again from there on. Cursors are not moved by a window.
+        since: start of the window, UTC, on ``created_at``. Alone, in a first load, it is where the
+            history starts, on the stream's cursor; later it reads again from there on. Cursors are
+            not moved by a window.
         until: end of the window, not included.
         full_refresh: drop the tables and cursors of these streams and read everything.
         settings: arguments of :func:`tiledesk.tiledesk_source` that are not to come from dlt's
@@ -119,22 +181,37 @@ def load(
         raise Failure("--full-refresh reads everything: it does not go with --since or --until.")
     progress = progress or Progress()
     started = time.monotonic()
-    with target.pipeline() as pipeline:
-        before = {} if full_refresh else cursors(pipeline)
-        source = tiledesk_source(observer=progress, **settings).with_resources(*names)
-        is_window = since is not None and (until is not None or bool(before))
+    with target.pipeline() as pipeline, _stopped_by_signals(progress):
+        is_window = since is not None and (until is not None or bool(_begun(pipeline)))
+        source = tiledesk_source(observer=progress, **settings)
         if since is not None:
-            _set_window(source, since, until or END_OF_TIME if is_window else None)
-        progress.step("reading")
-        pipeline.extract(source, refresh="drop_resources" if full_refresh else None)
-        progress.step("writing")
-        pipeline.normalize()
-        pipeline.load().raise_on_failed_jobs()
-        write_comments(pipeline)
+            _set_window(source, names, since, until or END_OF_TIME if is_window else None)
+        slices = 0
+        left = names
+        while left and progress.stopped_by is None:
+            progress.step("reading")
+            is_refreshed = full_refresh and slices == 0
+            pipeline.extract(
+                source.with_resources(*left), refresh="drop_resources" if is_refreshed else None
+            )
+            progress.step("writing")
+            pipeline.normalize()
+            pipeline.load().raise_on_failed_jobs()
+            write_comments(pipeline)
+            slices += 1
+            left = progress.unfinished(left)
+            if not left and slices > 1 and not is_window:
+                left, slices = names, 0  # what changed meanwhile
         after = cursors(pipeline)
         with pipeline.sql_client() as client:
             streams = [
-                _loaded(client, table, progress, None if is_window else before, after)
+                _loaded(
+                    table,
+                    progress.readings.get(table.name, []),
+                    rows_of(client, table),
+                    None if is_window else after.get(table.name),
+                    is_window,
+                )
                 for table in tables.TABLES
                 if table.name in names
             ]
@@ -145,7 +222,36 @@ def load(
         progress.calls,
         progress.retries,
         time.monotonic() - started,
+        progress.stopped_by,
     )
+
+
+@contextmanager
+def _stopped_by_signals(progress: Progress) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the load when what is in hand is done; a second one ends it at once.
+
+    dlt's own handling of signals is off for this (see `target.DEFAULTS`): it would drop what was
+    read.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, frame: object) -> None:
+        restore()
+        progress.stop(number)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        restore()
 
 
 def cursors(pipeline: dlt.Pipeline) -> dict[str, pendulum.DateTime]:
@@ -177,35 +283,40 @@ def _checked_names(resources: Sequence[str]) -> list[str]:
     return list(resources) or known
 
 
+def _begun(pipeline: dlt.Pipeline) -> dict[str, Any]:
+    """The state of the streams that have been read at all."""
+    found: dict[str, Any] = pipeline.state.get("sources", {}).get("tiledesk", {})
+    return {name: state for name, state in found.get("resources", {}).items() if state}
+
+
 def _set_window(
-    source: DltSource, since: pendulum.DateTime, until: pendulum.DateTime | None
+    source: DltSource,
+    names: Sequence[str],
+    since: pendulum.DateTime,
+    until: pendulum.DateTime | None,
 ) -> None:
     for table in tables.TABLES:
-        if table.name in source.selected_resources:
+        if table.name in names:
             source.resources[table.name].apply_hints(
                 incremental=dlt.sources.incremental(
-                    table.cursor, initial_value=since, end_value=until
+                    "created_at" if until else table.cursor, initial_value=since, end_value=until
                 )
             )
 
 
 def _loaded(
-    client: SqlClientBase[Any],
     table: Table,
-    progress: Progress,
-    before: dict[str, pendulum.DateTime] | None,
-    after: dict[str, pendulum.DateTime],
+    readings: Sequence[Reading],
+    rows: int,
+    cursor: pendulum.DateTime | None,
+    is_window: bool,
 ) -> Loaded:
-    rows = rows_of(client, table)
-    new: int | None = None
-    changed: int | None = None
-    if before is not None:
-        if since := before.get(table.name):
-            new = rows_of(client, table, "WHERE created_at > %s", since)
-            newer = rows_of(client, table, f"WHERE {table.cursor} > %s", since)
-            changed = max(0, newer - new)
-        else:
-            new, changed = rows, 0
     return Loaded(
-        table.name, progress.rows.get(table.name, 0), rows, new, changed, after.get(table.name)
+        table.name,
+        sum(reading.rows_read for reading in readings),
+        rows,
+        None if is_window else sum(reading.rows_new for reading in readings),
+        None if is_window else sum(reading.rows_changed for reading in readings),
+        cursor,
+        bool(readings) and readings[-1].is_complete,
     )

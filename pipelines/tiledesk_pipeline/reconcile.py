@@ -261,7 +261,7 @@ def _requests(project: Project, here: _Here, deep: bool) -> Compared:
             )
 
         # an id is there once: sorted by it there are no ties, and hex digits sort as text
-        walk = newest_first(fetch, Window(), stamp="_id", limit=REQUESTS_LIMIT, fractions=True)
+        walk = newest_first(fetch, Window("_id"), limit=REQUESTS_LIMIT, fractions=True)
         there: dict[str, str] = {}
         for key, created, updated in _ids_and_stamps(walk):
             if not iso(start) <= created <= iso(end):
@@ -360,7 +360,7 @@ def _compare_all_messages(
     """By the project's list, to its end: it has the messages outside conversations, too."""
     there: dict[str, str] = {}
     compared.remark = ""
-    for batch in read_messages(project, Window(here.since)):
+    for batch in read_messages(project, Window("createdAt", here.since)):
         there.update((key, stamp) for key, stamp, _ in _ids_and_stamps(iter([batch])))
         if batch.notice:
             compared.remark, compared.is_whole = batch.notice, False
@@ -390,7 +390,7 @@ def _leads(project: Project, here: _Here, deep: bool) -> Compared:
         def fetch(number: float, limit: int) -> Page:
             return page(status, "_id", number, limit)
 
-        return newest_first(fetch, Window(), stamp="_id", limit=LEADS_LIMIT, fractions=True)
+        return newest_first(fetch, Window("_id"), limit=LEADS_LIMIT, fractions=True)
 
     newest = {
         status: Answer(page(status, "createdAt", 0, NEWEST_LEADS), "createdAt", NEWEST_LEADS)
@@ -468,14 +468,18 @@ def _activities(project: Project, here: _Here, deep: bool) -> Compared:
     if not here.since and not deep:
         newer = sum(
             stamp > iso(here.up_to)
-            for _, stamp, _ in _ids_and_stamps(read_activities(project, Window(here.up_to)))
+            for _, stamp, _ in _ids_and_stamps(
+                read_activities(project, Window("createdAt", here.up_to))
+            )
         )
         found.there = oldest.counted() - newer
         if found.here == found.there:
             return found
     there = {
         key: stamp
-        for key, stamp, _ in _ids_and_stamps(read_activities(project, Window(here.since)))
+        for key, stamp, _ in _ids_and_stamps(
+            read_activities(project, Window("createdAt", here.since))
+        )
         if stamp <= iso(here.up_to)
     }
     floor = max(floor, parse(min(there.values())) if there else floor)  # it may have moved

@@ -21,9 +21,9 @@ from .failures import Failure
 PIPELINE_NAME = "tiledesk"
 
 # Below everything a user configures. The reasons stand in .dlt/config.toml; completed jobs hold
-# other people's messages and are of no use.
+# other people's messages and are of no use; signals are for `load` to handle.
 DEFAULTS: dict[str, Any] = {
-    "runtime": {"dlthub_telemetry": False},
+    "runtime": {"dlthub_telemetry": False, "intercept_signals": False},
     "data_writer": {"disable_compression": True},
     "load": {"truncate_staging_dataset": True, "delete_completed_jobs": True},
 }

@@ -77,6 +77,8 @@ class Client:
     Attributes:
         server_time: when the last answer was given, by the server's clock (its ``Date`` header),
             in UTC to the second; None while unknown.
+        calls: calls made so far, those tried again included.
+        retries: how often a failed call was tried again.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Client:
     ) -> None:
         self.base_url = checked_base_url(base_url)
         self.server_time: pendulum.DateTime | None = None
+        self.calls = self.retries = 0
         self._watcher = watcher
         self._signs_in = bool(credentials.password)
         self._read_timeout = read_timeout
@@ -116,6 +119,7 @@ class Client:
         return self._get_patiently(path, params or {})
 
     def _tell_of_pause(self, details: Any) -> None:
+        self.retries += 1
         if self._watcher is not None:
             self._watcher.waits(details["wait"], str(details["exception"]))
 
@@ -258,6 +262,7 @@ class _Paced(httpx.BaseTransport):
                 client._watcher.paused()
             limiter.try_acquire("call")
         started, status = time.monotonic(), 0
+        client.calls += 1
         try:
             response = self._wire.handle_request(request)
             response.read()

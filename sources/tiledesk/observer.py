@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from .client import Call
+
+if TYPE_CHECKING:
+    from .reading import Reading
 
 logger = logging.getLogger("tiledesk")
 
@@ -27,6 +31,16 @@ class Observer:
 
     def read(self, resource: str, rows: int, total: int | None) -> None:
         """Rows came in; `total` is how many the server says there are to read, if it does."""
+
+    def is_enough(self, reading: Reading) -> bool:
+        """Whether to end a stream here for now; asked before the first page and after each.
+
+        What was read is loaded, and the next run goes on there.
+        """
+        return False
+
+    def ended(self, reading: Reading) -> None:
+        """A stream has been read, to its end or as far as was wanted."""
 
     def noticed(self, resource: str, notice: str) -> None:
         """Something a person should know, in one sentence."""

@@ -5,29 +5,27 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import dlt
 import pendulum
 from dlt.common.configuration import with_config
 from dlt.sources import DltResource
 
-from . import errors, tables
-from .arrow import Row, key_of, to_arrow
+from . import tables
+from .arrow import key_of, to_arrow
 from .client import Client
 from .credentials import TiledeskCredentials
 from .observer import Observer
 from .project import Project
+from .reading import Reading, Rows, Stream, read
 from .streams.activities import activities as read_activities
 from .streams.leads import leads as read_leads
 from .streams.messages import messages as read_messages
 from .streams.requests import requests as read_requests
 from .tables import Table
-from .walks import Batch, Window, parse
 
 Cursor = dlt.sources.incremental[pendulum.DateTime]
-Rows = tuple[Row, ...]  # a list would be taken apart, row by row
-Stream = Callable[[Project, Window], Iterator[Batch]]
 
 BASE_URL = "https://api.tiledesk.com/v3"
 LOOKBACK_SECONDS = 300
@@ -36,10 +34,6 @@ READ_TIMEOUT = 60.0
 
 # What a user is shown of these depends on the role (contract 1.4).
 SHOWN_BY_ROLE = (tables.REQUESTS, tables.MESSAGES)
-
-# Rows handed to dlt at a time: one page first, so that a run shows something at once, then twice as
-# many each time. 5,000 to 10,000 is where converting and writing cost least.
-FIRST_ROWS, MOST_ROWS = 100, 10_000
 
 
 @dlt.source(name="tiledesk", section="tiledesk", max_table_nesting=0)
@@ -85,40 +79,40 @@ def tiledesk_source(
     client = Client(base_url, credentials, rate_limit_per_minute, read_timeout, observer)
     project = Project(client, project_id)
 
-    def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows]:
-        window = _window(cursor, lookback_seconds)
-        was_shown_less = table in SHOWN_BY_ROLE and _was_shown_less(project, cursor)
-        if was_shown_less:
-            window = Window()
-            observer.noticed(
-                table.name, "read from the beginning: this user is shown more than the one before."
-            )
-        yield from _follow(table.name, stream, project, window, cursor, observer)
-        if was_shown_less:
-            dlt.current.resource_state()["scope"] = project.membership.scope
+    def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows | Reading]:
+        return read(
+            table,
+            stream,
+            project,
+            cursor,
+            dlt.current.resource_state(),
+            lookback_seconds,
+            observer,
+            is_shown_by_role=table in SHOWN_BY_ROLE,
+        )
 
     @_resource(tables.REQUESTS, observer)
     def requests(
         updated_at: Cursor = dlt.sources.incremental("updated_at"),  # noqa: B008
-    ) -> Iterator[Rows]:
+    ) -> Iterator[Rows | Reading]:
         yield from follow(tables.REQUESTS, read_requests, updated_at)
 
     @_resource(tables.MESSAGES, observer)
     def messages(
         created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
-    ) -> Iterator[Rows]:
+    ) -> Iterator[Rows | Reading]:
         yield from follow(tables.MESSAGES, read_messages, created_at)
 
     @_resource(tables.LEADS, observer)
     def leads(
         updated_at: Cursor = dlt.sources.incremental("updated_at"),  # noqa: B008
-    ) -> Iterator[Rows]:
+    ) -> Iterator[Rows | Reading]:
         yield from follow(tables.LEADS, read_leads, updated_at)
 
     @_resource(tables.ACTIVITIES, observer)
     def activities(
         created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
-    ) -> Iterator[Rows]:
+    ) -> Iterator[Rows | Reading]:
         yield from follow(tables.ACTIVITIES, read_activities, created_at)
 
     return requests, messages, leads, activities
@@ -138,88 +132,16 @@ def open_project(
     return Project(client, project_id)
 
 
-def _follow(
-    name: str,
-    stream: Stream,
-    project: Project,
-    window: Window,
-    cursor: Cursor,
-    observer: Observer,
-) -> Iterator[Rows]:
-    """Reads a window of a stream and moves the cursor as far as everything was read.
-
-    dlt's own filter on the cursor column is switched off by ``advance``: on Arrow tables it drops
-    a row that changed again in the very millisecond of the cursor, and it cannot pass the tables of
-    lists. The window does its work, on the rows.
-    """
-    cursor.advance(cast(pendulum.DateTime, None))
-    before, _ = cursor.get_current_range(apply_lag=False)
-    ceiling: pendulum.DateTime | None = None
-    pending: list[Row] = []
-    wanted = FIRST_ROWS
-    for batch in stream(project, window):
-        ceiling = ceiling or project.client.server_time
-        if batch.read_up_to is not None:
-            # A stamp from the future must not carry the cursor past what is still to come.
-            reached = parse(batch.read_up_to)
-            reached = min(reached, ceiling or reached)
-            cursor.advance(max(reached, _utc(before)) if before else reached)
-        if batch.notice is not None:
-            observer.noticed(name, batch.notice)
-        observer.read(name, len(batch.rows), batch.total)
-        pending += batch.rows
-        if len(pending) >= wanted:
-            yield tuple(pending)
-            pending, wanted = [], min(2 * wanted, MOST_ROWS)
-    if pending or cursor.start_value is None:
-        yield tuple(pending)  # empty in a first load of nothing: so that the tables are made
-
-
-def _was_shown_less(project: Project, cursor: Cursor) -> bool:
-    """Whether rows older than the cursor were hidden when it was moved there (contract 9.3).
-
-    The state keeps the least that any user was shown since all was read.
-    """
-    if cursor.end_value is not None:
-        return False
-    state, scope = dlt.current.resource_state(), project.membership.scope
-    before: int = state.get("scope", scope)
-    state["scope"] = min(before, scope)
-    return before < scope
-
-
-def _window(cursor: Cursor, lookback_seconds: int) -> Window:
-    """What to read: from the cursor less the lookback, or just the window that was asked for."""
-    start, end = cursor.start_value, cursor.end_value
-    if start is None:
-        return Window()
-    start = _utc(start)
-    if end is not None:
-        return Window(start, _utc(end))
-    since = start.subtract(seconds=lookback_seconds)
-    if cursor.initial_value is not None:
-        since = max(since, _utc(cursor.initial_value))
-    return Window(since)
-
-
-def _utc(value: Any) -> pendulum.DateTime:
-    """A cursor value as a user may give it: a time, or ISO 8601 text; UTC unless it says."""
-    if isinstance(value, str):
-        try:
-            return parse(value)
-        except errors.BadAnswer:
-            raise errors.BadSetting("A cursor value is not an ISO 8601 date and time.") from None
-    time: pendulum.DateTime = pendulum.instance(value)
-    return time.in_timezone("UTC")
-
-
 def _resource(table: Table, observer: Observer) -> Callable[[Callable[..., Any]], DltResource]:
     """Makes a resource of a generator of rows: to Arrow, each table under its own name."""
 
     def make(read: Callable[..., Any]) -> DltResource:
         leftovers: Counter[str] = Counter()
 
-        def to_tables(rows: Rows) -> Iterator[Any]:
+        def to_tables(rows: Rows | Reading) -> Iterator[Any]:
+            if isinstance(rows, Reading):
+                yield dlt.mark.with_table_name(rows.as_row(), tables.LOADS.name)
+                return
             known = set(leftovers)
             for part, arrow in to_arrow(table, rows, leftovers):
                 yield dlt.mark.with_table_name(arrow, part.name)
@@ -234,6 +156,7 @@ def _resource(table: Table, observer: Observer) -> Callable[[Callable[..., Any]]
         # Hints of a resource would be copied to all its tables, so each table brings its own.
         for part in table.with_lists():
             resource.apply_hints(create_table_variant=True, **_hints(part))
+        resource.apply_hints(create_table_variant=True, **_journal_hints())
         return resource.add_yield_map(to_tables)
 
     return make
@@ -253,6 +176,17 @@ def _hints(table: Table) -> dict[str, Any]:
         "write_disposition": merge,
         "columns": columns,
         ("merge_key" if table.source else "primary_key"): key_of(table)[0],
+    }
+
+
+def _journal_hints() -> dict[str, Any]:
+    return {
+        "table_name": tables.LOADS.name,
+        "write_disposition": "append",
+        "columns": {
+            column.name: {"description": column.description, "data_type": column.type}
+            for column in tables.LOADS.columns
+        },
     }
 
 

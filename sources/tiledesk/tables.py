@@ -388,3 +388,40 @@ ACTIVITIES = Table(
 )
 
 TABLES = (REQUESTS, MESSAGES, LEADS, ACTIVITIES)
+
+LOADS = Table(
+    "_tiledesk_loads",
+    "What each load did, one row for each stream, and for each package of a load in several.",
+    (
+        Column("", "text", "Stream: requests, messages, leads or activities.", name="resource"),
+        Column(
+            "", "timestamp", "When reading began, by the clock of the machine.", name="started_at"
+        ),
+        Column("", "text", "Field that the window is about.", name="window_field"),
+        Column("", "timestamp", "From when on was read; null: everything.", name="window_start"),
+        Column(
+            "", "timestamp", "Up to when was read, not included; null: open.", name="window_end"
+        ),
+        Column("", "timestamp", "How far had been read before.", name="cursor_before"),
+        Column(
+            "",
+            "timestamp",
+            "How far has been read, by the server's clock; null while a first load goes on.",
+            name="cursor_after",
+        ),
+        Column("", "bigint", "Rows read, those read once more included.", name="rows_read"),
+        Column("", "bigint", "Of these, created after `cursor_before`.", name="rows_new"),
+        Column("", "bigint", "Older ones that changed after it.", name="rows_changed"),
+        Column("", "bigint", "Calls made, those tried again included.", name="calls"),
+        Column("", "bigint", "Calls tried again after a failure.", name="retries"),
+        Column("", "double", "Seconds spent reading, pauses included.", name="seconds"),
+        Column(
+            "",
+            "text",
+            "`complete`: read to the end; `goes on`: the rest is for the next load; `failed`.",
+            name="outcome",
+        ),
+        Column("", "text", "Why it failed, in a sentence.", name="error"),
+        Column("", "text", "Version of the connector.", name="version"),
+    ),
+)

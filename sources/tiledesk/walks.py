@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pendulum
 
@@ -28,11 +28,25 @@ PASSES = 60
 QUIET_PASSES = 20
 
 
-class Window(NamedTuple):
-    """The part of a list to read: ``start <= stamp < end`` in UTC; None is open."""
+# What a walk needs to go on in another run, as JSON can hold it; opaque to everybody else.
+Position = dict[str, Any]
 
+
+class Window(NamedTuple):
+    """The part of a list to read: ``start <= stamp < end`` in UTC; None is open.
+
+    Attributes:
+        stamp: the field with the stamp, ``createdAt`` or ``updatedAt``.
+    """
+
+    stamp: str
     start: pendulum.DateTime | None = None
     end: pendulum.DateTime | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether it is open at both ends."""
+        return self.start is None and self.end is None
 
     def bounds(self) -> tuple[str, str]:
         """Both ends as text to compare stamps with."""
@@ -47,14 +61,16 @@ class Batch(NamedTuple):
         rows: rows in the window that were not delivered before.
         read_up_to: all rows with a stamp up to this one, as of now, have been delivered; None
             while that cannot be said. This is what a cursor may move to.
-        total: rows that the walk has before it, as the server counts them; None if it does not.
+        total: rows that this run has before it, as the server counts them; None if it does not.
         notice: something about this stream that a person should know, in a sentence.
+        position: where another run can go on if this one ends here; None where the cursor tells.
     """
 
     rows: list[Row]
     read_up_to: str | None = None
     total: int | None = None
     notice: str | None = None
+    position: Position | None = None
 
 
 class Answer:
@@ -128,7 +144,6 @@ def moving_window(
     fetch: Callable[[str, int, int], Page],
     window: Window,
     *,
-    stamp: str,
     limit: int,
     again: bool = False,
 ) -> Iterator[Batch]:
@@ -158,6 +173,7 @@ def moving_window(
             does not heed the time of day (contract 9.2).
     """
     reader = _OldestFirst(window, again)
+    stamp = window.stamp
     start = window.bounds()[0][:19]
     answer = Answer(fetch(start, 0, limit), stamp, limit)
     while True:
@@ -305,8 +321,8 @@ class _OldestFirst:
 def newest_first(
     fetch: Callable[[float, int], Page],
     window: Window,
+    position: Position | None = None,
     *,
-    stamp: str,
     limit: int,
     first_limit: int | None = None,
     fractions: bool = False,
@@ -322,6 +338,10 @@ def newest_first(
     walk goes back. A row that is changed during the walk moves to the front, and is newer than the
     newest row of the first page: that is where the cursor stays, so the next run reads it.
 
+    A walk that ended early goes on the same way, however much the list has moved meanwhile: its
+    position says which stamp was the last, and about where. The rows with that very stamp are
+    delivered again.
+
     A group of equal stamps that does not fit on a page has no such page. It is passed over, again
     and again with other page sizes, until as many different rows were seen as it has: that is the
     distance between its neighbours' places in the list, and must be the same before and after. A
@@ -330,6 +350,7 @@ def newest_first(
 
     Args:
         fetch: ``fetch(page, limit)`` answers rows ordered by the stamp, newest first.
+        position: that of the last batch of a walk that ended early.
         limit: the largest page to ask for.
         first_limit: the first page to ask for, where most runs need no second one.
         fractions: whether the server takes a page like 1.92 for what it multiplies to; where it
@@ -338,34 +359,27 @@ def newest_first(
     Raises:
         IncompleteRead: a group of equal stamps larger than a page does not hold still.
     """
-    reader = _NewestFirst(window)
-    size = first_limit or limit
-    skip = 0
-    answer = Answer(fetch(0, size), stamp, size)
-    if answer.size < size:
-        limit = min(limit, answer.size)
-    newest = max(answer.stamps, default=None)
-    steps_back = 0
+    reader = _NewestFirst(fetch, window, limit, fractions)
+    if position is None:
+        answer, skip = reader.first_page(first_limit or limit), 0
+        newest = max(answer.stamps, default=None)
+    else:
+        newest, last = position["newest"], position["reached"]
+        newer = reader.go_on(last, position["newer"])
+        answer, skip = yield from reader.page_after(last, newer, newer + 1)
     while True:
-        yield reader.unread(answer)
-        if answer.is_short or reader.is_past(answer.stamps[-1]):
+        batch = reader.unread(answer)
+        if not answer.rows:
+            yield batch
             break
         last = answer.stamps[-1]
-        position = skip + len(answer.rows)
-        newer = position - 1 - sum(1 for s in answer.stamps if s == last)
-        while place := _overlapping_page(newer, position, limit, fractions):
-            page, size, skip = place
-            answer = Answer(fetch(page, size), stamp, size)
-            if page == 0 or (answer.stamps and answer.stamps[0] > last):
-                break
-            # Rows above were deleted, or the server cuts the fraction off: go back, surely.
-            fractions = False
-            steps_back += 1
-            if steps_back > PASSES:
-                raise _too_restless("Rows were deleted again and again")
-            newer, position = newer - size, position - size
-        else:
-            answer, skip = yield from _large_group(fetch, reader, last, newer, stamp, limit)
+        end = skip + len(answer.rows)
+        newer = end - 1 - sum(1 for s in answer.stamps if s == last)
+        reached = {"newest": newest, "reached": last, "newer": newer}
+        yield batch._replace(position=reached)
+        if answer.is_short or reader.is_past(last):
+            break
+        answer, skip = yield from reader.page_after(last, newer, end)
     yield Batch([], newest)
 
 
@@ -389,50 +403,6 @@ def _overlapping_page(
     return (page, size, skip) if skip + size > position else None
 
 
-def _large_group(
-    fetch: Callable[[float, int], Page],
-    reader: _NewestFirst,
-    group: str,
-    newer: int,
-    stamp: str,
-    limit: int,
-) -> Generator[Batch, None, tuple[Answer, int]]:
-    """Delivers all rows with the stamp `group`; returns the page that goes beyond, and its place.
-
-    `newer` is about where the last row before the group is.
-    """
-    rows = _Group()
-    for size in rows.passes(limit):
-        first = max(0, newer) // size
-        begins = ends = None
-        for page in count(first):
-            skip = page * size
-            answer = Answer(fetch(page, size), stamp, size)
-            if page == first > 0 and not (answer.stamps and answer.stamps[0] > group):
-                newer -= size  # rows above were deleted: begin further up
-                break
-            yield reader.unread(answer, down_to=group)
-            rows.saw(answer.ids_from(group))
-            begins = answer.begins(group, skip) if begins is None else begins
-            ends = answer.ends(group, skip)
-            if ends is not None:
-                break
-        if begins is None or ends is None or not rows.may_be_whole:
-            continue
-        at = begins // size
-        if at != page:  # on two pages: did the list move between looking at the one and the other?
-            begins = Answer(fetch(at, size), stamp, size).begins(group, at * size)
-            ends = Answer(fetch(page, size), stamp, size).ends(group, skip)
-            again = Answer(fetch(at, size), stamp, size).begins(group, at * size)
-            if again != begins:
-                ends = None
-        whole = rows.is_whole(None if begins is None or ends is None else ends - begins)
-        # A page that begins after the group may begin later still, if rows above were deleted.
-        if whole and answer.stamps and answer.stamps[0] >= group:
-            return answer, skip
-    raise rows.too_restless("have one time stamp")
-
-
 def _too_restless(what: str) -> IncompleteRead:
     return IncompleteRead(
         f"{what}, and the list kept changing while it was read. Nothing was skipped: run again when"
@@ -441,12 +411,119 @@ def _too_restless(what: str) -> IncompleteRead:
 
 
 class _NewestFirst:
-    """What :func:`newest_first` has delivered so far: all rows newer than `_last`, and these."""
+    """A list that is newest first, and what was delivered of it: all newer than `_last`, and these.
 
-    def __init__(self, window: Window) -> None:
+    Attributes:
+        fetch: answers a page of it.
+    """
+
+    def __init__(
+        self, fetch: Callable[[float, int], Page], window: Window, limit: int, fractions: bool
+    ) -> None:
+        self.fetch = fetch
+        self._stamp = window.stamp
         self._start, self._end = window.bounds()
+        self._limit = limit
+        self._fractions = fractions
+        self._steps_back = 0
         self._last = "~"
         self._with_last: set[str] = set()
+
+    def page(self, number: float, size: int) -> Answer:
+        """A page of the list."""
+        return Answer(self.fetch(number, size), self._stamp, size)
+
+    def first_page(self, size: int) -> Answer:
+        """The first page; the server may have a cap of its own."""
+        answer = self.page(0, size)
+        if answer.size < size:
+            self._limit = min(self._limit, answer.size)
+        return answer
+
+    def go_on(self, last: str, hint: int) -> int:
+        """All newer than `last` was delivered by another run: where the last such row is now.
+
+        Exact to half a page, and never too far down; -1 if there is none. `hint` is where it was.
+        What was inserted or deleted above since has moved it; single rows are asked for, at
+        distances that double and then halve.
+        """
+        self._last = last
+
+        def is_newer(row: int) -> bool:
+            answer = self.page(row, 1)
+            return bool(answer.stamps) and answer.stamps[0] > last
+
+        near = step = max(1, self._limit // 2)
+        low, high = -1, max(hint, 0)
+        if is_newer(high):
+            low, high = high, high + step
+            while is_newer(high):
+                step *= 2
+                low, high = high, high + step
+        else:
+            while (above := high - step) >= 0:
+                if is_newer(above):
+                    low = above
+                    break
+                step *= 2
+                high = above
+        while high - low > near:
+            middle = (low + high) // 2
+            low, high = (middle, high) if is_newer(middle) else (low, middle)
+        return low
+
+    def page_after(
+        self, last: str, newer: int, end: int
+    ) -> Generator[Batch, None, tuple[Answer, int]]:
+        """The page that goes on after rows with the stamp `last`, and its place in the list.
+
+        `newer` is about where the last row newer than those is, `end` where the list was left.
+        """
+        while place := _overlapping_page(newer, end, self._limit, self._fractions):
+            number, size, skip = place
+            answer = self.page(number, size)
+            if number == 0 or (answer.stamps and answer.stamps[0] > last):
+                return answer, skip
+            # Rows above were deleted, or the server cuts the fraction off: go back, surely.
+            self._fractions = False
+            self._steps_back += 1
+            if self._steps_back > PASSES:
+                raise _too_restless("Rows were deleted again and again")
+            newer, end = newer - size, end - size
+        return (yield from self._large_group(last, newer))
+
+    def _large_group(self, group: str, newer: int) -> Generator[Batch, None, tuple[Answer, int]]:
+        """Delivers all rows with the stamp `group`; returns the page that goes beyond, as above."""
+        rows = _Group()
+        for size in rows.passes(self._limit):
+            first = max(0, newer) // size
+            begins = ends = None
+            for number in count(first):
+                skip = number * size
+                answer = self.page(number, size)
+                if number == first > 0 and not (answer.stamps and answer.stamps[0] > group):
+                    newer -= size  # rows above were deleted: begin further up
+                    break
+                yield self.unread(answer, down_to=group)
+                rows.saw(answer.ids_from(group))
+                begins = answer.begins(group, skip) if begins is None else begins
+                ends = answer.ends(group, skip)
+                if ends is not None:
+                    break
+            if begins is None or ends is None or not rows.may_be_whole:
+                continue
+            at = begins // size
+            if at != number:  # on two pages: did the list move between looking at them?
+                begins = self.page(at, size).begins(group, at * size)
+                ends = self.page(number, size).ends(group, skip)
+                again = self.page(at, size).begins(group, at * size)
+                if again != begins:
+                    ends = None
+            whole = rows.is_whole(None if begins is None or ends is None else ends - begins)
+            # A page that begins after the group may begin later still, if rows above were deleted.
+            if whole and answer.stamps and answer.stamps[0] >= group:
+                return answer, skip
+        raise rows.too_restless("have one time stamp")
 
     def is_past(self, stamp: str) -> bool:
         """Whether rows with this stamp are older than the window."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..arrow import Page
 from ..errors import RoleTooLow
 from ..project import Project
-from ..walks import Batch, Window, newest_first
+from ..walks import Batch, Position, Window, newest_first
 
 # chart=true lifts the cap from 100 to 1000 (contract 2.10). An entry holds a conversation twice:
 # 500 are 2 MB, which costs the server about as much as one page of conversations.
@@ -15,7 +15,9 @@ LIMIT = 500
 FIRST_LIMIT = 100
 
 
-def activities(project: Project, window: Window) -> Iterator[Batch]:
+def activities(
+    project: Project, window: Window, position: Position | None = None
+) -> Iterator[Batch]:
     """Log entries made in the window, newest first.
 
     Entries are never changed, so ``createdAt`` is a fixed order; see
@@ -38,8 +40,6 @@ def activities(project: Project, window: Window) -> Iterator[Batch]:
 
     first_limit = FIRST_LIMIT if window.start else LIMIT
     try:
-        yield from newest_first(
-            fetch, window, stamp="createdAt", limit=LIMIT, first_limit=first_limit
-        )
+        yield from newest_first(fetch, window, position, limit=LIMIT, first_limit=first_limit)
     except RoleTooLow:
         yield Batch([], notice="skipped: only owners and admins may read them.")

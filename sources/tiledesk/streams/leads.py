@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 
 from ..arrow import Page, texts
 from ..project import Project
-from ..walks import Batch, Window, iso, newest_first
+from ..walks import Answer, Batch, Position, Window, iso, newest_first
 
 LIMIT = 1000  # the server has no cap; this is about 400 KB (contract 2.9)
 
@@ -17,8 +16,8 @@ LIMIT = 1000  # the server has no cap; this is about 400 KB (contract 2.9)
 STATUSES = (1000, 100, 50)
 
 
-def leads(project: Project, window: Window) -> Iterator[Batch]:
-    """Leads changed in the window, newest change first; deleted and temporary ones too.
+def leads(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
+    """Leads changed or created in the window, newest first; deleted and temporary ones too.
 
     ``GET /leads`` has no date filter, gives one status per call and never answers
     ``status=all`` (contract 2.9, 8.20). Every change of a lead moves ``updatedAt`` (contract 4.6),
@@ -27,38 +26,67 @@ def leads(project: Project, window: Window) -> Iterator[Batch]:
     taken before the rest of any, and the cursor is no newer than the server's time at the very
     first: a lead that is deleted before the next list's turn is on neither of their first pages,
     and if the turn is long in coming, the lookback alone would not bring it back.
+
+    A first load reads by ``createdAt``, the order that the database has an index for (contract
+    2.9), and asks for the newest change of a lead before.
     """
+    newest: str | None = None
+    if position:
+        newest = position["newest"]
+    elif window.is_everything:
+        newest = _newest_change(project)
+    reached: dict[str, Position | None] = position["lists"] if position else {}
+    # what is still to read of each list; one that was read to its end is not among them
+    lists = {key: reached.get(key) for key in map(str, STATUSES) if not position or key in reached}
 
-    def walk(status: int) -> Iterator[Batch]:
+    def walk(status: str) -> Iterator[Batch]:
         def fetch(page: float, limit: int) -> Page:
-            return project.page(
-                "leads",
-                "leads",
-                status=status,
-                sort="updatedAt",
-                direction=-1,
-                limit=limit,
-                page=page,
-            )
+            return _page(project, status, window.stamp, limit, page)
 
-        return newest_first(fetch, window, stamp="updatedAt", limit=LIMIT, fractions=True)
+        return newest_first(fetch, window, lists[status], limit=LIMIT, fractions=True)
 
-    walks = [walk(status) for status in STATUSES]
-    first_pages = [next(walks[0])]
-    as_of = project.client.server_time
-    first_pages += [next(one) for one in walks[1:]]
-    total = sum(batch.total or 0 for batch in first_pages) or None
-    newest: list[str] = []
+    walks = {status: walk(status) for status in lists}
+    first_pages: dict[str, Batch] = {}
+    as_of = None
+    for status, batches in walks.items():
+        first_pages[status] = next(batches)
+        as_of = as_of or project.client.server_time
+    total = sum(batch.total or 0 for batch in first_pages.values()) or None
+    if newest is None:
+        stamps = [page.position["newest"] for page in first_pages.values() if page.position]
+        newest = max(filter(None, stamps), default=None)
+        newest = min(newest, iso(as_of)) if newest and as_of else newest
+
     delivered: set[str | None] = set()
-    for batch in chain(first_pages, *walks):
-        if batch.read_up_to is None:
-            # One that moved, but by a slow clock not to the front, may be met once more.
-            keys = texts(batch.rows, "_id")
-            rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]
-            delivered.update(keys)
-            yield batch._replace(rows=rows, total=total)
-        else:
-            newest.append(batch.read_up_to)
-    if newest and as_of:
-        newest = [min(max(newest), iso(as_of))]
-    yield Batch([], max(newest, default=None))
+
+    def once(status: str, batch: Batch) -> Batch:
+        """Without leads that moved, but by a slow clock not to the front, and are met once more."""
+        keys = texts(batch.rows, "_id")
+        rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]
+        delivered.update(keys)
+        lists[status] = batch.position or lists[status]
+        position = {"newest": newest, "lists": dict(lists)}
+        return batch._replace(rows=rows, read_up_to=None, total=total, position=position)
+
+    for status, page in first_pages.items():
+        yield once(status, page)
+    for status, batches in walks.items():
+        for batch in batches:
+            yield once(status, batch)
+        del lists[status]
+    yield Batch([], newest)
+
+
+def _newest_change(project: Project) -> str | None:
+    """When a lead last changed, in the first list that has one: no later than any lead did."""
+    for status in (100, 1000, 50):
+        answer = Answer(_page(project, str(status), "updatedAt", 1, 0), "updatedAt", 1)
+        if answer.stamps:
+            return answer.stamps[0]
+    return None
+
+
+def _page(project: Project, status: str, stamp: str, limit: int, page: float) -> Page:
+    return project.page(
+        "leads", "leads", status=status, sort=stamp, direction=-1, limit=limit, page=page
+    )

@@ -8,13 +8,14 @@ from urllib.parse import quote
 from ..arrow import Page, texts
 from ..errors import NoAnswer
 from ..project import Project
-from ..walks import Answer, Batch, Window, newest_first
-from .requests import changed_requests
+from ..walks import Answer, Batch, Position, Window, newest_first, parse
+from .requests import listed as listed_requests
+from .requests import newest_change
 
 LIMIT = 50  # over 50 the server goes down to 10 (contract 2.7)
 
 
-def messages(project: Project, window: Window) -> Iterator[Batch]:
+def messages(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
     """Messages, in the cheapest way that the user's role and the server's database allow.
 
     The project's list has no index to follow: for each page the database sorts all messages up to
@@ -27,32 +28,36 @@ def messages(project: Project, window: Window) -> Iterator[Batch]:
             notice="read conversation by conversation, one call each: the project's list is for its"
             " owner. Messages outside conversations are not included.",
         )
-        yield from by_conversation(project, window)
+        yield from by_conversation(project, window, position)
         return
+    last = position or {}
     delivered: set[str | None] = set()
-    try:
-        for batch in listed(project, window):
-            delivered.update(texts(batch.rows, "_id"))
-            yield batch
-    except NoAnswer:
-        if not delivered:
-            raise
-        yield Batch(
-            [],
-            notice="the project's list is longer than the server's database can sort; older"
-            " messages are read conversation by conversation, those outside conversations are"
-            " not included.",
-        )
-        # The next run may do with the list again, which has new messages only: no conversation may
-        # be left to it.
-        for batch in by_conversation(project, window, again=True):
-            keys = texts(batch.rows, "_id")
-            rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]
-            delivered.update(keys)
-            yield batch._replace(rows=rows)
+    if "conversations" not in last:
+        try:
+            for batch in listed(project, window, position):
+                last = batch.position or last
+                delivered.update(texts(batch.rows, "_id"))
+                yield batch
+            return
+        except NoAnswer:
+            if not last:
+                raise
+    yield Batch(
+        [],
+        notice="the project's list is longer than the server's database can sort; older"
+        " messages are read conversation by conversation, those outside conversations are"
+        " not included.",
+    )
+    # The next run may do with the list again, which has new messages only: no conversation may be
+    # left to it.
+    for batch in by_conversation(project, window, last, again=True):
+        keys = texts(batch.rows, "_id")
+        rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]
+        delivered.update(keys)
+        yield batch._replace(rows=rows)
 
 
-def listed(project: Project, window: Window) -> Iterator[Batch]:
+def listed(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
     """Messages written in the window, newest first, from the project's list.
 
     ``GET /messages`` is for the owner and custom roles; it also has messages outside conversations.
@@ -64,10 +69,12 @@ def listed(project: Project, window: Window) -> Iterator[Batch]:
     def fetch(page: float, limit: int) -> Page:
         return project.page("messages", limit=limit, page=page)
 
-    return newest_first(fetch, window, stamp="createdAt", limit=LIMIT, fractions=True)
+    return newest_first(fetch, window, position, limit=LIMIT, fractions=True)
 
 
-def by_conversation(project: Project, window: Window, *, again: bool = False) -> Iterator[Batch]:
+def by_conversation(
+    project: Project, window: Window, position: Position | None = None, *, again: bool = False
+) -> Iterator[Batch]:
     """All messages of the conversations that changed since the window's start.
 
     For every other role. A message moves its conversation's ``updatedAt``, but some are written
@@ -75,21 +82,41 @@ def by_conversation(project: Project, window: Window, *, again: bool = False) ->
     their conversations again. Messages outside conversations are not to be had this way.
     The cursor is the conversations' ``updatedAt``, once all are read: on the way there, older
     messages of conversations still to come are missing.
+
+    A first load takes the conversations by ``createdAt``, as :func:`.requests.requests` does.
+
+    Args:
+        position: where another run ended; also that of the project's list, of which only older
+            messages are delivered then.
+        again: read a conversation once more that changed after it was read.
     """
     start, end = window.bounds()
-    read_up_to: str | None = None
-    for changed in changed_requests(project, Window(window.start), again=again):
-        for request_id in texts(changed.rows, "request_id"):
+    position = dict(position or {})
+    if window.is_everything:
+        position.setdefault("newest", newest_change(project))
+    stamp = "createdAt" if window.is_everything else "updatedAt"
+    since = position.get("conversations")
+    conversations = Window(stamp, parse(since) if since else window.start)
+    newest_of_list = position.get("reached", "~")
+    read_up_to = None
+    for page in listed_requests(project, conversations, again=again):
+        for request_id, moved in zip(
+            texts(page.rows, "request_id"), texts(page.rows, stamp), strict=True
+        ):
             if request_id is None:
                 continue
             path = f"requests/{quote(request_id, safe='')}/messages"
             found = Answer(project.page(path), "createdAt", 0)
-            yield Batch(
-                [
-                    row
-                    for row, _, stamp in found
-                    if stamp < end and (not window.end or stamp >= start)
-                ]
-            )
-        read_up_to = changed.read_up_to or read_up_to
-    yield Batch([], read_up_to)
+            rows = [
+                row
+                for row, _, written in found
+                if written < end
+                and written <= newest_of_list
+                and (not window.end or written >= start)
+            ]
+            # the page is in order, but for a second that is read in passes
+            if moved and page.read_up_to:
+                position["conversations"] = min(moved, page.read_up_to)
+            yield Batch(rows, position=dict(position) if "conversations" in position else None)
+        read_up_to = page.read_up_to or read_up_to
+    yield Batch([], position.get("newest") or read_up_to)

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 
 from ..arrow import Page
 from ..project import Project
-from ..walks import Batch, Window, moving_window
+from ..walks import Answer, Batch, Position, Window, moving_window, parse
 
 LIMIT = 100  # over 100 the server goes down to 40 (contract 2.1)
 
 
-def requests(project: Project, window: Window) -> Iterator[Batch]:
-    """Conversations changed in the window, oldest change first.
+def requests(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
+    """Conversations changed or created in the window, oldest first; all of them in a first load.
 
-    An agent or supervisor is given only the conversations they take part in, and the server does
-    not say so (contract 1.4): then a notice does.
+    A first load reads by ``createdAt``, the order that the database has an index for (contract
+    9.1). It begins by asking for the newest change: whatever changes later is for the run after,
+    and what does not change keeps its place, so that each conversation is met. An agent or
+    supervisor is given only the conversations they take part in, and the server does not say so
+    (contract 1.4): then a notice does.
     """
     if not project.membership.sees_all_requests:
         yield Batch(
@@ -23,38 +26,65 @@ def requests(project: Project, window: Window) -> Iterator[Batch]:
             notice=f"partial: the role {project.membership.role} is shown only the conversations it"
             " takes part in. Use an owner's or admin's account to load them all.",
         )
-    yield from changed_requests(project, window)
+    if window.is_everything:
+        newest = position["newest"] if position else newest_change(project)
+        for batch in _going_on(project, window, position):
+            yield batch._replace(position=batch.position and {**batch.position, "newest": newest})
+        yield Batch([], newest)
+    elif window.end:
+        yield from _going_on(project, window, position)
+    else:
+        yield from listed(project, window)
 
 
-def changed_requests(project: Project, window: Window, *, again: bool = False) -> Iterator[Batch]:
-    """Conversations changed in the window that this user is shown.
+def _going_on(project: Project, window: Window, position: Position | None) -> Iterator[Batch]:
+    """The window from where another run has ended, with the position instead of a cursor."""
+    if position:
+        window = window._replace(start=parse(position["reached"]))
+    for batch in listed(project, window):
+        reached = batch.read_up_to and {"reached": batch.read_up_to}
+        yield batch._replace(read_up_to=None, position=reached or None)
 
-    ``GET /requests`` hides closed, temporary, abandoned and not yet started conversations unless
-    asked for everything with ``status=all&preflight=true`` (contract 8.10). ``updatedAt`` moves
-    with whatever changes a conversation (contract 4.6) and is an indexed order, so a moving window
-    over it finds every change; see :func:`tiledesk.walks.moving_window` for why none is missed.
-    The window has no end on the server's side: older servers would then take it for ``createdAt``
-    (contract 9.1).
+
+def newest_change(project: Project) -> str | None:
+    """When a conversation that this user is shown last changed; None if there is none."""
+    answer = Answer(_page(project, "updatedAt", direction=-1, limit=1), "updatedAt", 1)
+    return answer.stamps[0] if answer.stamps else None
+
+
+def listed(project: Project, window: Window, *, again: bool = False) -> Iterator[Batch]:
+    """Conversations in the window that this user is shown, oldest first.
+
+    ``updatedAt`` moves with whatever changes a conversation (contract 4.6) and is an indexed order,
+    so a moving window over it finds every change; see :func:`tiledesk.walks.moving_window` for why
+    none is missed. The window has no end on the server's side: older servers would then take it for
+    ``createdAt`` (contract 9.1).
     """
 
     def fetch(start: str, page: int, limit: int) -> Page:
-        since = {} if not start else {"start_date": _day_first(start)}
-        return project.page(
-            "requests",
-            "requests",
-            status="all",
-            preflight="true",
-            no_populate="true",
-            filterRangeField="updatedAt",
-            timezone="UTC",
-            sort="updatedAt",
-            direction=1,
-            limit=limit,
-            page=page,
-            **since,
-        )
+        since = {"start_date": _day_first(start)} if start else {}
+        return _page(project, window.stamp, direction=1, limit=limit, page=page, **since)
 
-    return moving_window(fetch, window, stamp="updatedAt", limit=LIMIT, again=again)
+    return moving_window(fetch, window, limit=LIMIT, again=again)
+
+
+def _page(project: Project, stamp: str, **params: str | float) -> Page:
+    """A page of the list, which hides nothing.
+
+    ``GET /requests`` hides closed, temporary, abandoned and not yet started conversations unless
+    asked for everything with ``status=all&preflight=true`` (contract 8.10).
+    """
+    return project.page(
+        "requests",
+        "requests",
+        status="all",
+        preflight="true",
+        no_populate="true",
+        filterRangeField=stamp,
+        timezone="UTC",
+        sort=stamp,
+        **params,
+    )
 
 
 def _day_first(second: str) -> str:

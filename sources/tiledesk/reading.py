@@ -1,0 +1,293 @@
+"""What a run reads of a stream, how far it got, and what it writes down about that.
+
+A stream's state has two parts. The cursor says up to where everything was read. While a reading is
+under way that a run could not finish, ``unfinished`` says where it goes on and what the cursor will
+be then: a first load has none until it has read everything. Both are saved by dlt with the rows
+they speak of, or not at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import pendulum
+
+from . import errors
+from .arrow import Row, texts
+from .observer import Observer
+from .project import Project
+from .tables import Table
+from .walks import Batch, Position, Window, iso, parse
+
+Rows = tuple[Row, ...]  # a list would be taken apart, row by row
+Stream = Callable[[Project, Window, "Position | None"], Iterator[Batch]]
+State = dict[str, Any]
+
+# Rows handed to dlt at a time: one page first, so that a run shows something at once, then twice as
+# many each time. 5,000 to 10,000 is where converting and writing cost least.
+FIRST_ROWS, MOST_ROWS = 100, 10_000
+
+FIELDS = {"created_at": "createdAt", "updated_at": "updatedAt"}
+
+COMPLETE, STOPPED, FAILED = "complete", "goes on", "failed"
+
+
+class Cursor(Protocol):
+    """What is used of ``dlt.sources.incremental``."""
+
+    cursor_path: str
+    initial_value: Any
+    start_value: Any
+    end_value: Any
+
+    @property
+    def last_value(self) -> Any:
+        """Where the cursor is."""
+
+    def advance(self, last_value: Any) -> Any:
+        """Set the cursor; None only switches dlt's filter on rows off."""
+
+
+
+@dataclass
+class Reading:
+    """What one run read of one stream; a row of the table ``_tiledesk_loads``.
+
+    Attributes:
+        cursor_after: None if there is still none: a first load that goes on with the next run.
+        outcome: `COMPLETE`: everything there was was read; `STOPPED`: the next run reads the rest;
+            `FAILED`: nothing was kept.
+        error: why it failed, in a sentence.
+    """
+
+    resource: str
+    started_at: pendulum.DateTime
+    window_field: str = ""
+    window_start: pendulum.DateTime | None = None
+    window_end: pendulum.DateTime | None = None
+    cursor_before: pendulum.DateTime | None = None
+    cursor_after: pendulum.DateTime | None = None
+    rows_read: int = 0
+    rows_new: int = 0
+    rows_changed: int = 0
+    calls: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+    outcome: str = COMPLETE
+    error: str | None = None
+    version: str = field(default_factory=lambda: version("tiledesk-dlt"))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything there was has been read."""
+        return self.outcome == COMPLETE
+
+    def as_row(self) -> dict[str, Any]:
+        """The row, by the names of the columns."""
+        return asdict(self)
+
+
+def read(
+    table: Table,
+    stream: Stream,
+    project: Project,
+    cursor: Cursor,
+    state: State,
+    lookback_seconds: int,
+    observer: Observer,
+    *,
+    is_shown_by_role: bool = False,
+) -> Iterator[Rows | Reading]:
+    """Reads of a stream what is new, or a window, and moves the cursor as far as all was read.
+
+    Yields rows, and at the end what was done. Whenever it has yielded, the state is that of the
+    rows yielded so far: whoever stops there, as dlt's ``add_limit`` does, loses nothing.
+
+    dlt's own filter on the cursor column is switched off by ``advance``: on Arrow tables it drops
+    a row that changed again in the very millisecond of the cursor, and it cannot pass the tables of
+    lists. The window does its work, on the rows.
+
+    Args:
+        state: the stream's own, kept by dlt.
+        is_shown_by_role: whether what there is to read depends on the user's role (contract 1.4).
+    """
+    cursor.advance(None)
+    name = table.name
+    last_value = cursor.last_value if cursor.end_value is None else None
+    before = None if last_value is None else _utc(last_value)
+    job = _Job(table, cursor, state, lookback_seconds)
+    calls = project.client.calls
+    if is_shown_by_role and job.is_for_the_cursor:
+        job.mind_the_role(project.membership.scope, observer)
+    done = Reading(
+        name,
+        started_at=pendulum.now("UTC"),
+        window_field=job.window.stamp,
+        window_start=job.window.start,
+        window_end=job.window.end,
+        cursor_before=before,
+        cursor_after=before,
+        calls=project.client.calls - calls,
+    )
+    pending: list[Row] = []
+    wanted = FIRST_ROWS
+    has_yielded = False
+    for batch in _counted(stream(project, job.window, job.position), project, observer, done):
+        job.as_of = job.as_of or project.client.server_time
+        if batch.read_up_to is not None and job.is_for_the_cursor:
+            # A stamp from the future must not carry the cursor past what is still to come.
+            reached = parse(batch.read_up_to)
+            reached = min(reached, job.as_of or reached)
+            done.cursor_after = max(reached, before) if before else reached
+            cursor.advance(done.cursor_after)
+        if batch.position is not None:
+            job.keep(batch.position)
+        if batch.notice is not None:
+            observer.noticed(name, batch.notice)
+        _count(batch.rows, table, before, done)
+        observer.read(name, len(batch.rows), batch.total)
+        pending += batch.rows
+        if len(pending) >= wanted:
+            yield tuple(pending)
+            has_yielded = True
+            pending, wanted = [], min(2 * wanted, MOST_ROWS)
+    if done.is_complete:
+        job.finish()
+    if pending or (not has_yielded and cursor.start_value is None):
+        yield tuple(pending)  # empty in a first load of nothing: so that the tables are made
+    observer.ended(done)
+    yield done
+
+
+def _counted(
+    batches: Iterator[Batch], project: Project, observer: Observer, done: Reading
+) -> Generator[Batch, None, None]:
+    """The batches, until it is enough; calls and seconds are this stream's alone."""
+    client = project.client
+    while True:
+        if observer.is_enough(done):
+            done.outcome = STOPPED
+            return
+        calls, retries, started = client.calls, client.retries, time.monotonic()
+        try:
+            batch = next(batches, None)
+        except errors.Stopped:
+            done.outcome = STOPPED
+            return
+        finally:
+            done.calls += client.calls - calls
+            done.retries += client.retries - retries
+            done.seconds += time.monotonic() - started
+        if batch is None:
+            return
+        yield batch
+
+
+def _count(rows: list[Row], table: Table, before: pendulum.DateTime | None, done: Reading) -> None:
+    """New are rows created after the cursor, changed are older ones that changed after it."""
+    done.rows_read += len(rows)
+    if before is None:
+        done.rows_new += len(rows)
+        return
+    since = iso(before)
+    new = [(stamp or "") > since for stamp in texts(rows, "createdAt")]
+    moved = [(stamp or "") > since for stamp in texts(rows, FIELDS[table.cursor])]
+    done.rows_new += sum(new)
+    done.rows_changed += sum(m and not n for n, m in zip(new, moved, strict=True))
+
+
+class _Job:
+    """What is to be read: the window, and where in it to begin.
+
+    Attributes:
+        is_for_the_cursor: False for a window of its own, which leaves the cursor alone.
+        position: where a run that could not finish it has ended.
+        as_of: the server's time when it was begun.
+    """
+
+    def __init__(self, table: Table, cursor: Cursor, state: State, lookback_seconds: int) -> None:
+        if cursor.cursor_path not in ("created_at", table.cursor):
+            raise errors.BadSetting(
+                f"{table.name} cannot be read by {cursor.cursor_path}, only by created_at"
+                + (f" or {table.cursor}." if table.cursor != "created_at" else ".")
+            )
+        self._name = table.name
+        self._state = state
+        self.is_for_the_cursor = cursor.end_value is None
+        self.window = _window(cursor, FIELDS[cursor.cursor_path], lookback_seconds)
+        self.position: Position | None = None
+        self.as_of: pendulum.DateTime | None = None
+        self._scope: int | None = None
+        self._key = (
+            "unfinished" if self.is_for_the_cursor else " ".join(("window", *self.window.bounds()))
+        )
+        if kept := state.get(self._key):
+            since = kept["since"] and parse(kept["since"])
+            self.window = Window(kept["stamp"], since, self.window.end)
+            self.position = kept["position"]
+            self.as_of = kept["as_of"] and parse(kept["as_of"])
+            self._scope = kept["scope"]
+
+    def mind_the_role(self, scope: int, observer: Observer) -> None:
+        """Begins anew where older rows were hidden from whoever read them before (contract 9.3).
+
+        The state keeps the least that any user was shown since all was read, and so does the
+        reading of everything that is under way.
+        """
+        before = self._state.get("scope", scope)
+        self._state["scope"] = min(before, scope)
+        if self.window.is_everything and self._scope is not None:
+            before = self._scope
+        if before < scope:
+            observer.noticed(
+                self._name, "read from the beginning: this user is shown more than the one before."
+            )
+            self.window, self.position, self.as_of = Window("createdAt"), None, None
+        if self.window.is_everything:
+            self._scope = scope
+
+    def keep(self, position: Position) -> None:
+        """Another run goes on here."""
+        since, as_of = self.window.start, self.as_of
+        self._state[self._key] = {
+            "stamp": self.window.stamp,
+            "since": since and iso(since),
+            "as_of": as_of and iso(as_of),
+            "scope": self._scope,
+            "position": position,
+        }
+
+    def finish(self) -> None:
+        """All was read."""
+        self._state.pop(self._key, None)
+        if self._scope is not None:
+            self._state["scope"] = self._scope
+
+
+def _window(cursor: Cursor, stamp: str, lookback_seconds: int) -> Window:
+    """What to read: from the cursor less the lookback, or just the window that was asked for."""
+    start, end = cursor.start_value, cursor.end_value
+    if start is None:
+        return Window("createdAt")
+    start = _utc(start)
+    if end is not None:
+        return Window(stamp, start, _utc(end))
+    since = start.subtract(seconds=lookback_seconds)
+    if cursor.initial_value is not None:
+        since = max(since, _utc(cursor.initial_value))
+    return Window(stamp, since)
+
+
+def _utc(value: Any) -> pendulum.DateTime:
+    """A cursor value as a user may give it: a time, or ISO 8601 text; UTC unless it says."""
+    if isinstance(value, str):
+        try:
+            return parse(value)
+        except errors.BadAnswer:
+            raise errors.BadSetting("A cursor value is not an ISO 8601 date and time.") from None
+    time: pendulum.DateTime = pendulum.instance(value)
+    return time.in_timezone("UTC")
