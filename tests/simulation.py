@@ -12,12 +12,14 @@ mean something else every time, and cost most of the time.
 
 from __future__ import annotations
 
+import copy
 import email.utils
 import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -25,11 +27,12 @@ from unittest import mock
 import httpx
 import pendulum
 
-from tiledesk import Observer, source
+from tiledesk import Observer, reading, tables
 from tiledesk.client import Client
 from tiledesk.credentials import TiledeskCredentials
 from tiledesk.errors import TiledeskError
 from tiledesk.project import Project
+from tiledesk.reading import Reading
 from tiledesk.streams import activities, leads, messages, requests
 from tiledesk_sandbox import REMOVED, Reset, ServerError, SignedOut, TooMany, Truncated, generate
 from tiledesk_sandbox.app import App
@@ -40,6 +43,13 @@ Document = dict[str, Any]
 
 BEGIN = datetime(2026, 3, 29, 0, 40, tzinfo=timezone.utc)  # clocks in Rome change in 20 minutes
 TABLES = ("requests", "messages", "leads", "activities")
+STREAMS = {
+    "requests": requests.requests,
+    "messages": messages.messages,
+    "leads": leads.leads,
+    "activities": activities.activities,
+}
+NO_END = 10**9
 CURSORS = {"requests": "updatedAt", "messages": "createdAt"} | {
     "leads": "updatedAt",
     "activities": "createdAt",
@@ -100,7 +110,8 @@ class Simulation:
         self.base_url = "http://desk.example"
         user = self.world.users[self.role]
         self.email, self.password, self.user_id = user.email, user.password, user.id
-        self.saved: dict[str, pendulum.DateTime] = {}
+        self.slices = rng.choice([[NO_END], [NO_END], [1, 20, 60, NO_END], [1, 8, 8]])
+        self.saved: dict[str, Any] = {}
         self.rows: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
         self.gone: dict[str, set[str]] = {name: set() for name in TABLES}
         self.log: list[str] = []
@@ -136,44 +147,67 @@ class Simulation:
                 self._pass(self.rng.choice([0, 30, 900]))
 
     def load(self) -> None:
-        """One run: what was read and how far, committed together or not at all."""
+        """One run: slices, each committed whole or not at all, until all was read."""
         project = self.project()
-        saved = self.state_of_a_run()
-        found: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
-        streams = {}
-        for name, read in (
-            ("requests", requests.requests),
-            ("messages", messages.messages),
-            ("leads", leads.leads),
-            ("activities", activities.activities),
-        ):
-            cursor: Any = Cursor(saved, name)
-            window = source._window(cursor, self.lookback)
-            streams[name] = source._follow(name, read, project, window, cursor, Quiet())
+        slices = self.slices
         try:
-            # dlt takes from one stream and from another; in which order is not promised
-            while streams:
-                name = self.rng.choice(list(streams))
-                rows = next(streams[name], None)
-                if rows is None:
-                    del streams[name]
-                for row in rows or ():
-                    key = json.loads(bytes(row["_id"]))
-                    assert key not in found[name], f"{name} {key} came twice in one load"
-                    found[name][key] = row
+            left = list(TABLES)
+            for number in count():
+                self.slices = slices if number < 12 else [NO_END]  # or it may never catch up
+                if not left:
+                    break
+                done = self._load_slice(project, left)
+                left = [name for name in left if not done[name].is_complete]
+                if not left and any(reading.was_begun_before for reading in done.values()):
+                    left = list(TABLES)
         finally:
+            self.slices = slices
             project.client.close()
-        self._dies_at, dies_at = None, self._dies_at
-        for name in TABLES:
-            if dies_at is not None and self.rng.random() < 0.2:
+            self._dies_at = None
+
+    def _load_slice(self, project: Project, names: list[str]) -> dict[str, Reading]:
+        """A package: what was read and how far, committed together or not at all."""
+        saved = self.state_of_a_run()
+        found: dict[str, dict[str, Any]] = {name: {} for name in names}
+        done: dict[str, Reading] = {}
+        streams = {
+            name: reading.read(
+                table,
+                STREAMS[name],
+                project,
+                Cursor(self, saved, name),
+                saved.setdefault(f"state of {name}", {}),
+                self.lookback,
+                Patient(self.rng.choice(self.slices)),
+                is_shown_by_role=name in ("requests", "messages"),
+            )
+            for name, table in zip(TABLES, tables.TABLES, strict=True)
+            if name in names
+        }
+        # dlt takes from one stream and from another; in which order is not promised
+        while streams:
+            name = self.rng.choice(list(streams))
+            rows = next(streams[name], None)
+            if isinstance(rows, Reading):
+                done[name] = rows
+                continue
+            if rows is None:
+                del streams[name]
+            for row in rows or ():
+                key = json.loads(bytes(row["_id"]))
+                assert key not in found[name], f"{name} {key} came twice in one package"
+                found[name][key] = row
+        for name in names:
+            if self._dies_at is not None and self.rng.random() < 0.1:
                 raise Killed  # with some tables written, but not how far was read
             self.rows[name].update(found[name])
         self.saved = saved
-        self.log.append("loaded " + ", ".join(f"{len(found[n])} {n}" for n in TABLES))
+        self.log.append("loaded " + ", ".join(f"{len(found[n])} {n}" for n in names))
+        return done
 
-    def state_of_a_run(self) -> dict[str, pendulum.DateTime]:
+    def state_of_a_run(self) -> dict[str, Any]:
         """A copy: what a run does to it counts when the run is committed."""
-        return dict(self.saved)
+        return copy.deepcopy(self.saved)
 
     def project(self) -> Project:
         """The project as a process that has just begun sees it."""
@@ -445,7 +479,9 @@ class Simulation:
 
     def _show_up_at_the_very_edge(self) -> None:
         """A row with the very stamp at which the next load begins to read."""
-        name = self.rng.choice(list(self.saved))
+        name = self.rng.choice([name for name in TABLES if name in self.saved] or [""])
+        if not name:
+            return
         stamp = self.saved[name].subtract(seconds=self.lookback)
         self._show_up(name, _text(stamp), anew=True)
 
@@ -528,22 +564,32 @@ class Cursor:
 
     initial_value = end_value = None
 
-    def __init__(self, saved: dict[str, pendulum.DateTime], name: str) -> None:
+    def __init__(self, desk: Simulation, saved: dict[str, Any], name: str) -> None:
+        self.desk = desk
         self._saved, self._name = saved, name
         self.start_value = saved.get(name)
+        self.cursor_path = next(t.cursor for t in tables.TABLES if t.name == name)
+
+    @property
+    def last_value(self) -> pendulum.DateTime | None:
+        """Where the cursor is."""
+        return self._saved.get(self._name)
 
     def advance(self, value: pendulum.DateTime | None) -> None:
         """Move the cursor; None only switches dlt's filter off."""
         if value is not None:
             self._saved[self._name] = value
 
-    def get_current_range(self, apply_lag: bool) -> tuple[pendulum.DateTime | None, None]:
-        """Where the run began."""
-        return self.start_value, None
 
+class Patient(Observer):
+    """Says nothing, and ends a stream after so many rows."""
 
-class Quiet(Observer):
-    """Says nothing."""
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+
+    def is_enough(self, reading: Reading) -> bool:
+        """After some rows."""
+        return reading.can_go_on and reading.rows_read >= self._rows
 
     def noticed(self, resource: str, notice: str) -> None:
         """Nobody is there."""

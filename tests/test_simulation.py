@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+import simulation
 from simulation import Killed, Simulation
-from tiledesk import source, tables, walks
+from tiledesk import reading, tables, walks
 from tiledesk.arrow import Page
 from tiledesk.client import Client
 from tiledesk.errors import TiledeskError
@@ -122,16 +123,16 @@ def test_an_old_message_is_not_lost_when_its_conversation_moves_during_a_first_l
 # --- the streams, many times ----------------------------------------------------------------------
 
 
-def check(simulation: Simulation, name: str) -> None:
+def check(desk: Simulation, name: str) -> None:
     """Runs a seed's program; a failure tells how to see it again."""
-    seed = simulation.seed
+    seed = desk.seed
     again = f"Again: TILEDESK_SIMULATION={seed} pytest tests/test_simulation.py -k {name}"
     try:
-        simulation.run()
+        desk.run()
     except Exception as error:
-        raise AssertionError(f"seed {seed}: {error!r}. {simulation.log}. {again}") from error
-    found = simulation.differences()
-    assert not found, f"seed {seed}: {found[:5]}. {simulation.log}. {again}"
+        raise AssertionError(f"seed {seed}: {error!r}. {desk.log}. {again}") from error
+    found = desk.differences()
+    assert not found, f"seed {seed}: {found[:5]}. {desk.log}. {again}"
 
 
 def test_nothing_is_lost_or_stale_whatever_happens_between_two_calls() -> None:
@@ -229,11 +230,9 @@ def test_a_file_holds_what_the_desk_holds_after_loads_that_were_killed(
 # --- would it be noticed? -------------------------------------------------------------------------
 
 
-def pages_by_offset(
-    fetch: Any, window: Window, *, stamp: str, limit: int, again: bool
-) -> Iterator[Batch]:
+def pages_by_offset(fetch: Any, window: Window, *, limit: int, again: bool) -> Iterator[Batch]:
     """The whole window page after page, as if it stood still."""
-    start, seen, newest = window.bounds()[0], set(), ""
+    start, seen, newest, stamp = window.bounds()[0], set(), "", window.stamp
     for number in range(10_000):
         answer = Answer(fetch(start[:19], number, limit), stamp, limit)
         rows = []
@@ -250,23 +249,23 @@ def pages_by_offset(
 def pages_without_overlap(
     fetch: Any,
     window: Window,
+    position: walks.Position | None = None,
     *,
-    stamp: str,
     limit: int,
     first_limit: int | None = None,
     fractions: bool = False,
 ) -> Iterator[Batch]:
     """Newest first, each page where the one before ended."""
-    start, seen, newest = window.bounds()[0], set(), None
-    for number in range(10_000):
-        answer = Answer(fetch(number, limit), stamp, limit)
+    start, seen, newest = window.bounds()[0], set(), position and position["newest"]
+    for number in range(position["newer"] if position else 0, 10_000):
+        answer = Answer(fetch(number, limit), window.stamp, limit)
         newest = newest or max(answer.stamps, default=None)
         rows = []
         for row, key, at in answer:
             if at >= start and key not in seen:
                 seen.add(key)
                 rows.append(row)
-        yield Batch(rows)
+        yield Batch(rows, position={"newest": newest, "newer": number + 1})
         if answer.is_short or answer.stamps[-1] < start:
             break
     yield Batch([], newest)
@@ -282,15 +281,12 @@ def no_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    follow = source._follow
-
-    def to_now(
-        name: Any, stream: Any, project: Any, window: Any, cursor: Any, observer: Any
-    ) -> Any:
-        yield from follow(name, stream, project, window, cursor, observer)
-        cursor.advance(project.client._http._transport._wire.desk.own_time())
-
-    monkeypatch.setattr(source, "_follow", to_now)
+    advance = simulation.Cursor.advance
+    monkeypatch.setattr(
+        simulation.Cursor,
+        "advance",
+        lambda self, value: advance(self, value and self.desk.own_time()),
+    )
 
 
 def after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,9 +299,21 @@ def after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Window, "bounds", exclusive)
 
 
+def after_the_last_stamp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goes on after the stamp at which the run before ended, which is not read to its end."""
+    go_on = walks._NewestFirst.go_on
+
+    def beyond(self: walks._NewestFirst, last: str, hint: int) -> int:
+        newer = go_on(self, last, hint)
+        self._last = last[:-1]
+        return newer
+
+    monkeypatch.setattr(walks._NewestFirst, "go_on", beyond)
+
+
 def no_lookback(monkeypatch: pytest.MonkeyPatch) -> None:
-    window = source._window
-    monkeypatch.setattr(source, "_window", lambda cursor, lookback: window(cursor, 0))
+    window = reading._window
+    monkeypatch.setattr(reading, "_window", lambda cursor, stamp, _: window(cursor, stamp, 0))
 
 
 def saved_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,6 +350,7 @@ def one_pass_over_equals(monkeypatch: pytest.MonkeyPatch) -> None:
         no_overlap,
         own_clock,
         after_the_start,
+        after_the_last_stamp,
         no_lookback,
         saved_too_early,
         short_is_last,
@@ -355,8 +364,8 @@ def test_a_connector_that_loses_rows_would_be_noticed(
 ) -> None:
     mistake(monkeypatch)
     for seed in range(120):
-        simulation = Simulation(seed)
-        simulation.run()
-        if simulation.differences():
+        desk = Simulation(seed)
+        desk.run()
+        if desk.differences():
             return
     pytest.fail("120 schedules, and none of them noticed")

@@ -300,7 +300,7 @@ def test_a_first_load_has_no_cursor_before_it_has_read_everything(
         old = min(own(world, "requests").values(), key=lambda row: row["createdAt"])
         world.change("requests", old["_id"], subject="changed", updatedAt=now(world))
         pipeline.run(tiledesk_source(**settings))
-        assert iso(pendulum.instance(cursor_of(pipeline, "requests"))) == stamp
+        assert iso(pendulum.instance(cursor_of(pipeline, "requests"))) <= stamp
         for table in tables.TABLES:
             assert ids(db, table.name) == own(world, table.name).keys()
         pipeline.run(tiledesk_source(**settings))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import dlt
 import pendulum
@@ -71,7 +71,7 @@ class Progress(Observer):
 
     def is_enough(self, reading: Reading) -> bool:
         is_full = reading.rows_read >= SLICE_ROWS or reading.seconds >= SLICE_SECONDS
-        return is_full or self.stopped_by is not None
+        return (is_full and reading.can_go_on) or self.stopped_by is not None
 
     def ended(self, reading: Reading) -> None:
         self.readings.setdefault(reading.resource, []).append(reading)
@@ -86,6 +86,10 @@ class Progress(Observer):
     def unfinished(self, names: Sequence[str]) -> list[str]:
         """The streams that have not been read to their end."""
         return [name for name in names if not self.readings[name][-1].is_complete]
+
+    def is_behind(self) -> bool:
+        """Whether a stream was last read to an end that is that of an earlier time."""
+        return any(readings[-1].was_begun_before for readings in self.readings.values())
 
     def stop(self, number: int) -> None:
         """A signal asks the load to end: with the page in hand, or out of a pause at once.
@@ -155,8 +159,8 @@ def load(
 ) -> Summary:
     """Load what is new, or a window of time, into a target.
 
-    A load that is long commits in slices, and one that ended early is gone on with by the next. If
-    it took more than a slice, what changed meanwhile is loaded at its end.
+    A load that is long commits in slices, and one that ended early is gone on with by the next.
+    Either ends with what changed meanwhile.
 
     Args:
         resources: names of streams; all unless given.
@@ -186,22 +190,19 @@ def load(
         source = tiledesk_source(observer=progress, **settings)
         if since is not None:
             _set_window(source, names, since, until or END_OF_TIME if is_window else None)
-        slices = 0
         left = names
+        refresh: Literal["drop_resources"] | None = "drop_resources" if full_refresh else None
         while left and progress.stopped_by is None:
             progress.step("reading")
-            is_refreshed = full_refresh and slices == 0
-            pipeline.extract(
-                source.with_resources(*left), refresh="drop_resources" if is_refreshed else None
-            )
+            pipeline.extract(source.with_resources(*left), refresh=refresh)
+            refresh = None
             progress.step("writing")
             pipeline.normalize()
             pipeline.load().raise_on_failed_jobs()
             write_comments(pipeline)
-            slices += 1
             left = progress.unfinished(left)
-            if not left and slices > 1 and not is_window:
-                left, slices = names, 0  # what changed meanwhile
+            if not left and not is_window and progress.is_behind():
+                left = names
         after = cursors(pipeline)
         with pipeline.sql_client() as client:
             streams = [

@@ -8,6 +8,7 @@ they speak of, or not at all.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
@@ -52,7 +53,6 @@ class Cursor(Protocol):
         """Set the cursor; None only switches dlt's filter on rows off."""
 
 
-
 @dataclass
 class Reading:
     """What one run read of one stream; a row of the table ``_tiledesk_loads``.
@@ -62,6 +62,10 @@ class Reading:
         outcome: `COMPLETE`: everything there was was read; `STOPPED`: the next run reads the rest;
             `FAILED`: nothing was kept.
         error: why it failed, in a sentence.
+        was_begun_before: whether it is the rest of what an earlier run has begun: what changed
+            since then is not in it. Not in the table.
+        can_go_on: whether it got anywhere: a group of equal stamps is read as a whole or again. Not
+            in the table.
     """
 
     resource: str
@@ -79,7 +83,9 @@ class Reading:
     seconds: float = 0.0
     outcome: str = COMPLETE
     error: str | None = None
-    version: str = field(default_factory=lambda: version("tiledesk-dlt"))
+    version: str = field(default_factory=lambda: _version())
+    was_begun_before: bool = False
+    can_go_on: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -88,7 +94,14 @@ class Reading:
 
     def as_row(self) -> dict[str, Any]:
         """The row, by the names of the columns."""
-        return asdict(self)
+        row = asdict(self)
+        del row["was_begun_before"], row["can_go_on"]
+        return row
+
+
+@functools.cache
+def _version() -> str:
+    return version("tiledesk-dlt")
 
 
 def read(
@@ -132,6 +145,7 @@ def read(
         cursor_before=before,
         cursor_after=before,
         calls=project.client.calls - calls,
+        was_begun_before=job.position is not None,
     )
     pending: list[Row] = []
     wanted = FIRST_ROWS
@@ -144,7 +158,9 @@ def read(
             reached = min(reached, job.as_of or reached)
             done.cursor_after = max(reached, before) if before else reached
             cursor.advance(done.cursor_after)
+            done.can_go_on |= done.cursor_after != before
         if batch.position is not None:
+            done.can_go_on |= batch.position != job.position
             job.keep(batch.position)
         if batch.notice is not None:
             observer.noticed(name, batch.notice)
