@@ -152,14 +152,15 @@ class Simulation:
         slices = self.slices
         try:
             left = list(TABLES)
+            last: dict[str, Reading] = {}
             for number in count():
                 self.slices = slices if number < 12 else [NO_END]  # or it may never catch up
+                last |= self._load_slice(project, left)
+                left = [name for name in left if not last[name].is_complete]
+                if not left and any(reading.was_begun_before for reading in last.values()):
+                    left = list(TABLES)
                 if not left:
                     break
-                done = self._load_slice(project, left)
-                left = [name for name in left if not done[name].is_complete]
-                if not left and any(reading.was_begun_before for reading in done.values()):
-                    left = list(TABLES)
         finally:
             self.slices = slices
             project.client.close()
