@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 
 import dlt
 import pendulum
+import pyarrow
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.sources import DltSource
@@ -30,8 +31,8 @@ END_OF_TIME = pendulum.datetime(9999, 12, 31)
 
 
 # A load is committed in slices: what a kill costs at most, and what has to fit into memory. So many
-# rows or seconds of reading end a stream's part of one.
-SLICE_ROWS = 20_000
+# bytes or seconds of reading end a stream's part of one.
+SLICE_BYTES = 12_000_000
 SLICE_SECONDS = 150.0
 
 
@@ -70,7 +71,7 @@ class Progress(Observer):
             self.totals.setdefault(resource, total)
 
     def is_enough(self, reading: Reading) -> bool:
-        is_full = reading.rows_read >= SLICE_ROWS or reading.seconds >= SLICE_SECONDS
+        is_full = reading.bytes_read >= SLICE_BYTES or reading.seconds >= SLICE_SECONDS
         return (is_full and reading.can_go_on) or self.stopped_by is not None
 
     def ended(self, reading: Reading) -> None:
@@ -185,6 +186,7 @@ def load(
         raise Failure("--full-refresh reads everything: it does not go with --since or --until.")
     progress = progress or Progress()
     started = time.monotonic()
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # the default one keeps what is freed
     with target.pipeline() as pipeline, _stopped_by_signals(progress):
         is_window = since is not None and (until is not None or bool(_begun(pipeline)))
         source = tiledesk_source(observer=progress, **settings)
@@ -198,7 +200,8 @@ def load(
             refresh = None
             progress.step("writing")
             pipeline.normalize()
-            pipeline.load().raise_on_failed_jobs()
+            # one table after another: each would take memory of its own
+            pipeline.load(**({"workers": 1} if target.is_duckdb else {})).raise_on_failed_jobs()
             write_comments(pipeline)
             left = progress.unfinished(left)
             if not left and not is_window and progress.is_behind():

@@ -79,6 +79,7 @@ class Client:
             in UTC to the second; None while unknown.
         calls: calls made so far, those tried again included.
         retries: how often a failed call was tried again.
+        bytes_read: size of all answers so far.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Client:
     ) -> None:
         self.base_url = checked_base_url(base_url)
         self.server_time: pendulum.DateTime | None = None
-        self.calls = self.retries = 0
+        self.calls = self.retries = self.bytes_read = 0
         self._watcher = watcher
         self._signs_in = bool(credentials.password)
         self._read_timeout = read_timeout
@@ -265,7 +266,7 @@ class _Paced(httpx.BaseTransport):
         client.calls += 1
         try:
             response = self._wire.handle_request(request)
-            response.read()
+            client.bytes_read += len(response.read())
             status = response.status_code
         finally:
             if client._watcher is not None:

@@ -29,8 +29,10 @@ Stream = Callable[[Project, Window, "Position | None"], Iterator[Batch]]
 State = dict[str, Any]
 
 # Rows handed to dlt at a time: one page first, so that a run shows something at once, then twice as
-# many each time. 5,000 to 10,000 is where converting and writing cost least.
+# many each time. 5,000 to 10,000 is where converting and writing cost least; conversations are
+# large, so their size ends a batch before.
 FIRST_ROWS, MOST_ROWS = 100, 10_000
+MOST_BYTES = 4_000_000
 
 FIELDS = {"created_at": "createdAt", "updated_at": "updatedAt"}
 
@@ -53,6 +55,12 @@ class Cursor(Protocol):
         """Set the cursor; None only switches dlt's filter on rows off."""
 
 
+@functools.cache
+def own_version() -> str:
+    """The version of the connector."""
+    return version("tiledesk-dlt")
+
+
 @dataclass
 class Reading:
     """What one run read of one stream; a row of the table ``_tiledesk_loads``.
@@ -64,6 +72,7 @@ class Reading:
         error: why it failed, in a sentence.
         was_begun_before: whether it is the rest of what an earlier run has begun: what changed
             since then is not in it. Not in the table.
+        bytes_read: size of the answers. Not in the table.
         can_go_on: whether it got anywhere: a group of equal stamps is read as a whole or again. Not
             in the table.
     """
@@ -83,8 +92,9 @@ class Reading:
     seconds: float = 0.0
     outcome: str = COMPLETE
     error: str | None = None
-    version: str = field(default_factory=lambda: _version())
+    version: str = field(default_factory=own_version)
     was_begun_before: bool = False
+    bytes_read: int = 0
     can_go_on: bool = False
 
     @property
@@ -95,13 +105,9 @@ class Reading:
     def as_row(self) -> dict[str, Any]:
         """The row, by the names of the columns."""
         row = asdict(self)
-        del row["was_begun_before"], row["can_go_on"]
+        for name in ("was_begun_before", "bytes_read", "can_go_on"):
+            del row[name]
         return row
-
-
-@functools.cache
-def _version() -> str:
-    return version("tiledesk-dlt")
 
 
 def read(
@@ -148,7 +154,7 @@ def read(
         was_begun_before=job.position is not None,
     )
     pending: list[Row] = []
-    wanted = FIRST_ROWS
+    wanted, written = FIRST_ROWS, 0
     has_yielded = False
     for batch in _counted(stream(project, job.window, job.position), project, observer, done):
         job.as_of = job.as_of or project.client.server_time
@@ -167,10 +173,10 @@ def read(
         _count(batch.rows, table, before, done)
         observer.read(name, len(batch.rows), batch.total)
         pending += batch.rows
-        if len(pending) >= wanted:
+        if len(pending) >= wanted or done.bytes_read - written >= MOST_BYTES:
             yield tuple(pending)
             has_yielded = True
-            pending, wanted = [], min(2 * wanted, MOST_ROWS)
+            pending, wanted, written = [], min(2 * wanted, MOST_ROWS), done.bytes_read
     if done.is_complete:
         job.finish()
     if pending or (not has_yielded and cursor.start_value is None):
@@ -188,7 +194,8 @@ def _counted(
         if observer.is_enough(done):
             done.outcome = STOPPED
             return
-        calls, retries, started = client.calls, client.retries, time.monotonic()
+        calls, retries, size = client.calls, client.retries, client.bytes_read
+        started = time.monotonic()
         try:
             batch = next(batches, None)
         except errors.Stopped:
@@ -197,6 +204,7 @@ def _counted(
         finally:
             done.calls += client.calls - calls
             done.retries += client.retries - retries
+            done.bytes_read += client.bytes_read - size
             done.seconds += time.monotonic() - started
         if batch is None:
             return
