@@ -89,6 +89,7 @@ def load(
     """Load what is new or changed since the last load."""
     with _told_plainly(verbose):
         from . import display
+        from .failures import STOPPED_LOAD
         from .load import load as run
         from .target import Target
 
@@ -103,6 +104,9 @@ def load(
                 progress=progress,
             )
         display.show_summary(summary)
+        if summary.stopped_by is not None:
+            display.err.print(STOPPED_LOAD)
+            raise typer.Exit(128 + summary.stopped_by)
 
 
 @app.command(

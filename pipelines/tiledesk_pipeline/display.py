@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ err = Console(stderr=True, highlight=False)
 
 SECONDS_BETWEEN_LINES = 10.0
 IDS_SHOWN = 20
+STOPPING = "Stopping: what was read is written. Once more stops at once."
 
 
 @contextmanager
@@ -67,6 +69,11 @@ class _Lines(Progress):
     def noticed(self, resource: str, notice: str) -> None:
         super().noticed(resource, notice)
         self._print(f"{resource}: {notice}")
+
+    def stop(self, number: int) -> None:
+        # not through print, which a signal may have interrupted
+        os.write(2, f"{STOPPING}\n".encode())
+        super().stop(number)
 
     def step(self, what: str) -> None:
         self._print(what)
@@ -118,6 +125,10 @@ class _Bars(Progress):
             self._tasks[resource], advance=rows, total=self.totals.get(resource), note=""
         )
 
+    def stop(self, number: int) -> None:
+        self.step(STOPPING)
+        super().stop(number)
+
     def step(self, what: str) -> None:
         self._bars.update(self._status, description=what)
 
@@ -151,6 +162,9 @@ def show_summary(summary: Summary) -> None:
             _time(stream.cursor),
         )
     out.print(table)
+    for stream in summary.streams:
+        if not stream.is_complete:
+            out.print(f"[yellow]{stream.resource}[/yellow]: not read to the end yet.")
     retries = f" ({summary.retries} of them again)" if summary.retries else ""
     out.print(
         f"{summary.calls} calls{retries}, {summary.seconds:.1f} seconds, into {summary.target}."

@@ -14,6 +14,7 @@ EXIT_PARTIAL = 3
 EXIT_STOPPED = 130
 EXIT_TERMINATED = 143
 STOPPED = "Stopped. What was not written will be read again."
+STOPPED_LOAD = "Stopped. What was read is written; the next load goes on from there."
 
 
 class Failure(Exception):
@@ -35,6 +36,11 @@ def explain(error: BaseException) -> str:
     deepest = chain[-1]
     first_line = str(deepest).strip().partition("\n")[0]
     return f"{type(deepest).__name__}: {first_line}. Run with --verbose for the whole story."
+
+
+def find_tiledesk_error(error: BaseException) -> TiledeskError | None:
+    """The error of the source behind one of dlt's, if that is what it was."""
+    return next((cause for cause in _causes(error) if isinstance(cause, TiledeskError)), None)
 
 
 class Terminated(KeyboardInterrupt):

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -19,11 +19,12 @@ from dlt.sources import DltSource
 
 from tiledesk import Observer, errors, tables, tiledesk_source
 from tiledesk.client import Call
-from tiledesk.reading import Reading
+from tiledesk.reading import FAILED, Reading
+from tiledesk.source import readings_resource
 from tiledesk.tables import Table
 
 from .comments import write_comments
-from .failures import Failure
+from .failures import Failure, explain, find_tiledesk_error
 from .target import Target
 
 # After every stamp: a window with this end is open, yet leaves the cursors alone.
@@ -99,7 +100,6 @@ class Progress(Observer):
             Stopped: nothing is in hand.
         """
         self.stopped_by = number
-        self.step("stopping: what was read is still written; once more stops at once")
         if self._is_pausing:
             raise errors.Stopped("stopped in a pause")
 
@@ -195,14 +195,12 @@ def load(
         left = names
         refresh: Literal["drop_resources"] | None = "drop_resources" if full_refresh else None
         while left and progress.stopped_by is None:
-            progress.step("reading")
-            pipeline.extract(source.with_resources(*left), refresh=refresh)
+            try:
+                _load_slice(pipeline, source.with_resources(*left), refresh, target, progress)
+            except Exception as error:
+                _write_down(pipeline, left, error)
+                raise
             refresh = None
-            progress.step("writing")
-            pipeline.normalize()
-            # one table after another: each would take memory of its own
-            pipeline.load(**({"workers": 1} if target.is_duckdb else {})).raise_on_failed_jobs()
-            write_comments(pipeline)
             left = progress.unfinished(left)
             if not left and not is_window and progress.is_behind():
                 left = names
@@ -228,6 +226,33 @@ def load(
         time.monotonic() - started,
         progress.stopped_by,
     )
+
+
+def _load_slice(
+    pipeline: dlt.Pipeline,
+    source: DltSource,
+    refresh: Literal["drop_resources"] | None,
+    target: Target,
+    progress: Progress,
+) -> None:
+    progress.step("reading")
+    pipeline.extract(source, refresh=refresh)
+    progress.step("writing")
+    pipeline.normalize()
+    # into DuckDB one table after another: each takes memory of its own
+    pipeline.load(workers=1 if target.is_duckdb else 20).raise_on_failed_jobs()
+    write_comments(pipeline)
+
+
+def _write_down(pipeline: dlt.Pipeline, names: Sequence[str], error: Exception) -> None:
+    """Streams that could not be read stand in the table of loads, too, once there is one."""
+    if find_tiledesk_error(error) is None or not _begun(pipeline):
+        return
+    now = pendulum.now("UTC")
+    failed = [Reading(name, now, outcome=FAILED, error=explain(error)) for name in names]
+    with suppress(Exception):  # what went wrong first is what counts
+        pipeline.drop().sync_destination()
+        pipeline.run(readings_resource(failed))
 
 
 @contextmanager

@@ -132,6 +132,13 @@ def open_project(
     return Project(client, project_id)
 
 
+def readings_resource(readings: Sequence[Reading]) -> DltResource:
+    """Readings as rows of the table of loads, without what was read."""
+    rows = [reading.as_row() for reading in readings]
+    resource: DltResource = dlt.resource(rows, name=tables.LOADS.name, **_journal_hints())
+    return resource
+
+
 def _resource(table: Table, observer: Observer) -> Callable[[Callable[..., Any]], DltResource]:
     """Makes a resource of a generator of rows: to Arrow, each table under its own name."""
 
