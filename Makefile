@@ -1,9 +1,10 @@
 # Everything happens in .venv/, made from constraints.txt: nothing but Python 3.10+ and make is needed.
 PYTHON ?= python3
+HOURS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test soak lint format docs clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
@@ -17,6 +18,9 @@ demo: $(VENV)/.ready  ## see it work: a sandbox full of conversations, loaded in
 
 test: $(VENV)/.ready lint  ## everything that guards the promise
 	$(BIN)/pytest
+
+soak: $(VENV)/.ready  ## the simulation for hours: make soak HOURS=8
+	$(BIN)/python tests/soak.py --hours $(HOURS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
