@@ -128,3 +128,29 @@ def all_differences(db: Path, truth_of: Any, names: set[str] | None = None) -> l
         if names is None or table.name in names
         for problem in differences(db, table, truth_of(table.name))
     ]
+
+
+def as_stored(table: Table, document: dict[str, Any]) -> dict[str, Any]:
+    """A document as the API writes it, with its dates as the database has them."""
+    stored = dict(document)
+    for column in table.columns:
+        value = stored.get(column.source)
+        if column.type == "timestamp" and isinstance(value, str):
+            time = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            millis = (time - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
+            stored[column.source] = {"$date": {"$numberLong": str(millis)}}
+    for part in table.lists:
+        items = stored.get(part.source)
+        if items and part.columns[0].source:
+            stored[part.source] = [as_stored(part, item) for item in items]
+    return stored
+
+
+def stored_by(world: Any, name: str) -> dict[str, dict[str, Any]]:
+    """The documents of a sandbox's project by ``_id``, as a database would have them."""
+    (table,) = [table for table in tables.TABLES if table.name == name]
+    return {
+        key: as_stored(table, document)
+        for key, document in world.collections[name].items()
+        if document.get("id_project") == world.project_id
+    }
