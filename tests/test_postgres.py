@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from datetime import timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,8 @@ import psycopg2
 import pytest
 
 from conftest import Account, account_of, run_cli
+from crowd import Crowd
+from tiledesk.tables import TABLES
 from tiledesk_sandbox import Sandbox, World, generate
 
 
@@ -168,6 +175,63 @@ def test_what_postgres_lacks_or_has_too_much_is_found_by_id(
         done = run("reconcile")
         assert done.returncode == 3, done.stderr
         assert all(key in done.stdout for key in (*gone, extra))
+
+
+@pytest.mark.slow
+def test_loads_into_postgres_that_are_killed_cost_no_row(postgres: str, tmp_path: Path) -> None:
+    world = generate(requests=60, seed=4)
+    rng = random.Random(1)
+    with Sandbox(world) as sandbox:
+        account = account_of(sandbox)
+
+        def load_into(dataset: str, killed_after: float | None = None) -> tuple[int, float]:
+            """The exit code, and how many seconds it took."""
+            began = time.monotonic()
+            command = ["load", "--destination", "postgres", "--dataset", dataset]
+            process = subprocess.Popen(
+                [str(Path(sys.executable).parent / "tiledesk-dlt"), *command],
+                cwd=tmp_path,
+                env={
+                    **os.environ,
+                    **account.environment,
+                    "SOURCES__TILEDESK__LOOKBACK_SECONDS": "1",
+                    "DESTINATION__POSTGRES__CREDENTIALS": postgres,
+                    "DLT_DATA_DIR": str(tmp_path),
+                },
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                process.wait(killed_after)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            return process.wait(), time.monotonic() - began
+
+        code, seconds = load_into("calm")
+        assert code == 0
+        killed, gone = 0, set[str]()
+        for seed in range(2):
+            people = Crowd(account, world.users["admin"].id, people=1, seed=seed, pause=0.3)
+            with people:
+                for share in (0.5, 0.8, 0.95):
+                    moment = seconds * (share + rng.uniform(-0.1, 0.1))
+                    killed += load_into("killed", moment)[0] == -signal.SIGKILL
+            assert load_into("killed")[0] == 0
+            gone |= {*people.deleted_requests.values(), *people.deleted_leads}
+            for table in TABLES:
+                stamp = "updatedAt" if table.cursor == "updated_at" else "createdAt"
+                documents = world.collections[table.name].values()
+                own = {d["_id"]: d[stamp] for d in documents if d["id_project"] == world.project_id}
+                found = rows(postgres, f"SELECT _id, {table.cursor} FROM killed.{table.name}")
+                assert len({key for key, _ in found}) == len(found)
+                stamps = {
+                    key: at.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+                    for key, at in found
+                }
+                assert {key: stamps.get(key, "")[:23] + "Z" for key in own} == own
+                if table.name != "messages":  # which go with their conversation
+                    assert stamps.keys() - own.keys() <= gone
+        assert killed
 
 
 def test_a_postgres_that_is_not_there_is_told_in_a_line(sandbox: Sandbox, tmp_path: Path) -> None:
