@@ -1,0 +1,98 @@
+"""The real server while people change everything as fast as they can and loads are killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from conftest import RealServer, query
+from crowd import Crowd
+from truth import all_differences
+
+LOADS = 10
+# Longer than this server takes from a stamp to a row that is seen; short, or the last load would
+# read all that happened in this test again.
+LOOKBACK = 5
+# Makes a load of what few people write in seconds as long as one of what many wrote in years: in
+# many pages, which the people at work overtake.
+SMALL_PAGES = """
+import os, time
+import httpx
+from tiledesk.streams import activities, leads, messages, requests
+
+requests.LIMIT, messages.LIMIT, leads.LIMIT = 20, 30, 15
+activities.LIMIT, activities.FIRST_LIMIT = 30, 10
+
+send = httpx.HTTPTransport.handle_request
+
+def late(self, request):
+    time.sleep(float(os.environ["SECONDS_PER_CALL"]))
+    return send(self, request)
+
+httpx.HTTPTransport.handle_request = late
+"""
+
+
+@pytest.fixture
+def new_project(real_server: RealServer) -> RealServer:
+    """The same server with a project of this test's own, empty."""
+    with closing(real_server.account().api()) as api:
+        made = api.post("/projects/", json={"name": "Torture"}).raise_for_status().json()
+    return RealServer({**real_server.seed, "project_id": made["_id"]})
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_while_four_people_write_and_loads_are_killed(
+    new_project: RealServer, tmp_path: Path
+) -> None:
+    account, rng = new_project.account(), random.Random(1)
+    db = tmp_path / "desk.duckdb"
+    (tmp_path / "sitecustomize.py").write_text(SMALL_PAGES)
+    path = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+
+    def load(seconds_per_call: float, killed_after: float | None = None) -> int:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "tiledesk-dlt"), "load", "--db", str(db)],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                **account.environment,
+                "SOURCES__TILEDESK__LOOKBACK_SECONDS": str(LOOKBACK),
+                "DLT_DATA_DIR": str(tmp_path),
+                "PYTHONPATH": os.pathsep.join(path),
+                "SECONDS_PER_CALL": str(seconds_per_call),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            _, err = process.communicate(timeout=killed_after)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, err = process.communicate()
+        gave_up = "kept changing while it was read" in err  # skipping nothing
+        assert process.returncode in (0, -signal.SIGKILL) or gave_up, err
+        return process.returncode
+
+    moments = [rng.uniform(1, 6) for _ in range(LOADS)]
+    moments[4] = moments[9] = 25  # time enough to get to the end
+    with Crowd(account, new_project.seed["agent"]["user_id"]) as crowd:
+        time.sleep(6)  # there should be something to load
+        ends = [load(rng.choice([0, 0.01]), seconds) for seconds in moments]
+    assert {0, -signal.SIGKILL} <= set(ends)
+    time.sleep(2)  # the server writes some of its own messages after it has answered
+    assert load(0) == 0
+    found = all_differences(db, new_project.truth)
+    shown = f"{dict(crowd.deeds)}, refused: {dict(crowd.refused)}, ended: {ends}"
+    assert crowd.unexplained(db, found) == [], shown
+    assert query(db, "SELECT count(*) FROM tiledesk.messages")[0][0] > 200, shown
+    assert all(crowd.deeds.values()), shown
