@@ -32,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
 
 # DuckDB takes most of a machine's memory if it may, and gives a thread as much as it likes. A slice
 # needs little: with these a first load stays below 400 MB, whatever its size.
-DUCKDB_CONFIG = {"memory_limit": "128MB", "threads": 2, "preserve_insertion_order": False}
+DUCKDB_CONFIG = {"memory_limit": "100MB", "threads": 2, "preserve_insertion_order": False}
 
 
 @dataclass(frozen=True)
