@@ -20,7 +20,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from .errors import BadAnswer
-from .tables import DELETED, EXTRA, PARENT_ID, POSITION, Column, Table, Type
+from .tables import DELETED, DELETED_AT, EXTRA, PARENT_ID, POSITION, Column, Table, Type
 
 Row = dict[str, Raw]
 
@@ -165,6 +165,8 @@ def to_arrow(
     known.update(table.copies, (part.source for part in table.lists))
     _collect_unknown(rows, known, extras)
     arrays[EXTRA] = _extra_column(table, len(rows), extras, leftovers)
+    # what the server has is not deleted: a row that turns up again loses its mark
+    arrays[DELETED_AT] = pa.nulls(len(rows), ARROW_TYPES["timestamp"])
     yield table, pa.table(arrays, schema=arrow_schema(table))
     yield from zip(table.lists, lists, strict=True)
 

@@ -18,6 +18,7 @@ Type = Literal["text", "bigint", "double", "bool", "timestamp", "json"]
 
 EXTRA = "_extra"
 DELETED = "_deleted"
+DELETED_AT = "_deleted_at"
 PARENT_ID = "parent_id"
 POSITION = "position"
 
@@ -68,7 +69,7 @@ class Table:
     def all_columns(self) -> tuple[Column, ...]:
         """The columns as they stand in the destination, the connector's own included."""
         own = LIST_KEY if self.source else ()
-        marks = (DELETED_COLUMN,) if self.source else ()
+        marks = (DELETED_COLUMN if self.source else DELETED_AT_COLUMN,)
         return (*own, *self.columns, EXTRA_COLUMN, *marks)
 
     def with_lists(self) -> Iterator[Table]:
@@ -90,6 +91,13 @@ DELETED_COLUMN = Column(
     "bool",
     "Always null here. Tells the loader that the list has become empty.",
     name=DELETED,
+)
+DELETED_AT_COLUMN = Column(
+    "",
+    "timestamp",
+    "When it was noticed that the row is no longer in Tiledesk, UTC; null for all others. Only"
+    " `tiledesk-dlt reconcile --repair` sets it.",
+    name=DELETED_AT,
 )
 LIST_KEY = (
     Column("", "text", "`_id` of the row that holds the list.", name=PARENT_ID),
