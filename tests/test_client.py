@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import logging
 import random
@@ -878,3 +879,49 @@ def test_an_address_that_only_redirects_is_told(talk: Talking, sandbox: Sandbox)
     with pytest.raises(errors.NotTheApi, match="another address"):
         owner.read()
     assert owner.count(owner.path) == 1
+
+
+# --- an answer line by line -----------------------------------------------------------------------
+
+
+def test_a_large_answer_comes_line_by_line_after_one_sign_in(
+    talk: Talking, sandbox: Sandbox, world: World, slept: list[float]
+) -> None:
+    path = f"/{world.project_id}/messages/csv"
+    sandbox.faults.add(ServerError(), "*/csv")
+    sandbox.faults.add(SignedOut(), "*/csv")
+    client = talk().client
+    lines = list(client.lines(path))
+    mine = [key for key, row in world.messages.items() if row["id_project"] == world.project_id]
+    assert [row["_id"] for row in csv.DictReader(lines)] == mine
+    assert all(line.endswith("\n") for line in lines[:-1])
+    assert [call.path for call in sandbox.calls].count("/auth/signin") == 2
+    assert len(slept) == 1
+
+
+def test_a_large_answer_that_is_lost_in_the_middle_is_an_error_after_its_first_lines(
+    talk: Talking, sandbox: Sandbox, world: World
+) -> None:
+    sandbox.faults.add(Truncated(), "*/csv")
+    lines = talk().client.lines(f"/{world.project_id}/messages/csv")
+    assert "_id" in next(lines).split(",")
+    with pytest.raises(errors.Unreachable, match="lost while reading"):
+        list(lines)
+
+
+@pytest.mark.parametrize(
+    ("who", "fault", "error"),
+    [
+        ("admin", None, errors.RoleTooLow),
+        ("owner", Html(), errors.NotTheApi),
+        ("owner", Hang(), errors.NoAnswer),
+    ],
+)
+def test_a_large_answer_that_is_refused_is_told_like_any(
+    talk: Talking, sandbox: Sandbox, world: World, slept: list[float], who: str, fault: Any,
+    error: type[Exception],
+) -> None:  # fmt: skip
+    if fault is not None:
+        sandbox.faults.add(fault, "*/csv", times=None)
+    with pytest.raises(error):
+        list(talk(who, read_timeout=0.3).client.lines(f"/{world.project_id}/messages/csv"))

@@ -7,9 +7,10 @@ import json
 import re
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import backoff
 import httpx
@@ -34,6 +35,9 @@ PAUSE_AFTER_TOO_MANY_CALLS = 15.0
 LONGEST_RETRY_AFTER = 300.0
 
 USER_AGENT = "tiledesk-dlt"
+STREAMED = "tiledesk.streamed"  # the body of this call's answer is left on the wire
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,9 @@ class Client:
         self._signs_in = bool(credentials.password)
         self._read_timeout = read_timeout
         self._limiter = _limiter(rate_limit_per_minute) if rate_limit_per_minute else None
+        self._auth = TokenAuth(credentials, self.base_url)
         self._http = httpx.Client(
-            auth=TokenAuth(credentials, self.base_url),
+            auth=self._auth,
             transport=_Paced(self),
             timeout=httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT),
             headers={"Accept": "application/json", "User-Agent": USER_AGENT},
@@ -117,7 +122,24 @@ class Client:
         Raises:
             TiledeskError: see :mod:`tiledesk.errors`.
         """
-        return self._get_patiently(path, params or {})
+        return self._patiently(lambda: self._get_once(path, params or {}))
+
+    def lines(self, path: str) -> Iterator[str]:
+        """The lines of the answer to ``GET path``, each with its end, as they come in.
+
+        For an answer that is too large to hold. Until the first byte, failures are tried again;
+        after that, a connection that is lost or falls silent is an error, and the end of the answer
+        need not be its whole: who reads it has to know (contract 2.8).
+
+        Raises:
+            TiledeskError: see :mod:`tiledesk.errors`.
+        """
+        response = self._patiently(lambda: self._open(path))
+        try:
+            with self._in_words():
+                yield from _lines(response.iter_bytes())
+        finally:
+            response.close()
 
     def _tell_of_pause(self, details: Any) -> None:
         self.retries += 1
@@ -126,7 +148,7 @@ class Client:
 
     # The one place backoff is used. The inner decorator waits as told by the server, the outer one
     # by itself.
-    def _get_patiently(self, path: str, params: Mapping[str, str | float]) -> bytes:
+    def _patiently(self, once: Callable[[], T]) -> T:
         common: dict[str, Any] = {
             "exception": errors.Transient,
             "max_tries": TRIES,
@@ -160,15 +182,35 @@ class Client:
             giveup=is_not_to_wait,
             **common,
         )
-        def attempt() -> bytes:
-            return self._get_once(path, params)
+        def attempt() -> T:
+            return once()
 
-        result: bytes = attempt()
+        result: T = attempt()
         return result
 
     def _get_once(self, path: str, params: Mapping[str, str | float]) -> bytes:
-        try:
+        with self._in_words():
             response = self._http.get(self.base_url + path, params=params)
+        return self._checked(response)
+
+    def _open(self, path: str) -> httpx.Response:
+        """An answer whose body is still to come; one that is a refusal is read, and raised."""
+        with self._in_words():
+            request = self._http.build_request(
+                "GET", self.base_url + path, extensions={STREAMED: True}
+            )
+            response = self._http.send(request, stream=True, auth=_StreamedAuth(self._auth))
+            if response.status_code == 200 and "html" not in response.headers["Content-Type"]:
+                return response
+            response.read()
+        self._checked(response)
+        raise errors.BadAnswer(f"The answer to {_asked(request)} is not what the API sends.")
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        """What goes wrong on the wire, as one of our errors."""
+        try:
+            yield
         except httpx.ConnectTimeout:
             raise errors.Unreachable(
                 f"{self.base_url} cannot be reached: no connection within"
@@ -192,7 +234,6 @@ class Client:
             raise errors.BadAnswer(
                 f"The answer to {_asked(error.request)} came damaged: it cannot be decompressed."
             ) from None
-        return self._checked(response)
 
     def _checked(self, response: httpx.Response) -> bytes:
         status, body, asked = response.status_code, response.content, _asked(response.request)
@@ -246,6 +287,30 @@ class Client:
         raise errors.Rejected(f"The server refuses {asked} (status {status}).")
 
 
+class _StreamedAuth(httpx.Auth):
+    """The same flow as `auth`, which would read every answer whole: the one asked for it does not.
+
+    Refusals and the answer of a sign-in are short, and are read.
+    """
+
+    def __init__(self, auth: TokenAuth) -> None:
+        self._auth = auth
+
+    def sync_auth_flow(
+        self, request: httpx.Request
+    ) -> Generator[httpx.Request, httpx.Response, None]:
+        flow = self._auth.auth_flow(request)
+        following = next(flow)
+        while True:
+            response = yield following
+            if following is not request or response.status_code != 200:
+                response.read()
+            try:
+                following = flow.send(response)
+            except StopIteration:
+                return
+
+
 class _Paced(httpx.BaseTransport):
     """Lets every request that goes over the wire, sign-ins too, wait for its turn."""
 
@@ -266,7 +331,8 @@ class _Paced(httpx.BaseTransport):
         client.calls += 1
         try:
             response = self._wire.handle_request(request)
-            client.bytes_read += len(response.read())
+            if STREAMED not in request.extensions:
+                client.bytes_read += len(response.read())
             status = response.status_code
         finally:
             if client._watcher is not None:
@@ -279,6 +345,16 @@ class _Paced(httpx.BaseTransport):
 
     def close(self) -> None:
         self._wire.close()
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace") + "\n"
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 def _limiter(calls_per_minute: int) -> Limiter:

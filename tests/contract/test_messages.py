@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import csv
+import io
+import re
+from datetime import datetime, timezone
+
 import pytest
 
 from .conftest import Server, in_any_order
@@ -58,6 +63,28 @@ def test_a_direct_message_is_in_the_root_list_only(server: Server) -> None:
     missing = server.call("POST", "messages", json={"recipient": agent, "text": "x"})
     assert missing.status_code == 422
     assert missing.json()["errors"][0]["param"] == "recipientFullname"
+
+
+def test_messages_as_csv_are_all_messages_by_id_and_second(server: Server) -> None:
+    talk = server.converse()
+    sent = [talk.say(text) for text in ('"quoted", and\nmore', "plain\r", "nul \x00 é 😀")]
+    text = server.get("messages/csv").text
+    assert not text.endswith("\n")
+    rows = {row["_id"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
+    assert {message["_id"] for message in server.read("messages", limit=50)} <= rows.keys()
+    for message in sent:
+        row = rows[message["_id"]]
+        assert row["text"] == message["text"].replace("\0", "")
+        assert row["recipient"] == talk.request_id
+        for name in ("createdAt", "updatedAt"):
+            assert re.search(r" GMT[+-]\d{4} \(.*\)$", row[name])
+            told = datetime.strptime(row[name].partition(" (")[0], "%a %b %d %Y %H:%M:%S GMT%z")
+            second = message[name][:19] + "Z"
+            assert told.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") == second
+
+
+def test_messages_as_csv_are_for_the_owner(server: Server) -> None:
+    assert server.get("messages/csv", "admin").status_code == 403
 
 
 def test_messages_as_csv_leave_out_what_is_nested(server: Server) -> None:
