@@ -140,7 +140,7 @@ def test_postgres_holds_every_row_and_follows_every_change(
         assert "requests" in status.stdout
 
 
-def test_what_postgres_lacks_or_has_too_much_is_found_by_id(
+def test_what_postgres_lacks_or_has_too_much_is_found_repaired_and_purged(
     postgres: str, strange_world: World, tmp_path: Path
 ) -> None:
     with Sandbox(strange_world) as sandbox:
@@ -149,13 +149,20 @@ def test_what_postgres_lacks_or_has_too_much_is_found_by_id(
             "DESTINATION__POSTGRES__CREDENTIALS": postgres,
         }
 
-        def run(command: str) -> subprocess.CompletedProcess[str]:
-            place = ("--destination", "postgres", "--dataset", "compared")
+        def run(command: str, *options: str) -> subprocess.CompletedProcess[str]:
+            place = ("--destination", "postgres", "--dataset", "compared", *options)
             return run_cli(command, *place, cwd=tmp_path, environment=environment)
+
+        def execute(sql: str, *values: str) -> None:
+            with psycopg2.connect(postgres) as connection, connection.cursor() as cursor:
+                cursor.execute(sql, values)
+            connection.close()
 
         assert run("load").returncode == 0
         done = run("reconcile")
-        assert (done.returncode, "7 calls." in done.stdout) == (0, True), done.stdout + done.stderr
+        assert (done.returncode, "\n6 calls." in done.stdout) == (0, True), done.stdout
+        done = run("reconcile", "--deep")
+        assert done.returncode == 0, done.stdout + done.stderr
         gone = []
         last = "(attributes->'last_message')->>'_id'"
         for table, key, place in (
@@ -166,15 +173,29 @@ def test_what_postgres_lacks_or_has_too_much_is_found_by_id(
             sql = f"{key} ORDER BY created_at, _id LIMIT 1 OFFSET {place}"
             ((found,),) = rows(postgres, sql)
             gone.append(found)
-            with psycopg2.connect(postgres) as connection, connection.cursor() as cursor:
-                cursor.execute(f"DELETE FROM compared.{table} WHERE _id = %s", (found,))
-            connection.close()
+            execute(f"DELETE FROM compared.{table} WHERE _id = %s", found)
         oldest = "SELECT _id FROM compared.activities ORDER BY created_at, _id LIMIT 1 OFFSET 3"
         ((extra,),) = rows(postgres, oldest)
         strange_world.remove("activities", extra)
         done = run("reconcile")
         assert done.returncode == 3, done.stderr
         assert all(key in done.stdout for key in (*gone, extra))
+        ((stale,),) = rows(postgres, "SELECT min(_id) FROM compared.leads")
+        execute("UPDATE compared.leads SET company = 'another' WHERE _id = %s", stale)
+        done = run("reconcile", "--deep", "--repair")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert stale in done.stdout
+        marked = "SELECT _id FROM compared.activities WHERE _deleted_at IS NOT NULL"
+        assert rows(postgres, marked) == [(extra,)]
+        done = run("reconcile", "--deep")
+        assert done.returncode == 0, done.stdout + done.stderr
+        done = run("reconcile", "--purge", "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+        logged = "SELECT table_name, _id FROM compared._tiledesk_purges"
+        assert rows(postgres, logged) == [("activities", extra)]
+        assert rows(postgres, f"SELECT 1 FROM compared.activities WHERE _id = '{extra}'") == []
+        users = "SELECT 1 FROM compared.activities__involved_user_ids WHERE parent_id = %s"
+        assert rows(postgres, users.replace("%s", f"'{extra}'")) == []
 
 
 @pytest.mark.slow

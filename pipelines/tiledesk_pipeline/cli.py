@@ -145,14 +145,24 @@ def status(
 
 
 @app.command(
-    epilog="Exit code 0: all is equal. 3: something differs, or could not be compared. 1: nothing"
-    " could be. Example: tiledesk-dlt reconcile --db support.duckdb",
+    epilog="Exit code 0: all is equal, or has been made so. 3: something differs, or could not be"
+    " compared. 1: nothing could be. Examples: tiledesk-dlt reconcile --db support.duckdb;"
+    " tiledesk-dlt reconcile --deep --repair",
 )
 def reconcile(
     deep: Annotated[
         bool,
-        typer.Option("--deep", help="Compare all ids, in about as many calls as a first load."),
+        typer.Option("--deep", help="Compare every row, not only where counts differ."),
     ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Load what is missing or stale, mark what was deleted."),
+    ] = False,
+    purge: Annotated[
+        bool,
+        typer.Option("--purge", help="After --repair, remove rows marked as deleted for good."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --purge.")] = False,
     destination: Destination = "duckdb",
     db: Db = Path("support.duckdb"),
     dataset: Dataset = "tiledesk",
@@ -160,16 +170,25 @@ def reconcile(
         bool, typer.Option("--verbose", help="Show all ids, and the trace of an error.")
     ] = False,
 ) -> None:
-    """Compare what is loaded with what the API has now. Writes nothing."""
+    """Compare what is loaded with what the API has now, and repair it."""
     with _told_plainly(verbose):
         from . import display
-        from .failures import EXIT_PARTIAL
+        from .failures import EXIT_PARTIAL, Failure
         from .reconcile import reconcile as run
+        from .reconcile.purge import purge as remove
         from .target import Target
 
+        if purge and not yes and not sys.stdin.isatty():
+            raise Failure("--purge removes rows for good. Without a terminal to ask, give --yes.")
+        target = Target(destination, db, dataset)
         with display.progress() as progress:
-            found = run(Target(destination, db, dataset), deep=deep, progress=progress)
+            found = run(target, deep=deep, mend=repair or purge, progress=progress)
         display.show_reconciliation(found, all_ids=verbose)
+        rows = sum(found.marked.values())
+        if purge and rows and (yes or typer.confirm(f"Remove {rows:,} rows for good?")):
+            display.show_purge(remove(target), target)
+        elif purge:
+            display.show_purge({}, target)
         if not found.is_equal:
             raise typer.Exit(EXIT_PARTIAL)
 

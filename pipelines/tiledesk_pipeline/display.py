@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .check import Report
     from .load import Summary
-    from .reconcile import Reconciliation
+    from .reconcile import Compared, Reconciliation
     from .status import Status
 
 out = Console(highlight=False)
@@ -224,17 +224,18 @@ def show_reconciliation(found: Reconciliation, *, all_ids: bool) -> None:
     """How each table compares with the API, the ids that differ, and what it cost."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("resource")
-    for heading in ("here", "there", "missing", "extra", "other", "calls"):
+    for heading in ("here", "there", "missing", "extra", "stale", "calls"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for stream in found.streams:
-        verdict = ("equal", "green") if stream.is_equal else ("not compared", "yellow")
-        if stream.missing or stream.extra or stream.other:
-            verdict = ("differs", "bold red")
+        verdict = ("equal", "green") if stream.is_whole else ("not compared", "yellow")
+        if stream.differs:
+            is_mended = stream.differs <= stream.mended
+            verdict = ("repaired", "green") if is_mended else ("differs", "bold red")
         table.add_row(
             stream.resource,
             *map(_number, (stream.here, stream.there)),
-            *(_number(len(ids)) for ids in (stream.missing, stream.extra, stream.other)),
+            *(_number(len(ids)) for ids in (stream.missing, stream.extra, stream.stale)),
             _number(stream.calls),
             Text(*verdict),
         )
@@ -244,7 +245,7 @@ def show_reconciliation(found: Reconciliation, *, all_ids: bool) -> None:
         for what, ids in (
             ("missing: the API has them, the destination has not", stream.missing),
             ("extra: deleted for good at the source", stream.extra),
-            (f"other: {stream.what_other}", stream.other),
+            ("stale: here otherwise than there", stream.stale),
         ):
             shown = ids if all_ids else ids[:IDS_SHOWN]
             if ids:
@@ -263,7 +264,33 @@ def show_reconciliation(found: Reconciliation, *, all_ids: bool) -> None:
         f"Compared are rows created up to (UTC): {limits}; newer ones are for the next load.",
         soft_wrap=True,
     )
+    if found.is_repaired:
+        for stream in found.streams:
+            _show_repair(stream)
     out.print(f"{found.calls} calls.")
+
+
+def _show_repair(stream: Compared) -> None:
+    loaded = len(stream.mended & {*stream.missing, *stream.stale})
+    marked = len(stream.mended & set(stream.extra))
+    left = len(stream.differs - stream.mended)
+    done = [
+        words
+        for number, words in (
+            (loaded, f"{loaded:,} loaded"),
+            (marked, f"{marked:,} marked as deleted"),
+            (left, f"{left:,} could not be repaired: run again"),
+        )
+        if number
+    ]
+    if done:
+        out.print(f"[bold]{stream.resource}[/bold]: {', '.join(done)}.", soft_wrap=True)
+
+
+def show_purge(removed: dict[str, int], target: object) -> None:
+    """How many rows were removed for good."""
+    rows = ", ".join(f"{count:,} {name}" for name, count in removed.items() if count) or "no row"
+    out.print(f"Removed for good from {target}: {rows}.", soft_wrap=True)
 
 
 def _number(value: int | None) -> str:

@@ -15,6 +15,10 @@ from .client import Client, checked_project_id
 ROLES = ("guest", "user", "teammate", "agent", "supervisor", "admin", "owner")
 
 
+# A scope from which on a user is shown all conversations.
+ALL_REQUESTS = 2
+
+
 class Membership(msgspec.Struct):
     """What ``GET /project_users/me`` tells of the user (contract 1.4)."""
 
@@ -33,7 +37,7 @@ class Membership(msgspec.Struct):
     @property
     def scope(self) -> int:
         """How much of requests and messages the user is shown; more is a larger number."""
-        return self.sees_all_requests + self.may_list_messages
+        return ALL_REQUESTS * self.sees_all_requests + self.may_list_messages
 
     @property
     def may_list_messages(self) -> bool:

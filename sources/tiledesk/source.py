@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import dlt
 import pendulum
@@ -208,3 +208,23 @@ class _ExpectedDifference(logging.Filter):
 
 
 logging.getLogger("dlt").addFilter(_ExpectedDifference())
+
+
+@dlt.source(name="tiledesk", section="tiledesk", max_table_nesting=0)
+def given_rows(
+    rows: Mapping[str, Iterable[Rows]], observer: Observer | None = None
+) -> Sequence[DltResource]:
+    """Rows that are in hand, into the same tables as a load's; no cursor moves.
+
+    Args:
+        rows: by table, rows as the API gave them; each ``_id`` once.
+        observer: told what could not be put into a column.
+    """
+
+    def resource(table: Table) -> DltResource:
+        def given() -> Iterator[Rows]:
+            yield from rows[table.name]
+
+        return _resource(table, observer or Observer())(given)
+
+    return [resource(table) for table in tables.TABLES if table.name in rows]

@@ -1,0 +1,116 @@
+"""What is in a destination, compared with what the API has now; and put right, if so wished.
+
+What the API deletes for good leaves no trace in it (contract 6), so a load never learns of it; only
+a comparison does. It begins with the counts, which cost one call each, and reads ids only where
+they differ. One row that is missing and one that is extra cancel each other out in a count; a deep
+comparison reads all rows, and of messages all ids and stamps.
+
+Only rows created up to the point that the last load surely reached are compared: the stream's
+cursor less the lookback, to the second, by the server's clock. Newer ones are for the next load,
+and so are older ones that changed after that point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import dlt
+
+from tiledesk import open_project, tables
+from tiledesk.project import ALL_REQUESTS, Project
+
+from ..failures import Failure
+from ..load import Progress
+from ..target import Target
+from .compare import activities, leads, requests
+from .found import Compared, Reconciliation
+from .here import Here
+from .messages import messages
+from .purge import marked
+from .repair import repair
+
+__all__ = ["Compared", "Reconciliation", "reconcile"]
+
+
+def reconcile(
+    target: Target,
+    *,
+    deep: bool = False,
+    mend: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Reconciliation:
+    """Compare a destination with the API.
+
+    Args:
+        deep: read all rows, and the ids of all messages, whatever the counts say.
+        mend: load what is missing or stale, and mark what was deleted.
+        settings: arguments of :func:`tiledesk.open_project` that are not to come from dlt's
+            configuration.
+
+    Raises:
+        Failure: there is nothing to compare, or a load is running.
+        TiledeskError: the API cannot be read.
+    """
+    target.must_exist()
+    progress = progress or Progress()
+    found = Reconciliation(target, is_repaired=mend)
+    with target.pipeline() as pipeline:
+        project = _compare(pipeline, found, deep, progress, settings)
+        with closing(project.client):
+            if mend:
+                repair(pipeline, project, found, progress)
+        found.marked = marked(pipeline)
+    found.calls = progress.calls
+    return found
+
+
+def _compare(
+    pipeline: dlt.Pipeline,
+    found: Reconciliation,
+    deep: bool,
+    progress: Progress,
+    settings: dict[str, Any],
+) -> Project:
+    with pipeline.sql_client() as client:
+        here = {table.name: Here(client, pipeline, table) for table in tables.TABLES}
+        if not any(one.up_to or one.count() for one in here.values()):
+            raise Failure(
+                f"Nothing is loaded into {found.target} yet: there is nothing to compare."
+            )
+        project = open_project(observer=progress, **settings)
+        _must_be_of(project, here)
+        compared: dict[str, Compared] = {}
+        resources = pipeline.state.get("sources", {}).get("tiledesk", {}).get("resources", {})
+        shown_all = resources.get("requests", {}).get("scope", 0) >= ALL_REQUESTS
+        steps: dict[str, Callable[[], Compared]] = {
+            "requests": lambda: requests(project, here["requests"], deep, shown_all),
+            "messages": lambda: messages(
+                project, here["messages"], deep, compared["requests"], progress.step
+            ),
+            "leads": lambda: leads(project, here["leads"], deep),
+            "activities": lambda: activities(project, here["activities"], deep),
+        }
+        try:
+            for name, step in steps.items():
+                progress.step(f"comparing {name}")
+                before = progress.calls
+                stream = compared[name] = step()
+                stream.calls = progress.calls - before
+                stream.up_to = here[name].up_to
+                found.streams.append(stream)
+        except BaseException:
+            project.client.close()
+            raise
+    return project
+
+
+def _must_be_of(project: Project, here: dict[str, Here]) -> None:
+    for one in here.values():
+        if one.count("id_project <> %s", project.id.lower()):
+            raise Failure(
+                f"The table {one.name} holds rows of another project than"
+                " sources.tiledesk.project_id: there is nothing to compare."
+            )

@@ -1,0 +1,84 @@
+"""What a comparison has found, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pendulum
+
+from tiledesk.arrow import Row
+
+from ..target import Target
+
+
+@dataclass
+class Compared:
+    """How a table compares with the API.
+
+    Attributes:
+        here: rows in the destination, of those that are compared.
+        there: rows that the API has, of the same; None where it was not asked.
+        missing: ids of rows that the API has and the destination has not.
+        extra: ids of rows that the destination has and the API has not: deleted for good.
+        stale: ids of rows that are here otherwise than there, or twice.
+        remark: something a person should know, in one sentence.
+        up_to: rows created later, UTC, were not compared.
+        is_whole: whether all could be compared.
+        calls: calls made for it, repairs included.
+        due: ids of rows that changed since the last load: the next brings them.
+        in_hand: the missing and stale rows that were read, by id.
+        conversations: for missing and stale messages, the recipient whose messages they are among.
+        mended: ids of those rows above that have been repaired.
+    """
+
+    resource: str
+    here: int
+    there: int | None = None
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    remark: str = ""
+    up_to: pendulum.DateTime | None = None
+    is_whole: bool = True
+    calls: int = 0
+    due: set[str] = field(default_factory=set)
+    in_hand: dict[str, Row] = field(default_factory=dict)
+    conversations: dict[str, str] = field(default_factory=dict)
+    mended: set[str] = field(default_factory=set)
+
+    @property
+    def differs(self) -> set[str]:
+        """The ids of all rows that are not as they should be."""
+        return {*self.missing, *self.extra, *self.stale}
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether all was compared, and is equal or has been made so."""
+        return self.is_whole and self.differs <= self.mended
+
+    def say(self, remark: str) -> None:
+        """One more sentence for a person."""
+        self.remark = f"{self.remark} {remark}".strip()
+
+
+@dataclass
+class Reconciliation:
+    """What :func:`tiledesk_pipeline.reconcile.reconcile` found.
+
+    Attributes:
+        calls: all calls, the sign-in and the question for the role included.
+        is_repaired: whether what differed was to be repaired.
+        marked: rows of each table that are marked as deleted, or belong to a conversation that is:
+            those that a purge would remove.
+    """
+
+    target: Target
+    streams: list[Compared] = field(default_factory=list)
+    calls: int = 0
+    is_repaired: bool = False
+    marked: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether every table was compared and is equal, or has been made so."""
+        return all(stream.is_equal for stream in self.streams)

@@ -1,0 +1,239 @@
+"""Messages: compared without a call, or all of them."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from urllib.parse import quote
+
+from tiledesk import errors
+from tiledesk.arrow import Page, Row, texts
+from tiledesk.project import Project
+from tiledesk.streams.messages import LIMIT
+from tiledesk.walks import Window, iso, newest_first
+
+from .compare import BEGINNING, Comparison, not_loaded
+from .found import Compared
+from .here import Here
+
+
+class Incomplete(Exception):
+    """The list of messages as CSV is not whole."""
+
+
+def messages(
+    project: Project, here: Here, deep: bool, requests: Compared, step: Callable[[str], None]
+) -> Compared:
+    """Messages, of which the API has no count.
+
+    Without a call: by the last message that each conversation names. ``attributes.last_message`` is
+    a copy of it, on servers since 2.18.1 (contract 4.6); only conversations that had not changed
+    since the point compared up to are looked at. Deep: all of them.
+
+    Args:
+        requests: what was found of the conversations, which may have been missing.
+        step: told where the comparison goes on in another way.
+    """
+    if here.up_to is None:
+        ((conversations,),) = here.rows("SELECT count(*) FROM {requests}") or [(0,)]
+        return not_loaded(here, None if conversations else here.count())
+    found = Compared(here.name, here.count())
+    if not deep:
+        _by_last_message(here, found)
+    elif project.membership.may_list_messages:
+        try:
+            _by_csv(project, here, found)
+        except (Incomplete, errors.Transient, errors.Rejected, errors.NotTheApi):
+            step("comparing messages by the list: the CSV is not whole")
+            found = Compared(here.name, 0)
+            _by_list(project, here, found, requests)
+    else:
+        found.say("messages outside conversations are for the project's owner to compare.")
+        _by_conversation(project, here, Comparison(here, found), requests)
+    _add_those_twice(here, found)
+    found.missing, found.extra, found.stale = (
+        sorted(set(ids)) for ids in (found.missing, found.extra, found.stale)
+    )
+    return found
+
+
+def conversation(project: Project, recipient: str) -> list[Row]:
+    """All messages of a conversation, or to a user: none if there are none any more."""
+    return project.page(f"requests/{quote(recipient, safe='')}/messages").rows
+
+
+def _by_last_message(here: Here, found: Compared) -> None:
+    if not here.reads_json:
+        found.is_whole = False
+        found.say(
+            "not compared: the last message of each conversation is looked for in DuckDB and"
+            " Postgres only. --deep compares all."
+        )
+        return
+    last = "((r.attributes->'last_message')->>'_id')"
+    written = "((r.attributes->'last_message')->>'createdAt')"
+    rows = here.rows(
+        f"SELECT r.request_id, {last} FROM {{requests}} AS r"  # noqa: S608
+        f" LEFT JOIN {{messages}} AS m ON m._id = {last}"
+        f" WHERE r.updated_at <= %s AND {last} IS NOT NULL AND m._id IS NULL"
+        f" AND {here.live('r.')} AND coalesce({written}, '9999') >= %s",
+        here.up_to,
+        iso(here.since) if here.since else "",
+    )
+    found.conversations.update((message, request) for request, message in rows)
+    found.missing += found.conversations
+    found.say(
+        "compared by the last message of each conversation only: the API does not count messages."
+    )
+
+
+def _add_those_twice(here: Here, found: Compared) -> None:
+    twice: dict[str, str] = dict(here.twice("_id, recipient"))
+    found.conversations.update(twice)
+    found.stale += twice
+
+
+# --- all of them ----------------------------------------------------------------------------------
+
+
+def _by_csv(project: Project, here: Here, found: Compared) -> None:
+    """By ``GET messages/csv``: ids, and stamps to the second, in one call.
+
+    It may end early without a word (contract 2.8). So an id that is here and not in it counts as
+    deleted only if its conversation does not have it either.
+
+    Raises:
+        Incomplete: it is not whole.
+    """
+    since, up_to = here.since or BEGINNING, here.up_to or BEGINNING
+    first, last = since.int_timestamp, up_to.int_timestamp
+    # to the second: what was made in the very second compared up to is not known to be due
+    where = "created_at >= %s AND created_at < %s"
+    stamps = here.rows(
+        f"SELECT _id, updated_at FROM {{here}} WHERE {where} AND {here.live()}",  # noqa: S608
+        since,
+        up_to,
+    )
+    ids_here = {key: int(changed.timestamp()) if changed else 0 for key, changed in stamps}
+    csv.field_size_limit(sys.maxsize)
+    table = csv.reader(project.client.lines(f"/{project.id}/messages/csv"))
+    columns = next(table, [])
+    try:
+        places = [columns.index(name) for name in ("_id", "recipient", "createdAt", "updatedAt")]
+    except ValueError:
+        if columns or ids_here:
+            raise Incomplete from None
+    gone = set(ids_here)
+    there = 0
+    unknown: dict[str, str] = {}
+    for cells in table:
+        if len(cells) != len(columns):
+            raise Incomplete
+        key, recipient, created, updated = (cells[place] for place in places)
+        if not first <= _second(created) < last:
+            continue
+        there += 1
+        gone.discard(key)
+        if key not in ids_here:
+            unknown[key] = recipient
+        elif ids_here[key] != _second(updated) < last:
+            found.stale.append(key)
+            found.conversations[key] = recipient
+    found.here, found.there = len(ids_here), there
+    here_otherwise = here.known(unknown)  # with another time of creation
+    found.stale += here_otherwise
+    found.missing += unknown.keys() - here_otherwise
+    found.conversations.update(unknown)
+    found.extra += _really_gone(project, here, gone)
+
+
+@functools.lru_cache(maxsize=2)
+def _second(text: str) -> int:
+    """``Sun Nov 22 2026 01:09:48 GMT+0000 (...)``, in seconds since 1970."""
+    try:
+        told = datetime.strptime(text.partition(" (")[0], "%a %b %d %Y %H:%M:%S GMT%z")
+    except ValueError:
+        raise Incomplete from None
+    return int(told.timestamp())
+
+
+def _really_gone(project: Project, here: Here, ids: set[str]) -> list[str]:
+    """Those of these messages that are not in their conversations.
+
+    Raises:
+        Incomplete: some are there.
+    """
+    by_recipient: dict[str, set[str]] = {}
+    if ids:
+        for key, recipient in here.rows("SELECT _id, recipient FROM {here}"):
+            if key in ids:
+                if not recipient:
+                    raise Incomplete
+                by_recipient.setdefault(recipient, set()).add(key)
+    for recipient, some in by_recipient.items():
+        if some & set(texts(conversation(project, recipient), "_id")):
+            raise Incomplete
+    return [key for some in by_recipient.values() for key in some]
+
+
+def _by_list(project: Project, here: Here, found: Compared, requests: Compared) -> None:
+    """By the project's list, page by page, to its end."""
+    comparison = Comparison(here, found)
+
+    def fetch(number: float, limit: int) -> Page:
+        return project.page("messages", limit=limit, page=number)
+
+    try:
+        for batch in newest_first(
+            fetch, Window(here.since), stamp="createdAt", limit=LIMIT, fractions=True
+        ):
+            comparison.look_at(batch.rows)
+    except errors.NoAnswer:
+        found.say(
+            "the project's list is longer than the server's database can sort: those outside"
+            " conversations are not compared."
+        )
+        found.is_whole = False
+        _by_conversation(project, here, comparison, requests)
+        return
+    ids = here.ids("created_at >= %s AND created_at <= %s", here.since or BEGINNING, here.up_to)
+    comparison.lacks(ids)
+    comparison.conclude()
+    found.here = len(ids)
+    found.there = len(ids) + len(found.missing) - len(found.extra)
+
+
+def _by_conversation(
+    project: Project, here: Here, comparison: Comparison, requests: Compared
+) -> None:
+    """One call for each conversation that is here, or was found missing."""
+    found = comparison.found
+    recipients = [
+        key
+        for (key,) in here.rows(
+            f"SELECT request_id FROM {{requests}} WHERE {here.live()} ORDER BY 1"  # noqa: S608
+        )
+    ]
+    recipients += _request_ids(requests.in_hand[key] for key in requests.missing)
+    ids_here: dict[str, set[str]] = {}
+    for key, recipient in here.rows(
+        f"SELECT _id, recipient FROM {{here}} WHERE {here.live()}"  # noqa: S608
+        " AND created_at >= %s AND created_at <= %s",
+        here.since or BEGINNING,
+        here.up_to,
+    ):
+        ids_here.setdefault(recipient, set()).add(key)
+    for recipient in dict.fromkeys(filter(None, recipients)):
+        comparison.look_at(conversation(project, recipient))
+        comparison.lacks(ids_here.get(recipient, ()))
+    asked = {key for recipient in recipients for key in ids_here.get(recipient, ())}
+    comparison.conclude()
+    found.here = len(asked)
+    found.there = len(asked) + len(found.missing) - len(found.extra)
+
+
+def _request_ids(rows: Iterable[Row]) -> list[str]:
+    return [key for key in texts(list(rows), "request_id") if key]

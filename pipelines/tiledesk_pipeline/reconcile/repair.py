@@ -1,0 +1,133 @@
+"""What differs, put right: loaded, or marked as deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dlt
+import pendulum
+from dlt.destinations.sql_client import SqlClientBase
+
+from tiledesk import tables
+from tiledesk.arrow import Row, texts
+from tiledesk.project import Project
+from tiledesk.source import Rows, given_rows
+from tiledesk.tables import DELETED_AT
+
+from ..load import Progress
+from .found import Compared, Reconciliation
+from .here import Here, chunks
+from .messages import conversation
+
+# Rows handed to dlt at a time.
+ROWS = 1000
+
+
+def repair(
+    pipeline: dlt.Pipeline, project: Project, found: Reconciliation, progress: Progress
+) -> None:
+    """Load what is missing or stale, mark what was deleted, and see whether it is so.
+
+    The rows that were read go into the same tables as a load's; cursors stay where they are.
+    Messages are read from their conversations. The messages of a conversation that was deleted are
+    marked with it if its list no longer has them: one of the API's two ways to delete leaves them
+    (contract 6).
+    """
+    streams = {stream.resource: stream for stream in found.streams}
+    before = progress.calls
+    progress.step("repairing")
+    with pipeline.sql_client() as client:
+        here = Here(client, pipeline, tables.MESSAGES)
+        _add_messages_of_deleted(project, here, streams["requests"], streams["messages"])
+    loaded = _load(pipeline, project, streams)
+    streams["messages"].calls += progress.calls - before
+    with pipeline.sql_client() as client:
+        for table in tables.TABLES:
+            stream = streams[table.name]
+            here = Here(client, pipeline, table)
+            _mark(client, table.name, stream.extra, project.client.server_time)
+            read = {*stream.missing, *stream.stale}
+            rows = [row for key, row in stream.in_hand.items() if key in read]
+            wrong = here.differing(rows) if rows else set()
+            wrong |= {key for (key,) in here.twice()}
+            stream.mended = (here.known(read & loaded) - wrong) | (
+                set(stream.extra) - here.known(stream.extra)
+            )
+            stream.in_hand.clear()
+
+
+def _load(pipeline: dlt.Pipeline, project: Project, streams: dict[str, Compared]) -> set[str]:
+    """Load the missing and stale rows; the ids of those that were still to be had."""
+    loaded: set[str] = set()
+    schema = pipeline.default_schema
+    rows = {
+        name: _rows(project, stream, loaded)
+        for name, stream in streams.items()
+        if stream.missing
+        or stream.stale
+        # an older version's table has no column to mark rows in, and gets it so
+        or (stream.extra and DELETED_AT not in schema.get_table_columns(name))
+    }
+    if rows:
+        pipeline.extract(given_rows(rows))
+        pipeline.normalize()
+        pipeline.load().raise_on_failed_jobs()
+    return loaded
+
+
+def _rows(project: Project, stream: Compared, loaded: set[str]) -> Iterator[Rows]:
+    """The missing and stale rows: those in hand, and messages from their conversations."""
+    wanted = {*stream.missing, *stream.stale}
+    given = [key for key in stream.in_hand if key in wanted]
+    for start in range(0, len(given) or 1, ROWS):
+        yield tuple(stream.in_hand[key] for key in given[start : start + ROWS])
+    loaded.update(given)
+    wanted.difference_update(given)
+    for recipient in sorted({stream.conversations[key] for key in wanted}):
+        rows = dict(_by_id(conversation(project, recipient)))
+        found = wanted & rows.keys()
+        yield tuple(rows[key] for key in found)
+        loaded |= found
+        wanted -= found
+
+
+def _by_id(rows: list[Row]) -> Iterator[tuple[str, Row]]:
+    for key, row in zip(texts(rows, "_id"), rows, strict=True):
+        yield key or "", row
+
+
+def _add_messages_of_deleted(
+    project: Project, here: Here, requests: Compared, messages: Compared
+) -> None:
+    """Find the messages that went with their conversation, by asking for what is left of it."""
+    extra = set(messages.extra)
+    for some in chunks(requests.extra):
+        places = ", ".join(["%s"] * len(some))
+        rows = here.rows(
+            "SELECT m._id, m.recipient FROM {messages} AS m JOIN {requests} AS r"  # noqa: S608
+            f" ON r.request_id = m.recipient WHERE {here.live('m.')} AND r._id IN ({places})",
+            *some,
+        )
+        of: dict[str, set[str]] = {}
+        for key, recipient in rows:
+            of.setdefault(recipient, set()).add(key)
+        for recipient, keys in of.items():
+            if keys <= extra:
+                continue
+            left = {key for key in texts(conversation(project, recipient), "_id") if key}
+            extra |= keys - left
+    messages.extra = sorted(extra)
+
+
+def _mark(
+    client: SqlClientBase[Any], name: str, ids: list[str], now: pendulum.DateTime | None
+) -> None:
+    table = client.make_qualified_table_name(name)
+    for some in chunks(ids):
+        client.execute_sql(
+            f"UPDATE {table} SET {DELETED_AT} = %s WHERE _id IN"  # noqa: S608 (our own names)
+            f" ({', '.join(['%s'] * len(some))})",
+            now or pendulum.now("UTC"),
+            *some,
+        )
