@@ -75,7 +75,9 @@ def _compare(
     settings: dict[str, Any],
 ) -> Project:
     with pipeline.sql_client() as client:
-        here = {table.name: Here(client, pipeline, table) for table in tables.TABLES}
+        here: dict[str, Here] = {}
+        if pipeline.default_schema_name:
+            here = {table.name: Here(client, pipeline, table) for table in tables.TABLES}
         if not any(one.up_to or one.count() for one in here.values()):
             raise Failure(
                 f"Nothing is loaded into {found.target} yet: there is nothing to compare."

@@ -57,9 +57,9 @@ class Here:
         found = self._schema.tables.get(table or self.name) or {}
         return column in found.get("columns", {})
 
-    def live(self, alias: str = "") -> str:
+    def live(self, alias: str = "", table: str = "") -> str:
         """The condition that a row is not marked as deleted."""
-        return f"{alias}{DELETED_AT} IS NULL" if self.knows(DELETED_AT) else "1 = 1"
+        return f"{alias}{DELETED_AT} IS NULL" if self.knows(DELETED_AT, table) else "1 = 1"
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """The rows of a query; ``{here}``, ``{requests}``, ``{messages}`` in it are tables."""

@@ -15,7 +15,7 @@ from tiledesk.project import Project
 from tiledesk.streams.messages import LIMIT
 from tiledesk.walks import Window, iso, newest_first
 
-from .compare import BEGINNING, Comparison, not_loaded
+from .compare import BEGINNING, Comparison, gathered, not_loaded
 from .found import Compared
 from .here import Here
 
@@ -79,7 +79,7 @@ def _by_last_message(here: Here, found: Compared) -> None:
         f"SELECT r.request_id, {last} FROM {{requests}} AS r"  # noqa: S608
         f" LEFT JOIN {{messages}} AS m ON m._id = {last}"
         f" WHERE r.updated_at <= %s AND {last} IS NOT NULL AND m._id IS NULL"
-        f" AND {here.live('r.')} AND coalesce({written}, '9999') >= %s",
+        f" AND {here.live('r.', 'requests')} AND coalesce({written}, '9999') >= %s",
         here.up_to,
         iso(here.since) if here.since else "",
     )
@@ -187,10 +187,11 @@ def _by_list(project: Project, here: Here, found: Compared, requests: Compared) 
         return project.page("messages", limit=limit, page=number)
 
     try:
-        for batch in newest_first(
+        walk = newest_first(
             fetch, Window(here.since), stamp="createdAt", limit=LIMIT, fractions=True
-        ):
-            comparison.look_at(batch.rows)
+        )
+        for rows in gathered(walk):
+            comparison.look_at(rows)
     except errors.NoAnswer:
         found.say(
             "the project's list is longer than the server's database can sort: those outside"
@@ -214,7 +215,7 @@ def _by_conversation(
     recipients = [
         key
         for (key,) in here.rows(
-            f"SELECT request_id FROM {{requests}} WHERE {here.live()} ORDER BY 1"  # noqa: S608
+            f"SELECT request_id FROM {{requests}} WHERE {here.live(table='requests')} ORDER BY 1"  # noqa: S608
         )
     ]
     recipients += _request_ids(requests.in_hand[key] for key in requests.missing)

@@ -10,12 +10,13 @@ import pendulum
 from dlt.destinations.sql_client import SqlClientBase
 
 from tiledesk import tables
-from tiledesk.arrow import Row, texts
+from tiledesk.arrow import texts
 from tiledesk.project import Project
 from tiledesk.source import Rows, given_rows
 from tiledesk.tables import DELETED_AT
 
 from ..load import Progress
+from .compare import Comparison
 from .found import Compared, Reconciliation
 from .here import Here, chunks
 from .messages import conversation
@@ -62,7 +63,7 @@ def _load(pipeline: dlt.Pipeline, project: Project, streams: dict[str, Compared]
     loaded: set[str] = set()
     schema = pipeline.default_schema
     rows = {
-        name: _rows(project, stream, loaded)
+        name: _rows(pipeline, project, stream, loaded)
         for name, stream in streams.items()
         if stream.missing
         or stream.stale
@@ -76,25 +77,35 @@ def _load(pipeline: dlt.Pipeline, project: Project, streams: dict[str, Compared]
     return loaded
 
 
-def _rows(project: Project, stream: Compared, loaded: set[str]) -> Iterator[Rows]:
-    """The missing and stale rows: those in hand, and messages from their conversations."""
+def _rows(
+    pipeline: dlt.Pipeline, project: Project, stream: Compared, loaded: set[str]
+) -> Iterator[Rows]:
+    """The missing and stale rows: those in hand, and messages from their conversations.
+
+    A conversation that lacks one message may lack more: what else of it is missing or stale is
+    loaded, too.
+    """
     wanted = {*stream.missing, *stream.stale}
     given = [key for key in stream.in_hand if key in wanted]
     for start in range(0, len(given) or 1, ROWS):
         yield tuple(stream.in_hand[key] for key in given[start : start + ROWS])
     loaded.update(given)
     wanted.difference_update(given)
-    for recipient in sorted({stream.conversations[key] for key in wanted}):
-        rows = dict(_by_id(conversation(project, recipient)))
-        found = wanted & rows.keys()
-        yield tuple(rows[key] for key in found)
-        loaded |= found
-        wanted -= found
-
-
-def _by_id(rows: list[Row]) -> Iterator[tuple[str, Row]]:
-    for key, row in zip(texts(rows, "_id"), rows, strict=True):
-        yield key or "", row
+    if not wanted:
+        return
+    with pipeline.sql_client() as client:
+        here = Here(client, pipeline, tables.MESSAGES)
+        for recipient in sorted({stream.conversations[key] for key in wanted}):
+            rows = conversation(project, recipient)
+            more = Compared(stream.resource, 0)
+            Comparison(here, more).look_at(rows)
+            keys = ({*more.missing, *more.stale} | wanted) - loaded
+            stream.missing += more.missing
+            stream.stale += more.stale
+            ids = [key or "" for key in texts(rows, "_id")]
+            yield tuple(row for row, key in zip(rows, ids, strict=True) if key in keys)
+            loaded.update(keys.intersection(ids))
+    stream.missing, stream.stale = sorted(set(stream.missing)), sorted(set(stream.stale))
 
 
 def _add_messages_of_deleted(
