@@ -476,15 +476,17 @@ def test_a_row_that_turns_up_again_loses_its_mark_with_the_next_load_or_repair(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("was", "status"), [(100, 1000), (1000, 100)])
 def test_a_lead_in_another_list_is_stale_and_not_deleted(
-    owner: Account, db: Path, world: World
+    owner: Account, db: Path, world: World, was: int, status: int
 ) -> None:
     """Each list lacks one lead, the counts of the list it is in are as they should be."""
     owner.load(db)
-    normal = [k for (k,) in query(db, "SELECT _id FROM tiledesk.leads WHERE status = 100")]
-    trashed = [k for (k,) in query(db, "SELECT _id FROM tiledesk.leads WHERE status = 1000")]
-    moved, gone = sorted(normal)[0], sorted(trashed)[0]
-    world.change("leads", moved, status=1000)  # without a new stamp
+    moved, gone = (
+        min(key for (key,) in query(db, f"SELECT _id FROM tiledesk.leads WHERE status = {one}"))
+        for one in (was, status)
+    )
+    world.change("leads", moved, status=status)  # without a new stamp
     world.remove("leads", gone)
     found = repaired(owner, db)
     assert found.is_equal

@@ -311,6 +311,7 @@ class _List:
         self._where = where
         self._values = values
         self._newer: set[str] = set()
+        self._looked_for: set[str] = set()
         self.total = 0
 
     def count_newer(self, first_limit: int, fractions: bool) -> None:
@@ -344,20 +345,30 @@ class _List:
         """The rows that are compared with them."""
         return self._here.count(self._where, *self._values)
 
-    def find(self, suspects: Collection[str], *, again: bool = False) -> None:
+    def find(self, suspects: Collection[str]) -> None:
         """Compare what differs, by rank in the order of the ids, which is the same for every call.
 
         Args:
             suspects: ids whose places are looked at, whatever the numbers say.
-            again: it has been gone through before: look for the suspects only.
 
         Raises:
             Moved: rows were deleted meanwhile.
         """
+        before = self.comparison.nowhere
+        self._find(suspects)
+        self._looked_for |= self.comparison.nowhere - before
+
+    def find_elsewhere(self) -> bool:
+        """Look for rows that were missed in another list; whether there were any to look for."""
+        suspects = self.comparison.nowhere - self._looked_for
+        if suspects:
+            self.find(suspects)
+            self._looked_for |= suspects
+        return bool(suspects)
+
+    def _find(self, suspects: Collection[str]) -> None:
         if not self.total:
             self.comparison.lacks(self._here.ids(self._where, *self._values))
-            return
-        if again and not suspects:
             return
         pages = max(1, -(-self.total // self._size))
         start = Mark(FIRST_ID, 0, 0, 0)
@@ -459,13 +470,10 @@ def leads(project: Project, here: Here, deep: bool) -> Compared:
             for one in lists.values():
                 one.read_all(fractions=True)
             return comparison.conclude()
-        suspects = {key for (key,) in here.twice()}
-        missed_in: dict[str, int] = {}
-        for number, one in enumerate(lists.values()):
-            one.find(suspects | comparison.nowhere)
-            missed_in.update(dict.fromkeys(comparison.nowhere - missed_in.keys(), number))
-        for number, one in enumerate(lists.values()):
-            one.find({key for key in comparison.nowhere if missed_in[key] > number}, again=True)
+        for one in lists.values():
+            one.find({key for (key,) in here.twice()})
+        while any(one.find_elsewhere() for one in lists.values()):
+            pass
         return comparison.conclude()
 
     return _again(here, compare)
