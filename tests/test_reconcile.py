@@ -683,7 +683,7 @@ def test_the_command_purges_only_if_told_so(
     assert query(db, f"SELECT count(*) FROM tiledesk.leads WHERE _id = '{lead}'") == [(1,)]
     done = cli("reconcile", "--purge", "--yes", environment=owner.environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 leads" in done.stdout
+    assert "leads 1." in done.stdout
     assert query(db, f"SELECT count(*) FROM tiledesk.leads WHERE _id = '{lead}'") == [(0,)]
 
 

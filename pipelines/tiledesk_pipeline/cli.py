@@ -184,11 +184,12 @@ def reconcile(
         with display.progress() as progress:
             found = run(target, deep=deep, mend=repair or purge, progress=progress)
         display.show_reconciliation(found, all_ids=verbose)
-        rows = sum(found.marked.values())
-        if purge and rows and (yes or typer.confirm(f"Remove {rows:,} rows for good?")):
-            display.show_purge(remove(target), target)
-        elif purge:
-            display.show_purge({}, target)
+        if purge:
+            rows = display.by_table(found.marked)
+            is_wanted = any(found.marked.values()) and (
+                yes or typer.confirm(f"Remove for good: {rows}?")
+            )
+            display.show_purge(remove(target) if is_wanted else {}, target)
         if not found.is_equal:
             raise typer.Exit(EXIT_PARTIAL)
 

@@ -289,8 +289,12 @@ def _show_repair(stream: Compared) -> None:
 
 def show_purge(removed: dict[str, int], target: object) -> None:
     """How many rows were removed for good."""
-    rows = ", ".join(f"{count:,} {name}" for name, count in removed.items() if count) or "no row"
-    out.print(f"Removed for good from {target}: {rows}.", soft_wrap=True)
+    out.print(f"Removed for good from {target}: {by_table(removed)}.", soft_wrap=True)
+
+
+def by_table(rows: dict[str, int]) -> str:
+    """Such as ``messages 12, requests 1``."""
+    return ", ".join(f"{name} {count:,}" for name, count in rows.items() if count) or "no row"
 
 
 def _number(value: int | None) -> str:

@@ -85,8 +85,11 @@ def _write_anew(file: Path) -> None:
             for path, options in ((file, "AS before (READ_ONLY)"), (fresh, "AS purged")):
                 connection.execute(f"ATTACH '{_quoted(path)}' {options}")
             connection.execute("COPY FROM DATABASE before TO purged")
+            connection.execute("CHECKPOINT purged")
         shutil.copymode(file, fresh)
         fresh.replace(file)
+        # what it held is in the copy
+        file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
     except (duckdb.Error, OSError) as error:
         fresh.unlink(missing_ok=True)
         raise Failure(
