@@ -71,3 +71,17 @@ def test_leads_paged_by_id_are_complete(server: Server) -> None:
         for lead in server.read("leads", limit=300, page=page, sort="_id", direction=1)["leads"]
     ]
     assert len(seen) == len(set(seen)) >= len(server.leads)
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "size"), [("leads", {}, 300), ("activities", {"chart": "true"}, 100)]
+)
+def test_the_row_at_a_rank_is_to_be_had_by_itself(
+    server: Server, path: str, more: dict[str, str], size: int
+) -> None:
+    order = {**more, "sort": "_id", "direction": 1}
+    page = [row["_id"] for row in server.read(path, limit=size, page=1, **order)[path]]
+    assert page == sorted(page)
+    for place in (0, 1, len(page) // 2):
+        alone = server.read(path, limit=1, page=size + place, **order)[path]
+        assert [row["_id"] for row in alone] == page[place : place + 1]
