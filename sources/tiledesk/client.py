@@ -124,7 +124,7 @@ class Client:
         """
         return self._patiently(lambda: self._get_once(path, params or {}))
 
-    def lines(self, path: str) -> Iterator[str]:
+    def lines(self, path: str) -> Generator[str, None, None]:
         """The lines of the answer to ``GET path``, each with its end, as they come in.
 
         For an answer that is too large to hold. Until the first byte, failures are tried again;

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from datetime import datetime
 from urllib.parse import quote
 
@@ -118,36 +119,43 @@ def _by_csv(project: Project, here: Here, found: Compared) -> None:
         up_to,
     )
     ids_here = {key: int(changed.timestamp()) if changed else 0 for key, changed in stamps}
-    csv.field_size_limit(sys.maxsize)
-    table = csv.reader(project.client.lines(f"/{project.id}/messages/csv"))
-    columns = next(table, [])
-    try:
-        places = [columns.index(name) for name in ("_id", "recipient", "createdAt", "updatedAt")]
-    except ValueError:
-        if columns or ids_here:
-            raise Incomplete from None
     gone = set(ids_here)
     there = 0
     unknown: dict[str, str] = {}
-    for cells in table:
-        if len(cells) != len(columns):
-            raise Incomplete
-        key, recipient, created, updated = (cells[place] for place in places)
-        if not first <= _second(created) < last:
-            continue
-        there += 1
-        gone.discard(key)
-        if key not in ids_here:
-            unknown[key] = recipient
-        elif ids_here[key] != _second(updated) < last:
-            found.stale.append(key)
-            found.conversations[key] = recipient
+    with closing(project.client.lines(f"/{project.id}/messages/csv")) as lines:
+        for key, recipient, created, updated in _cells(lines):
+            if not first <= _second(created) < last:
+                continue
+            there += 1
+            gone.discard(key)
+            if key not in ids_here:
+                unknown[key] = recipient
+            elif ids_here[key] != _second(updated) < last:
+                found.stale.append(key)
+                found.conversations[key] = recipient
     found.here, found.there = len(ids_here), there
     here_otherwise = here.known(unknown)  # with another time of creation
     found.stale += here_otherwise
     found.missing += unknown.keys() - here_otherwise
     found.conversations.update(unknown)
     found.extra += _really_gone(project, here, gone)
+
+
+def _cells(lines: Iterator[str]) -> Iterator[tuple[str, ...]]:
+    """``_id``, ``recipient``, ``createdAt`` and ``updatedAt`` of each row."""
+    csv.field_size_limit(sys.maxsize)
+    try:
+        table = csv.reader(lines)
+        columns = next(table, None)
+        if columns is None:  # there are no messages, and so no columns
+            return
+        places = [columns.index(name) for name in ("_id", "recipient", "createdAt", "updatedAt")]
+        for cells in table:
+            if len(cells) != len(columns):
+                raise Incomplete
+            yield tuple(cells[place] for place in places)
+    except (ValueError, csv.Error):
+        raise Incomplete from None
 
 
 @functools.lru_cache(maxsize=2)

@@ -41,7 +41,7 @@ def repair(
     with pipeline.sql_client() as client:
         here = Here(client, pipeline, tables.MESSAGES)
         _add_messages_of_deleted(project, here, streams["requests"], streams["messages"])
-    loaded = _load(pipeline, project, streams)
+    loaded = _load(pipeline, project, streams, progress)
     streams["messages"].calls += progress.calls - before
     with pipeline.sql_client() as client:
         for table in tables.TABLES:
@@ -58,7 +58,9 @@ def repair(
             stream.in_hand.clear()
 
 
-def _load(pipeline: dlt.Pipeline, project: Project, streams: dict[str, Compared]) -> set[str]:
+def _load(
+    pipeline: dlt.Pipeline, project: Project, streams: dict[str, Compared], progress: Progress
+) -> set[str]:
     """Load the missing and stale rows; the ids of those that were still to be had."""
     loaded: set[str] = set()
     schema = pipeline.default_schema
@@ -71,7 +73,7 @@ def _load(pipeline: dlt.Pipeline, project: Project, streams: dict[str, Compared]
         or (stream.extra and DELETED_AT not in schema.get_table_columns(name))
     }
     if rows:
-        pipeline.extract(given_rows(rows))
+        pipeline.extract(given_rows(rows, progress))
         pipeline.normalize()
         pipeline.load().raise_on_failed_jobs()
     return loaded
