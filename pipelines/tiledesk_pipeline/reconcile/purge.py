@@ -39,7 +39,8 @@ def purge(target: Target) -> dict[str, int]:
     the table ``_tiledesk_purges``, with the time, in the transaction that removes it.
 
     A DuckDB file keeps the bytes of rows that were removed, even after a checkpoint, so it is
-    written anew, which takes as much room on the disk again. Postgres frees them with ``VACUUM``.
+    written anew, which takes as much room on the disk again. Postgres does so
+    with ``VACUUM FULL``.
 
     Raises:
         Failure: a load is running, or the DuckDB file could not be written anew.
