@@ -15,10 +15,11 @@ import pendulum
 import pytest
 
 from conftest import Account, RealServer, account_of, query
+from tiledesk.project import ALL_REQUESTS, Membership
 from tiledesk.walks import iso
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import load
-from tiledesk_pipeline.reconcile import Compared, Reconciliation, compare, reconcile
+from tiledesk_pipeline.reconcile import Compared, Reconciliation, compare, here, reconcile
 from tiledesk_pipeline.reconcile.purge import purge
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Answer, Sandbox, Truncated, World, generate
@@ -792,6 +793,29 @@ def test_a_table_that_was_never_loaded_is_not_called_equal(owner: Account, db: P
     assert streams["leads"].is_equal
     assert not streams["requests"].is_equal
     assert not streams["activities"].is_equal
+
+
+@pytest.mark.slow
+def test_a_stream_whose_first_load_is_not_finished_is_not_called_equal(
+    owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.load(db)
+    real = here.cursors
+    monkeypatch.setattr(
+        here, "cursors", lambda pipeline: {**real(pipeline), "leads": None, "messages": None}
+    )
+    found = compared(owner, db)
+    for name in ("leads", "messages"):
+        assert not found[name].is_equal
+        assert "first load is not finished" in found[name].remark
+    assert found["requests"].is_equal
+
+
+def test_a_role_that_may_list_messages_is_not_taken_for_one_that_sees_all_conversations() -> None:
+    sees_all = {role: Membership(role=role).scope >= ALL_REQUESTS for role in ("admin", "owner")}
+    assert all(sees_all.values())
+    assert Membership(role="a role of their own").may_list_messages
+    assert Membership(role="a role of their own").scope < ALL_REQUESTS
 
 
 def test_a_destination_without_rows_is_told_and_no_call_made(
