@@ -232,7 +232,7 @@ class _Windows:
             )
 
         # an id is there once: sorted by it there are no ties, and hex digits sort as text
-        walk = newest_first(fetch, Window(), stamp="_id", limit=REQUESTS_LIMIT, fractions=True)
+        walk = newest_first(fetch, Window("_id"), limit=REQUESTS_LIMIT, fractions=True)
         for rows in gathered(walk):
             for _, created in self._comparison.look_at(rows):
                 if not iso(first) <= created <= iso(last):
@@ -326,8 +326,7 @@ class _List:
 
         for batch in newest_first(
             fetch,
-            Window(self._here.up_to.add(microseconds=1000)),
-            stamp="createdAt",
+            Window("createdAt", self._here.up_to.add(microseconds=1000)),
             limit=self._size,
             first_limit=min(first_limit, self._size),
             fractions=fractions,
@@ -414,9 +413,7 @@ class _List:
         def fetch(number: float, limit: int) -> Page:
             return self._fetch("_id", -1, number, limit)
 
-        for batch in newest_first(
-            fetch, Window(), stamp="_id", limit=self._size, fractions=fractions
-        ):
+        for batch in newest_first(fetch, Window("_id"), limit=self._size, fractions=fractions):
             self.comparison.look_at(batch.rows)
         self.comparison.lacks(self._here.ids(self._where, *self._values))
 
@@ -509,8 +506,7 @@ def _created_since(
 
     return newest_first(
         page,
-        Window(since),
-        stamp="createdAt",
+        Window("createdAt", since),
         limit=limit,
         first_limit=first_limit,
         fractions=fractions,

@@ -195,9 +195,7 @@ def _by_list(project: Project, here: Here, found: Compared, requests: Compared) 
         return project.page("messages", limit=limit, page=number)
 
     try:
-        walk = newest_first(
-            fetch, Window(here.since), stamp="createdAt", limit=LIMIT, fractions=True
-        )
+        walk = newest_first(fetch, Window("createdAt", here.since), limit=LIMIT, fractions=True)
         for rows in gathered(walk):
             comparison.look_at(rows)
     except errors.NoAnswer:

@@ -12,7 +12,8 @@ from dlt.destinations.sql_client import SqlClientBase
 from tiledesk import tables
 from tiledesk.arrow import texts
 from tiledesk.project import Project
-from tiledesk.source import Rows, given_rows
+from tiledesk.reading import Rows
+from tiledesk.source import given_rows
 from tiledesk.tables import DELETED_AT
 
 from ..load import Progress
