@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from tiledesk import TiledeskCredentials, tiledesk_source
 from tiledesk.arrow import key_of
-from tiledesk.tables import EXTRA, PARENT_ID, POSITION, TABLES, Column, Table
+from tiledesk.tables import EXTRA, LOADS, PARENT_ID, POSITION, TABLES, Column, Table
 
 from .cli import app
 
@@ -242,6 +242,16 @@ def _data_dictionary() -> Iterator[str]:
         for part in root.with_lists():
             yield ""
             yield from _described(part, root)
+    yield ""
+    yield f"## {LOADS.name}"
+    yield ""
+    yield f"{LOADS.description} Where `_dlt_load_id` is in `_dlt_loads.load_id`, the rows of that"
+    yield "load are in the tables."
+    yield ""
+    yield _grid(
+        ("column", "type", "description"),
+        ((f"`{column.name}`", column.type, column.description) for column in LOADS.columns),
+    )
 
 
 def _described(table: Table, root: Table) -> Iterator[str]:

@@ -17,8 +17,9 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.sources import DltSource
 
-from tiledesk import Observer, errors, tables, tiledesk_source
+from tiledesk import Observer, tables, tiledesk_source
 from tiledesk.client import Call
+from tiledesk.observer import Stopped
 from tiledesk.reading import FAILED, Reading
 from tiledesk.source import readings_resource
 from tiledesk.tables import Table
@@ -101,12 +102,12 @@ class Progress(Observer):
         """
         self.stopped_by = number
         if self._is_pausing:
-            raise errors.Stopped("stopped in a pause")
+            raise Stopped("stopped in a pause")
 
     def _pauses(self) -> None:
         self._is_pausing = True
         if self.stopped_by is not None:
-            raise errors.Stopped("stopped before a pause")
+            raise Stopped("stopped before a pause")
 
 
 @dataclass

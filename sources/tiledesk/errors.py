@@ -12,7 +12,6 @@
     ├── NotTheApi             something answers, but it is not the Tiledesk API
     ├── Rejected              the server refuses this call, and will refuse it again
     ├── IncompleteRead        a list that changes too fast to be read without a gap
-    ├── Stopped               somebody wants it to end
     └── Transient             worth another try
         ├── Unreachable       no connection, or lost
         ├── NoAnswer          connected, but nothing came in time
@@ -73,10 +72,6 @@ class Rejected(TiledeskError):
 
 class IncompleteRead(TiledeskError):
     """A list that changes too fast, or too strangely, to be read without a gap."""
-
-
-class Stopped(TiledeskError):
-    """Raised by a watcher, in a pause, when somebody wants it to end."""
 
 
 class Transient(TiledeskError):

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tiledesk")
 
 
+class Stopped(Exception):
+    """Raised by an observer, in a pause, to end a run there: what was read so far counts."""
+
+
 class Observer:
     """Told what happens during a run; this one only logs what a person should know.
 

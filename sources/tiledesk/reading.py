@@ -19,7 +19,7 @@ import pendulum
 
 from . import errors
 from .arrow import Row, texts
-from .observer import Observer
+from .observer import Observer, Stopped
 from .project import Project
 from .tables import Table
 from .walks import Batch, Position, Window, iso, parse
@@ -198,7 +198,7 @@ def _counted(
         started = time.monotonic()
         try:
             batch = next(batches, None)
-        except errors.Stopped:
+        except Stopped:
             done.outcome = STOPPED
             return
         finally:

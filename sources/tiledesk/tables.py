@@ -68,6 +68,8 @@ class Table:
 
     def all_columns(self) -> tuple[Column, ...]:
         """The columns as they stand in the destination, the connector's own included."""
+        if not self.cursor and not self.source:
+            return self.columns  # not of the API: a table of the connector's own
         own = LIST_KEY if self.source else ()
         marks = (DELETED_COLUMN if self.source else DELETED_AT_COLUMN,)
         return (*own, *self.columns, EXTRA_COLUMN, *marks)
