@@ -273,9 +273,6 @@ def test_loads_killed_anywhere_while_people_write_cost_no_row(drill: Drill) -> N
     later_loads_are_killed(drill, count=14, seed=3, together=4)
 
 
-@pytest.mark.xfail(
-    reason="killed after the tables are dropped, the old cursors are still in the destination"
-)
 @pytest.mark.slow
 def test_a_full_refresh_killed_anywhere_costs_no_row(drill: Drill) -> None:
     """What it had dropped before it was killed, the next load has to read again."""

@@ -33,8 +33,8 @@ END_OF_TIME = pendulum.datetime(9999, 12, 31)
 
 
 # A load is committed in slices: what a kill costs at most, and what has to fit into memory. So many
-# bytes or seconds of reading end a stream's part of one.
-SLICE_BYTES = 12_000_000
+# bytes of answers, or seconds of reading one stream, end a slice.
+SLICE_BYTES = 16_000_000
 SLICE_SECONDS = 150.0
 
 
@@ -55,6 +55,7 @@ class Progress(Observer):
         self.readings: dict[str, list[Reading]] = {}
         self.stopped_by: int | None = None
         self._is_pausing = False
+        self._slice: dict[str, Reading] = {}
 
     def called(self, call: Call) -> None:
         self._is_pausing = False
@@ -73,7 +74,9 @@ class Progress(Observer):
             self.totals.setdefault(resource, total)
 
     def is_enough(self, reading: Reading) -> bool:
-        is_full = reading.bytes_read >= SLICE_BYTES or reading.seconds >= SLICE_SECONDS
+        self._slice[reading.resource] = reading
+        size = sum(each.bytes_read for each in self._slice.values())
+        is_full = size >= SLICE_BYTES or reading.seconds >= SLICE_SECONDS
         return (is_full and reading.can_go_on) or self.stopped_by is not None
 
     def ended(self, reading: Reading) -> None:
@@ -85,6 +88,11 @@ class Progress(Observer):
 
     def step(self, what: str) -> None:
         """The load goes on to another step."""
+
+    def begin_slice(self) -> None:
+        """The next slice begins to be read."""
+        self._slice = {}
+        self.step("reading")
 
     def unfinished(self, names: Sequence[str]) -> list[str]:
         """The streams that have not been read to their end."""
@@ -194,7 +202,10 @@ def load(
         if since is not None:
             _set_window(source, names, since, until or END_OF_TIME if is_window else None)
         left = names
-        refresh: Literal["drop_resources"] | None = "drop_resources" if full_refresh else None
+        refresh: Literal["drop_resources"] | None = None
+        if full_refresh:
+            _forget(pipeline, target, names)
+            refresh = "drop_resources"
         while left and progress.stopped_by is None:
             try:
                 _load_slice(pipeline, source.with_resources(*left), refresh, target, progress)
@@ -229,6 +240,41 @@ def load(
     )
 
 
+def _forget(pipeline: dlt.Pipeline, target: Target, names: Sequence[str]) -> None:
+    """Commit a state without the streams' cursors, before their tables are dropped.
+
+    dlt drops the tables first and saves the state last: a load that dies in between would leave
+    cursors behind that speak of rows that are not there any more.
+
+    Raises:
+        Failure: the state would not be the newest one: dlt goes by the clock of the machine.
+    """
+    if not _begun(pipeline):
+        return
+    newest = newest_load(pipeline)
+    if newest is not None and newest > pendulum.now("UTC"):
+        raise Failure(
+            f"The newest load was made at {newest:YYYY-MM-DD HH:mm:ss} UTC, later than it is here."
+            " Set the clock right, or wait until then, for a full refresh."
+        )
+    # dlt counts a table to the resource that wrote it last, and would drop this one with that
+    pipeline.default_schema.tables.get(tables.LOADS.name, {})["resource"] = tables.LOADS.name
+    with pipeline.managed_state(extract_state=True) as state:
+        for name in names:
+            state["sources"]["tiledesk"]["resources"].pop(name, None)
+    pipeline.normalize()
+    target.write(pipeline)
+
+
+def newest_load(pipeline: dlt.Pipeline) -> pendulum.DateTime | None:
+    """When the newest load was made, by the clock of the machine that made it."""
+    with pipeline.sql_client() as client:
+        name = client.make_qualified_table_name("_dlt_loads")
+        rows = client.execute_sql(f"SELECT max(load_id) FROM {name}")  # noqa: S608 (our own name)
+    newest = rows[0][0] if rows else None
+    return pendulum.from_timestamp(float(newest)) if newest else None
+
+
 def _load_slice(
     pipeline: dlt.Pipeline,
     source: DltSource,
@@ -236,12 +282,12 @@ def _load_slice(
     target: Target,
     progress: Progress,
 ) -> None:
-    progress.step("reading")
+    progress.begin_slice()
     pipeline.extract(source, refresh=refresh)
     progress.step("writing")
     pipeline.normalize()
-    # into DuckDB one table after another: each takes memory of its own
-    pipeline.load(workers=1 if target.is_duckdb else 20).raise_on_failed_jobs()
+    sizes = (progress.readings[name][-1].bytes_read for name in source.selected_resources)
+    target.write(pipeline, max(sizes))
     write_comments(pipeline)
 
 

@@ -30,9 +30,11 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-# DuckDB takes most of a machine's memory if it may, and gives a thread as much as it likes. A slice
-# needs little: with these a first load stays below 400 MB, whatever its size.
-DUCKDB_CONFIG = {"memory_limit": "100MB", "threads": 2, "preserve_insertion_order": False}
+# DuckDB takes most of a machine's memory if it may, to keep blocks of the file. To insert a table
+# with large JSON values it needs, with one thread, four to five times their size, and to merge it
+# into ten million rows no more than that.
+DUCKDB_MEMORY = 64_000_000
+DUCKDB_MEMORY_PER_BYTE = 6
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,21 @@ class Target:
                 f"Another load into {self} is running. Wait for it to end, or stop it."
             ) from None
 
+    def write(self, pipeline: dlt.Pipeline, size: int = 0) -> None:
+        """Load what was normalized; into DuckDB one table after another, with little memory.
+
+        Args:
+            size: bytes that the largest table has.
+
+        Raises:
+            Exception: whatever dlt raises.
+        """
+        if self.is_duckdb:
+            memory = DUCKDB_MEMORY + DUCKDB_MEMORY_PER_BYTE * size
+            pipeline.load(self._destination(memory), workers=1).raise_on_failed_jobs()
+        else:
+            pipeline.load().raise_on_failed_jobs()
+
     def must_exist(self) -> None:
         """Raises:
         Failure: there is no DuckDB file where one is to be read.
@@ -98,7 +115,7 @@ class Target:
         parts = (self.destination, str(self.db.resolve()) if self.is_duckdb else "", self.dataset)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def _destination(self) -> Any:
+    def _destination(self, memory: int = DUCKDB_MEMORY) -> Any:
         if not self.is_duckdb:
             return self.destination
         if self.db.stem == self.dataset:
@@ -111,7 +128,12 @@ class Target:
             raise Failure(f"There is no folder {self.db.resolve().parent}.")
         if self.db.exists() and not os.access(self.db, os.W_OK):
             raise Failure(f"{self.db} may not be written.")
-        return dlt.destinations.duckdb(DuckDbCredentials(str(self.db), global_config=DUCKDB_CONFIG))
+        config = {
+            "memory_limit": f"{memory}B",
+            "threads": 1,
+            "preserve_insertion_order": False,
+        }
+        return dlt.destinations.duckdb(DuckDbCredentials(str(self.db), global_config=config))
 
 
 @functools.cache
