@@ -34,7 +34,7 @@ END_OF_TIME = pendulum.datetime(9999, 12, 31)
 
 # A load is committed in slices: what a kill costs at most, and what has to fit into memory. So many
 # bytes of answers, or seconds of reading one stream, end a slice.
-SLICE_BYTES = 16_000_000
+SLICE_BYTES = 8_000_000
 SLICE_SECONDS = 150.0
 
 

@@ -32,7 +32,7 @@ State = dict[str, Any]
 # many each time. 5,000 to 10,000 is where converting and writing cost least; conversations are
 # large, so their size ends a batch before.
 FIRST_ROWS, MOST_ROWS = 100, 10_000
-MOST_BYTES = 4_000_000
+MOST_BYTES = 2_000_000
 
 FIELDS = {"created_at": "createdAt", "updated_at": "updatedAt"}
 

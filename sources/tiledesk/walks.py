@@ -364,9 +364,8 @@ def newest_first(
         answer, skip = reader.first_page(first_limit or limit), 0
         newest = max(answer.stamps, default=None)
     else:
-        newest, last = position["newest"], position["reached"]
-        newer = reader.go_on(last, position["newer"])
-        answer, skip = yield from reader.page_after(last, newer, newer + 1)
+        newest = position["newest"]
+        answer, skip = yield from reader.go_on(position["reached"], position["newer"])
     while True:
         batch = reader.unread(answer)
         if not answer.rows:
@@ -440,14 +439,28 @@ class _NewestFirst:
             self._limit = min(self._limit, answer.size)
         return answer
 
-    def go_on(self, last: str, hint: int) -> int:
-        """All newer than `last` was delivered by another run: where the last such row is now.
+    def go_on(self, last: str, newer: int) -> Generator[Batch, None, tuple[Answer, int]]:
+        """All newer than `last` was delivered by another run: the page that goes on after it.
 
-        Exact to half a page, and never too far down; -1 if there is none. `hint` is where it was.
-        What was inserted or deleted above since has moved it; single rows are asked for, at
-        distances that double and then halve.
+        `newer` is where the last row newer than that was. The page from there on will mostly do; if
+        much was inserted or deleted above since, its place is looked up.
         """
         self._last = last
+        if place := _overlapping_page(newer, newer + 1, self._limit, self._fractions):
+            number, size, skip = place
+            answer = self.page(number, size)
+            begins_above = number == 0 or (answer.stamps and answer.stamps[0] > last)
+            if begins_above and (answer.is_short or answer.stamps[-1] <= last):
+                return answer, skip
+        newer = self._place_after(last, newer)
+        return (yield from self.page_after(last, newer, newer + 1))
+
+    def _place_after(self, last: str, hint: int) -> int:
+        """Where the last row newer than `last` is, which was at `hint`; -1 if there is none.
+
+        Exact to half a page, and never too far down. Single rows are asked for, at distances that
+        double and then halve.
+        """
 
         def is_newer(row: int) -> bool:
             answer = self.page(row, 1)

@@ -1,0 +1,252 @@
+"""Loads that commit in slices: what was committed is not read again, and nothing is left out."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pendulum
+import pytest
+
+from conftest import Account, account_of, query
+from tiledesk import tables
+from tiledesk_pipeline import load as loading
+from tiledesk_pipeline.failures import Failure
+from tiledesk_pipeline.load import Progress, Summary
+from tiledesk_sandbox import Sandbox, World, generate
+from truth import differences, stored_by
+
+NAMES = [table.name for table in tables.TABLES]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Sandbox]:
+    with Sandbox(generate(requests=320, seed=3), ties="shuffle") as running:
+        yield running
+
+
+@pytest.fixture
+def desk(server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A desk of many slices."""
+    monkeypatch.setattr(loading, "SLICE_BYTES", 800_000)
+    server.calls.clear()
+    return server
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    return tmp_path / "desk.duckdb"
+
+
+class Impatient(Progress):
+    """Stops a load, as Ctrl-C does, when the streams have so many rows."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self._enough = rows
+
+    def read(self, resource: str, rows: int, total: int | None) -> None:
+        super().read(resource, rows, total)
+        if sum(self.rows.values()) >= self._enough and self.stopped_by is None:
+            self.stop(signal.SIGINT)
+
+
+def own(world: World, name: str) -> dict[str, dict[str, Any]]:
+    documents = world.collections[name].values()
+    return {d["_id"]: d for d in documents if d["id_project"] == world.project_id}
+
+
+def assert_equal(db: Path, world: World) -> None:
+    """Every row and list of the project is in the file as it is there, and no other."""
+    for table in tables.TABLES:
+        assert differences(db, table, stored_by(world, table.name)) == []
+
+
+def packages(db: Path) -> int:
+    return query(db, "SELECT count(DISTINCT _dlt_load_id) FROM tiledesk._tiledesk_loads")[0][0]
+
+
+def test_a_load_in_slices_holds_everything_for_a_few_calls_more(
+    desk: Sandbox, db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account_of(desk).load(db)
+    assert packages(db) > 4
+    assert_equal(db, desk.world)
+    sliced = len(desk.calls)
+    desk.calls.clear()
+    monkeypatch.setattr(loading, "SLICE_BYTES", 10**9)
+    account_of(desk).load(tmp_path / "whole.duckdb")
+    assert packages(tmp_path / "whole.duckdb") == 1
+    # where the list goes on is looked up, and part of a page is read again
+    assert sliced <= len(desk.calls) + 8 + 4 * packages(db)
+
+
+def test_what_was_committed_before_a_stop_is_not_read_again(desk: Sandbox, db: Path) -> None:
+    total = sum(len(own(desk.world, name)) for name in NAMES)
+    read = 0
+    for enough in (900, 900, 10**9):
+        summary = account_of(desk).load(db, progress=Impatient(enough))
+        assert (summary.stopped_by is None) == (enough == 10**9)
+        read += sum(stream.read for stream in summary.streams)
+        here = sum(query(db, f"SELECT count(*) FROM tiledesk.{name}")[0][0] for name in NAMES)
+        assert here >= min(read, total) * 0.8
+    assert_equal(db, desk.world)
+    assert read < total * 1.3  # with the stamps at which a stop fell, and what the lookback repeats
+
+
+def test_an_unfinished_first_load_is_no_cursor(desk: Sandbox, db: Path) -> None:
+    summary = account_of(desk).load(db, progress=Impatient(900))
+    cut = [stream for stream in summary.streams if not stream.is_complete]
+    assert cut
+    assert all(stream.cursor is None for stream in cut)
+
+
+def window(world: World) -> tuple[pendulum.DateTime, pendulum.DateTime]:
+    """The middle third of the conversations, to the millisecond."""
+    stamps = sorted(row["createdAt"] for row in own(world, "requests").values())
+    start, end = stamps[len(stamps) // 3], stamps[2 * len(stamps) // 3]
+    return pendulum.parse(start), pendulum.parse(end)  # type: ignore[return-value]
+
+
+def inside(world: World, name: str) -> set[str]:
+    start, end = window(world)
+    return {
+        key
+        for key, row in own(world, name).items()
+        if start <= pendulum.parse(row["createdAt"]) < end  # type: ignore[operator]
+    }
+
+
+def ids(db: Path, name: str) -> set[str]:
+    return {key for (key,) in query(db, f"SELECT _id FROM tiledesk.{name}")}
+
+
+def cursors(summary: Summary) -> dict[str, Any]:
+    return {stream.resource: stream.cursor for stream in summary.streams}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["owner", "admin"])
+def test_a_window_is_complete_to_the_row_and_leaves_the_cursors_alone(
+    desk: Sandbox, db: Path, who: str
+) -> None:
+    """What was created in it, whenever it changed."""
+    since, until = window(desk.world)
+    account = account_of(desk, who)
+    account.load(db, since=since, until=until)
+    conversations = {row["request_id"] for row in own(desk.world, "requests").values()}
+    for name in NAMES:
+        expected = inside(desk.world, name)
+        if name == "messages" and who == "admin":  # not those outside conversations
+            messages = own(desk.world, name)
+            expected = {key for key in expected if messages[key]["recipient"] in conversations}
+        assert ids(db, name) == expected, name
+    before = cursors(account.load(db))
+    for name in NAMES:
+        with_none = account.load(db, since=since, until=until, resources=[name])
+        assert cursors(with_none)[name] is None, "a window has no cursor"
+    assert cursors(account.load(db)) == before
+
+
+def test_a_window_that_was_stopped_goes_on_when_it_is_asked_for_again(
+    desk: Sandbox, db: Path
+) -> None:
+    since, until = window(desk.world)
+    expected = {name: inside(desk.world, name) for name in NAMES}
+    total = sum(len(found) for found in expected.values())
+    read = 0
+    for enough in (100, 10**9):
+        summary = account_of(desk).load(db, since=since, until=until, progress=Impatient(enough))
+        read += sum(stream.read for stream in summary.streams)
+    assert {name: ids(db, name) for name in NAMES} == expected
+    assert read < total * 1.5
+    desk.calls.clear()
+    account_of(desk).load(db, since=since, until=until)  # once more, from its beginning
+    assert len(desk.calls) > 10
+
+
+def test_a_full_refresh_keeps_the_table_of_loads(desk: Sandbox, db: Path) -> None:
+    account_of(desk).load(db, resources=["leads", "requests"])
+    before = query(db, "SELECT count(*) FROM tiledesk._tiledesk_loads")[0][0]
+    account_of(desk).load(db, resources=["leads"], full_refresh=True)
+    assert query(db, "SELECT count(*) FROM tiledesk._tiledesk_loads")[0][0] > before
+    assert ids(db, "leads") == own(desk.world, "leads").keys()
+
+
+def test_a_full_refresh_waits_for_a_clock_that_was_ahead(
+    desk: Sandbox, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dlt takes the state of the load with the latest time, by the clock of its machine."""
+    account_of(desk).load(db, resources=["leads"])
+    monkeypatch.setattr(pendulum, "now", lambda *zone: pendulum.datetime(2020, 1, 1))
+    with pytest.raises(Failure, match="later than it is here"):
+        account_of(desk).load(db, resources=["leads"], full_refresh=True)
+    assert ids(db, "leads") == own(desk.world, "leads").keys()
+
+
+@pytest.mark.slow
+def test_conversations_with_huge_transcripts_are_loaded(desk: Sandbox, db: Path) -> None:
+    """DuckDB is given little memory, but enough for what is there."""
+    world = generate(requests=60, seed=4)
+    for number, key in enumerate(own(world, "requests")):
+        size = 6_000_000 if number % 20 == 0 else 200_000
+        world.change("requests", key, transcript=f"{number:07d}" * (size // 7))
+    with Sandbox(world) as heavy:
+        account_of(heavy).load(db)
+    assert_equal(db, world)
+
+
+@pytest.mark.slow
+def test_a_large_first_load_killed_five_times_ends_equal_and_stays_small(tmp_path: Path) -> None:
+    """Any size: TILEDESK_BACKFILL_REQUESTS=100000 is a million messages."""
+    size = int(os.environ.get("TILEDESK_BACKFILL_REQUESTS", "10000"))
+    rng = random.Random(size)
+    db, peak = tmp_path / "desk.duckdb", 0
+    with Sandbox(generate(requests=size, seed=7)) as large:
+        for run in range(6):
+            slices = rng.randint(1, max(1, size // 5000)) if run < 5 else None
+            code, megabytes = run_and_kill(account_of(large), db, slices, rng)
+            assert code == (0 if run == 5 else -signal.SIGKILL)
+            peak = max(peak, megabytes)
+        for name in NAMES:
+            assert ids(db, name) == own(large.world, name).keys(), name
+    assert peak < 400, f"{peak} MB"
+
+
+def run_and_kill(
+    account: Account, db: Path, slices: int | None, rng: random.Random
+) -> tuple[int, int]:
+    """A load, killed somewhere after so many slices; its exit code and most memory, MB."""
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "tiledesk-dlt"), "load", "--db", str(db)],
+        env={**os.environ, **account.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    peak = seen = 0
+    assert process.stderr is not None
+    os.set_blocking(process.stderr.fileno(), False)
+    try:
+        while process.poll() is None:
+            for line in iter(process.stderr.readline, ""):
+                seen += line.rstrip().endswith("writing")
+            if slices is not None and seen > slices:
+                time.sleep(rng.random() * 2)
+                process.kill()
+                break
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            found = [line for line in status.splitlines() if line.startswith("VmHWM")]
+            peak = max([peak, *(int(line.split()[1]) // 1000 for line in found)])
+            time.sleep(0.05)
+        return process.wait(), peak
+    finally:
+        process.kill()
+        process.wait()
