@@ -1,6 +1,7 @@
 # Everything happens in .venv/, made from constraints.txt: nothing but Python 3.10+ and make is needed.
 PYTHON ?= python3
 HOURS ?= 2
+SCHEDULES ?= 400
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -17,7 +18,8 @@ demo: $(VENV)/.ready  ## see it work: a sandbox full of conversations, loaded in
 	$(BIN)/tiledesk-dlt demo
 
 test: $(VENV)/.ready lint  ## everything that guards the promise
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/python tests/soak.py --schedules $(SCHEDULES)
 
 soak: $(VENV)/.ready  ## the simulation for hours: make soak HOURS=8
 	$(BIN)/python tests/soak.py --hours $(HOURS)

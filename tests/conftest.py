@@ -176,7 +176,12 @@ class RealServer:
         return {document["_id"]["$oid"]: document for document in documents}
 
 
-@pytest.fixture(params=["natural", "shuffle"])
+@pytest.fixture(
+    params=[
+        pytest.param(ties, marks=pytest.mark.xdist_group(f"real server, {ties}"))
+        for ties in ("natural", "shuffle")
+    ]
+)
 def real_server(request: pytest.FixtureRequest) -> RealServer:
     """A real server; `shuffle` orders equal stamps anew for every page."""
     folder = os.environ.get(REAL_SERVERS)

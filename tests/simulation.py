@@ -13,7 +13,7 @@ mean something else every time, and cost most of the time.
 from __future__ import annotations
 
 import copy
-import email.utils
+import functools
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -25,6 +25,7 @@ from typing import Any
 from unittest import mock
 
 import httpx
+import msgspec
 import pendulum
 
 from tiledesk import Observer, reading, tables
@@ -36,7 +37,7 @@ from tiledesk.reading import Reading
 from tiledesk.streams import activities, leads, messages, requests
 from tiledesk_sandbox import REMOVED, Reset, ServerError, SignedOut, TooMany, Truncated, generate
 from tiledesk_sandbox.app import App
-from tiledesk_sandbox.documents import decode, shuffle_key
+from tiledesk_sandbox.documents import Row, decode, shuffle_key
 from tiledesk_sandbox.wire import Call
 
 Document = dict[str, Any]
@@ -49,11 +50,15 @@ STREAMS = {
     "leads": leads.leads,
     "activities": activities.activities,
 }
+AS_SENT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 NO_END = 10**9
 CURSORS = {"requests": "updatedAt", "messages": "createdAt"} | {
     "leads": "updatedAt",
     "activities": "createdAt",
 }
+# Rare misfortunes that were losses once: rows are deleted between the last page of a group of
+# equals and the page after it.
+RARE = (2112,)
 FAULTS = (
     TooMany(0),
     TooMany(),
@@ -220,54 +225,64 @@ class Simulation:
         """What the rows loaded have less, more or other than the desk."""
         problems = []
         for name in TABLES:
-            truth = self.truth(name)
-            loaded = {
-                key: {field: decode(bytes(raw)) for field, raw in row.items()}
-                for key, row in self.rows[name].items()
-            }
-            problems += [f"{name} {key} is missing" for key in truth.keys() - loaded.keys()]
+            shown, loaded, own = self.shown(name), self.rows[name], self.rows_of_project(name)
+            problems += [f"{name} {key} is missing" for key in shown.keys() - loaded.keys()]
             problems += [
                 f"{name} {key} never was there"
-                for key in loaded.keys() - self.gone[name] - set(self.own(name))
+                for key in loaded.keys() - self.gone[name] - own.keys()
             ]
-            for key in truth.keys() & loaded.keys():
-                fields = truth[key].keys() | loaded[key].keys()
-                wrong = [f for f in fields if truth[key].get(f) != loaded[key].get(f)]
+            for key in shown.keys() & loaded.keys():
+                # mostly byte by byte the same: then there is nothing to decode
+                if loaded[key] == AS_SENT.decode(shown[key].bytes):
+                    continue
+                truth = decode(shown[key].body)
+                have = {field: decode(bytes(raw)) for field, raw in loaded[key].items()}
+                fields = truth.keys() | have.keys()
+                wrong = [f for f in fields if truth.get(f) != have.get(f)]
                 if wrong:
                     problems.append(f"{name} {key} is out of date: {', '.join(sorted(wrong))}")
         return sorted(problems)
 
     # --- what there is to see
 
+    def rows_of_project(self, name: str) -> dict[str, Row]:
+        """The project's documents, not decoded."""
+        rows = self.world.collections[name].rows()
+        return {row.id: row for row in rows if row.project == self.world.project_id}
+
     def own(self, name: str) -> dict[str, Document]:
         """The documents of the project."""
-        documents = self.world.collections[name]
-        return {k: d for k, d in documents.items() if d.get("id_project") == self.world.project_id}
+        return {key: decode(row.body) for key, row in self.rows_of_project(name).items()}
 
     def truth(self, name: str) -> dict[str, Document]:
         """The documents that the role is shown."""
-        documents = self.own(name)
+        return {key: decode(row.body) for key, row in self.shown(name).items()}
+
+    def shown(self, name: str) -> dict[str, Row]:
+        """The documents that the role is shown, not decoded."""
+        rows = self.rows_of_project(name)
         if name == "leads" or (self.role == "owner" and name != "messages"):
-            return documents
+            return rows
         if self.lists_messages:
-            return documents
+            return rows
         if name == "requests":
-            return {k: d for k, d in documents.items() if self._is_shown(d)}
+            return {key: row for key, row in rows.items() if self._is_shown(row)}
         if name == "messages":
-            shown = {d["request_id"] for d in self.own("requests").values() if self._is_shown(d)}
-            return {k: d for k, d in documents.items() if d["recipient"] in shown}
-        return documents if self.role == "admin" else {}
+            requests = self.rows_of_project("requests").values()
+            groups = {row.group for row in requests if self._is_shown(row)}
+            return {key: row for key, row in rows.items() if row.group in groups}
+        return rows if self.role == "admin" else {}
 
     @property
     def lists_messages(self) -> bool:
         """Whether messages are to be had without their conversations."""
         return self.role == "owner" and self.sorts_messages
 
-    def _is_shown(self, request: Document) -> bool:
+    def _is_shown(self, request: Row) -> bool:
         return (
             self.role != "agent"
-            or self.user_id in request["participants"]
-            or self.user_id in self.world.onlookers.get(request["_id"], ())
+            or self.user_id in request.facets["participants"]
+            or self.user_id in self.world.onlookers.get(request.id, ())
         )
 
     # --- time
@@ -344,13 +359,11 @@ class Simulation:
 
     def _any(self, name: str, **wanted: Any) -> str | None:
         collection = self.world.collections[name]
-        keys = [
-            row.id
-            for row in collection.rows()
-            if row.project == self.world.project_id
-            and all(row.facets.get(k) == v for k, v in wanted.items())
-        ]
-        return self.rng.choice(keys) if keys else None
+        project = self.world.project_id
+        rows = [row for row in collection.rows() if row.project == project]
+        for facet, value in wanted.items():
+            rows = [row for row in rows if row.facets.get(facet) == value]
+        return self.rng.choice(rows).id if rows else None
 
     def _copy(self, name: str, stamp: str, **fields: Any) -> Document | None:
         """Another document like one that is there, not inserted yet."""
@@ -512,14 +525,14 @@ class Simulation:
         """Some rows of equal stamps, more than fit on a page; a lead with many conversations."""
         for name in TABLES:
             if self.rng.random() < 0.4:
-                keys = list(self.own(name))
+                keys = list(self.rows_of_project(name))
                 some = self.rng.sample(keys, min(len(keys), int(self.page_sizes()[name] * 1.6)))
                 stamp = self.world.collections[name][self.rng.choice(keys)][CURSORS[name]]
                 for key in some:
                     self.world.change(name, key, **{CURSORS[name]: stamp})
         if self.rng.random() < 0.5:
             lead = self._any("leads")
-            keys = list(self.own("requests"))
+            keys = list(self.rows_of_project("requests"))
             for key in self.rng.sample(keys, len(keys) // 2):
                 self.world.change("requests", key, lead=lead)
 
@@ -554,6 +567,7 @@ class Simulation:
                     )
                 )
             stack.enter_context(mock.patch("httpx.HTTPTransport", return_value=Wire(self)))
+            stack.enter_context(mock.patch("httpx.Client", Direct))
             stack.enter_context(
                 mock.patch("backoff._sync.time", SimpleNamespace(sleep=self._sleep))
             )
@@ -596,6 +610,27 @@ class Patient(Observer):
         """Nobody is there."""
 
 
+class Direct(httpx.Client):
+    """Takes a call through the connector's sign-in and transport, and leaves out the rest.
+
+    What httpx does for redirects, cookies and the like took a third of the time, and has no part in
+    what is tried here; tests/test_client.py has it all.
+    """
+
+    def get(self, url: str, *, params: Any = None) -> httpx.Response:  # type: ignore[override]
+        """The answer, or what httpx raises."""
+        address = _address(url, tuple((params or {}).items()))
+        request = httpx.Request("GET", address, headers=self.headers)
+        flow = self.auth.sync_auth_flow(request)
+        request = next(flow)
+        while True:
+            response = self._transport.handle_request(request)
+            try:
+                request = flow.send(response)
+            except StopIteration:
+                return response
+
+
 class Wire(httpx.BaseTransport):
     """Hands a call to the sandbox's application and brings the answer back, whole or not."""
 
@@ -605,12 +640,13 @@ class Wire(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """The answer as it comes over a wire that may fail."""
         sent: list[Any] = []
+        headers = [(key.lower(), value) for key, value in request.headers.raw]
         scope = {
             "type": "http",
             "method": request.method,
             "path": request.url.path,
             "query_string": request.url.query,
-            "headers": [(key.lower(), value) for key, value in request.headers.raw],
+            "headers": [*headers, (b"cookie", b"connect.sid=s")],  # or it would make one each time
         }
         body = request.read()
 
@@ -628,13 +664,18 @@ class Wire(httpx.BaseTransport):
         if not sent:
             raise httpx.ReadError("reset", request=request)
         start, content = sent[0], sent[1]["body"]
-        headers = [h for h in start["headers"] if h[0] not in (b"content-length", b"set-cookie")]
+        headers = [h for h in start["headers"] if h[0] != b"content-length"]
         promised = dict(start["headers"]).get(b"content-length")
         if promised is not None and int(promised) > len(content) and desk.rng.random() < 0.5:
             raise httpx.RemoteProtocolError("cut off", request=request)
         date = desk.clock + timedelta(seconds=desk.date_is_off)
-        headers.append((b"date", email.utils.format_datetime(date, usegmt=True).encode()))
+        headers.append((b"date", f"{date:%a, %d %b %Y %H:%M:%S} GMT".encode()))
         return httpx.Response(start["status"], headers=headers, content=content, request=request)
+
+
+@functools.lru_cache(4096)
+def _address(url: str, params: tuple[tuple[str, Any], ...]) -> httpx.URL:
+    return httpx.URL(url, params=dict(params)) if params else httpx.URL(url)
 
 
 def _finish(work: Any) -> None:

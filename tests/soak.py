@@ -1,12 +1,14 @@
-"""The simulation for hours, on all cores: seed after seed until the time is up.
+"""The simulation on all cores: so many seeds, or seed after seed until the time is up.
 
-Started by ``make soak``. Prints the seed it starts from, and of each seed that fails the command
-that runs it again. Ends with exit code 1 if there was one. Ctrl-C ends it early in the same way.
+``make test`` runs the same seeds each time, ``make soak`` others for hours. Prints the seed it
+starts from, and of each seed that fails the command that runs it again. Ends with exit code 1 if
+there was one. Ctrl-C ends it early in the same way.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import queue
 import random
@@ -14,14 +16,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count, islice
 from pathlib import Path
 from typing import TypeAlias
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from simulation import Simulation
+from simulation import RARE, Simulation
 
 Results: TypeAlias = "multiprocessing.Queue[tuple[int, str] | None]"
 
@@ -39,17 +41,18 @@ def run(seed: int) -> tuple[int, str]:
         return seed, f"{type(error).__name__}: {error}"
 
 
-def work(first: int, step: int, until: float, results: Results) -> None:
-    """Runs every so many-th seed while there is time, then puts None."""
-    for seed in count(first, step):
+def work(seeds: Iterable[int], until: float, results: Results) -> None:
+    """Runs these seeds while there is time, then puts None."""
+    gc.freeze()  # the modules are looked through again and again otherwise, for nothing
+    for seed in seeds:
         if time.monotonic() >= until:
             break
         results.put(run(seed))
     results.put(None)
 
 
-def soak(start: int, hours: float, processes: int, say: Callable[[str], None]) -> int:
-    """Runs seeds in so many processes for so long; returns how many failed.
+def soak(seeds: Iterable[int], hours: float, processes: int, say: Callable[[str], None]) -> int:
+    """Runs seeds in so many processes, for so long at most; returns how many failed.
 
     Raises:
         RuntimeError: a process died.
@@ -64,11 +67,12 @@ def soak(start: int, hours: float, processes: int, say: Callable[[str], None]) -
         minutes = (time.monotonic() - began) / 60
         return f"{done} schedules in {minutes:.1f} minutes, {failed} failed"
 
-    say(f"From seed {start} on, in {processes} processes, for {hours:g} hours.")
     results: Results = multiprocessing.Queue()
     working = [
         multiprocessing.Process(
-            target=work, args=(start + n, processes, began + hours * 3600, results), daemon=True
+            target=work,
+            args=(islice(seeds, n, None, processes), began + hours * 3600, results),
+            daemon=True,
         )
         for n in range(processes)
     ]
@@ -104,18 +108,29 @@ def soak(start: int, hours: float, processes: int, say: Callable[[str], None]) -
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--hours", type=float, default=2.0)
-    parser.add_argument("--start", type=int, help="the first seed; drawn unless given")
+    parser.add_argument("--hours", type=float, help="at most so long: 2 unless given")
+    parser.add_argument(
+        "--schedules", type=int, help="so many seeds, the same each time, and those worth keeping"
+    )
+    parser.add_argument("--start", type=int, help="the first seed; drawn, or 0 for --schedules")
     parser.add_argument("--processes", type=int, help="as many as cores unless given")
     asked = parser.parse_args(arguments)
-    start = random.SystemRandom().randrange(10**9) if asked.start is None else asked.start
-
+    start = asked.start
+    if start is None:
+        start = 0 if asked.schedules else random.SystemRandom().randrange(10**9)
     processes = asked.processes or multiprocessing.cpu_count()
 
     def say(text: str) -> None:
         print(text, flush=True)  # noqa: T201
 
-    return 1 if soak(start, asked.hours, processes, say) else 0
+    hours = asked.hours or 2.0
+    if asked.schedules:
+        say(f"From seed {start} on, in {processes} processes, {asked.schedules} schedules.")
+        seeds: Iterable[int] = (*RARE, *range(start, start + asked.schedules))
+    else:
+        say(f"From seed {start} on, in {processes} processes, for {hours:g} hours.")
+        seeds = count(start)
+    return 1 if soak(seeds, hours, processes, say) else 0
 
 
 if __name__ == "__main__":

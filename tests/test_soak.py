@@ -12,10 +12,10 @@ from pathlib import Path
 SOAK = Path(__file__).parent / "soak.py"
 # rows that become visible a little after their stamp are lost
 NO_LOOKBACK = """
-from tiledesk import source
+from tiledesk import reading
 
-window = source._window
-source._window = lambda cursor, lookback: window(cursor, 0)
+window = reading._window
+reading._window = lambda cursor, stamp, lookback: window(cursor, stamp, 0)
 """
 
 
@@ -32,14 +32,14 @@ def start(folder: Path, *arguments: str, connector: str = "") -> subprocess.Pope
 
 
 def test_a_connector_that_loses_rows_fails_with_the_seeds_that_show_it(tmp_path: Path) -> None:
-    process = start(tmp_path, "--hours", "0.0015", "--start", "0", connector=NO_LOOKBACK)
+    process = start(tmp_path, "--schedules", "25", connector=NO_LOOKBACK)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1, out + err
     assert out.startswith("From seed 0 on")
     found = re.findall(r"^seed (\d+): .*\n  again: TILEDESK_SIMULATION=(\d+) ", out, re.MULTILINE)
     assert len(found) > 1, "it goes on after a failure"
     assert all(seed == again for seed, again in found)
-    assert f"{len(found)} failed" in out.splitlines()[-1]
+    assert re.match(rf"\d+ schedules .*, {len(found)} failed$", out.splitlines()[-1])
 
 
 def test_ctrl_c_ends_it_with_what_was_found_so_far(tmp_path: Path) -> None:
