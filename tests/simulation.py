@@ -28,7 +28,7 @@ import httpx
 import msgspec
 import pendulum
 
-from tiledesk import Observer, reading, tables
+from tiledesk import Observer, reading, tables, walks
 from tiledesk.client import Client
 from tiledesk.credentials import TiledeskCredentials
 from tiledesk.errors import TiledeskError
@@ -56,9 +56,9 @@ CURSORS = {"requests": "updatedAt", "messages": "createdAt"} | {
     "leads": "updatedAt",
     "activities": "createdAt",
 }
-# Rare misfortunes that were losses once: rows are deleted between the last page of a group of
-# equals and the page after it.
-RARE = (2112,)
+# Seeds that showed a loss once, by a rare misfortune. Whatever changes what is drawn changes what
+# they mean: then they go.
+RARE: tuple[int, ...] = ()
 FAULTS = (
     TooMany(0),
     TooMany(),
@@ -88,7 +88,8 @@ class Simulation:
         self.seed = seed
         self.rng = rng = random.Random(seed)
         self.role = rng.choice(["owner", "owner", "owner", "admin", "admin", "agent"])
-        self.size = rng.choice([20, 20, 20, 20, 30, 30, 45, 60, 120])
+        # a desk of 120 takes five times as long as one of 20, and finds no more
+        self.size = rng.choice([20] * 9 + [30] * 4 + [45] * 2 + [60] * 2 + [120])
         self.lookback = rng.choice([300, 300, 60, 15])
         self.pages = rng.choice(["small", "small", "small", "real", "over the cap"])
         if self.pages == "over the cap":
@@ -113,18 +114,20 @@ class Simulation:
         self.app.abort = lambda scope: None
         self.app.hooks.append(self._before_call)
         self.base_url = "http://desk.example"
-        user = self.world.users[self.role]
-        self.email, self.password, self.user_id = user.email, user.password, user.id
+        self.user_id = self.world.users[self.role].id
         self.slices = rng.choice([[NO_END], [NO_END], [1, 20, 60, NO_END], [1, 8, 8]])
         self.saved: dict[str, Any] = {}
         self.rows: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
         self.gone: dict[str, set[str]] = {name: set() for name in TABLES}
         self.log: list[str] = []
+        self._window: tuple[pendulum.DateTime, pendulum.DateTime] | None = None
         self._made = 0
         self._steps: list[tuple[int, Callable[[], None]]] = []
         self.is_at_rest = self._moving = False
         self._dies_at: int | None = None
         self._trouble = 0.0
+        # who may load before the desk is at rest: then it is the user of the desk's role
+        self.users = [self.role] if rng.random() < 0.85 else ["owner", "admin", "agent"]
         self._crowd()
 
     # --- the program
@@ -138,7 +141,10 @@ class Simulation:
                 self._trouble = self.rng.choice([0, 0, 0.1, 0.3])
                 self._dies_at = self.rng.choice([None, None, self.rng.randint(1, 40)])
                 try:
-                    self.load()
+                    if self.rng.random() < 0.15:
+                        self.load_window()
+                    else:
+                        self.load()
                 except Killed:
                     self.log.append("killed")
                 except TiledeskError as error:
@@ -146,6 +152,8 @@ class Simulation:
                 self.app.faults.clear()
             self._between_loads()
             self._moving, self._trouble, self._dies_at = False, 0, None
+            if self.rng.random() < 0.1:
+                self.load_window()
             self.is_at_rest = True
             for _ in range(self.rng.randint(1, 2)):
                 self.load()
@@ -162,6 +170,8 @@ class Simulation:
                 self.slices = slices if number < 12 else [NO_END]  # or it may never catch up
                 last |= self._load_slice(project, left)
                 left = [name for name in left if not last[name].is_complete]
+                if self._dies_at is not None and self.rng.random() < 0.05:
+                    raise Killed  # between two slices
                 if not left and any(reading.was_begun_before for reading in last.values()):
                     left = list(TABLES)
                 if not left:
@@ -171,7 +181,56 @@ class Simulation:
             project.client.close()
             self._dies_at = None
 
-    def _load_slice(self, project: Project, names: list[str]) -> dict[str, Reading]:
+    def load_window(self) -> None:
+        """Rows made in a window of time, as ``--since`` and ``--until`` give them; no cursor moves.
+
+        Often the same window as before, which is gone on with if it ended early.
+        """
+        is_new = self._window is None or self.rng.random() < 0.5
+        if is_new:
+            since = self.clock - timedelta(seconds=self.rng.choice([3, 60, 3600, 90_000]))
+            until = since + timedelta(seconds=self.rng.choice([2, 50, 4000, 200_000]))
+            self._window = pendulum.instance(since), pendulum.instance(until)
+        was_moving, self._moving = self._moving, self._moving and self.rng.random() < 0.5
+        is_undisturbed = is_new and not self._moving
+        cursors = {name: self.saved.get(name) for name in TABLES}
+        project = self.project()
+        try:
+            left = list(TABLES)
+            while left:
+                done = self._load_slice(project, left, self._window)
+                left = [name for name in left if not done[name].is_complete]
+                if left and self.rng.random() < 0.2:
+                    return  # told to stop
+        finally:
+            project.client.close()
+            self._dies_at, self._moving = None, was_moving
+            assert cursors == {name: self.saved.get(name) for name in TABLES}, "a cursor moved"
+        if is_undisturbed:
+            problems = self._missing_in_window(*map(walks.iso, self._window))
+            assert not problems, f"the window has a gap: {problems[:3]}"
+
+    def _missing_in_window(self, since: str, until: str) -> list[str]:
+        """Rows of a window that was just read while nothing happened, and that were not loaded."""
+        moved = {
+            row.group: row.facets["updatedAt"] for row in self.rows_of_project("requests").values()
+        }
+        return [
+            f"{name} {key}"
+            for name in TABLES
+            for key, row in self.shown(name).items()
+            if since <= row.created < until
+            # by conversation: those that moved since then (contract 4.6)
+            and (name != "messages" or self.lists_messages or moved.get(row.group, "") >= since)
+            and (key not in self.rows[name] or self.rows[name][key] != AS_SENT.decode(row.bytes))
+        ]
+
+    def _load_slice(
+        self,
+        project: Project,
+        names: list[str],
+        window: tuple[pendulum.DateTime, pendulum.DateTime] | None = None,
+    ) -> dict[str, Reading]:
         """A package: what was read and how far, committed together or not at all."""
         saved = self.state_of_a_run()
         found: dict[str, dict[str, Any]] = {name: {} for name in names}
@@ -181,7 +240,7 @@ class Simulation:
                 table,
                 STREAMS[name],
                 project,
-                Cursor(self, saved, name),
+                Cursor(self, saved, name, window),
                 saved.setdefault(f"state of {name}", {}),
                 self.lookback,
                 Patient(self.rng.choice(self.slices)),
@@ -218,7 +277,8 @@ class Simulation:
     def project(self) -> Project:
         """The project as a process that has just begun sees it."""
         credentials = TiledeskCredentials()
-        credentials.email, credentials.password = self.email, self.password
+        user = self.world.users[self.role if self.is_at_rest else self.rng.choice(self.users)]
+        credentials.email, credentials.password = user.email, user.password
         return Project(Client(self.base_url, credentials, 0), self.world.project_id)
 
     def differences(self) -> list[str]:
@@ -492,8 +552,12 @@ class Simulation:
         self._show_up(self.rng.choice(TABLES), self.stamp(late))
 
     def _show_up_at_the_very_edge(self) -> None:
-        """A row with the very stamp at which the next load begins to read."""
-        name = self.rng.choice([name for name in TABLES if name in self.saved] or [""])
+        """A row with the very stamp at which the next load begins to read.
+
+        Not one that goes on with a reading: for those who were there already, the row comes late.
+        """
+        begun = [name for name in TABLES if "unfinished" in self.saved.get(f"state of {name}", {})]
+        name = self.rng.choice([n for n in TABLES if n in self.saved and n not in begun] or [""])
         if not name:
             return
         stamp = self.saved[name].subtract(seconds=self.lookback)
@@ -577,13 +641,22 @@ class Simulation:
 class Cursor:
     """What the source uses of dlt's cursor; `saved` is the state that a commit makes last."""
 
-    initial_value = end_value = None
-
-    def __init__(self, desk: Simulation, saved: dict[str, Any], name: str) -> None:
+    def __init__(
+        self,
+        desk: Simulation,
+        saved: dict[str, Any],
+        name: str,
+        window: tuple[pendulum.DateTime, pendulum.DateTime] | None = None,
+    ) -> None:
         self.desk = desk
         self._saved, self._name = saved, name
-        self.start_value = saved.get(name)
         self.cursor_path = next(t.cursor for t in tables.TABLES if t.name == name)
+        self.start_value = saved.get(name)
+        self.initial_value = self.end_value = None
+        if window is not None:
+            self.cursor_path = "created_at"
+            self.start_value, self.end_value = window
+            self.initial_value = self.start_value
 
     @property
     def last_value(self) -> pendulum.DateTime | None:
