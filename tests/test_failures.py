@@ -331,6 +331,7 @@ def test_a_dead_port_is_told_with_its_address(
     assert "the server is running" in message
 
 
+@pytest.mark.slow
 def test_a_night_of_failures_does_not_spoil_the_load_after_it(
     load_here: Callable[..., Any], owner: Account, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -368,6 +369,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[], None]]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_under_the_file_loses_nothing(
     load_with: Cli, owner: Account, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -379,6 +381,7 @@ def test_a_disk_that_fills_up_under_the_file_loses_nothing(
         load_again(owner, sandbox, disk / DB)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_under_dlt_loses_nothing(
     cli: Cli, owner: Account, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -485,7 +488,7 @@ def writing(sandbox: Sandbox, process: subprocess.Popen[str]) -> None:
     time.sleep(0.25)
 
 
-@pytest.mark.parametrize("moment", [reading, writing])
+@pytest.mark.parametrize("moment", [reading, pytest.param(writing, marks=pytest.mark.slow)])
 def test_a_load_that_is_killed_loses_nothing_and_leaves_no_secret(
     start: Callable[..., subprocess.Popen[str]],
     owner: Account,
@@ -513,8 +516,8 @@ def test_a_load_that_is_killed_loses_nothing_and_leaves_no_secret(
         (reading, signal.SIGINT, 130),
         (waiting, signal.SIGINT, 130),
         (writing, signal.SIGINT, 130),
-        (reading, signal.SIGTERM, 143),
-        (waiting, signal.SIGTERM, 143),
+        pytest.param(reading, signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(waiting, signal.SIGTERM, 143, marks=pytest.mark.slow),
     ],
 )
 def test_ctrl_c_or_a_shutdown_ends_a_load_with_what_was_read(
