@@ -15,11 +15,17 @@ from rich.progress import ProgressColumn, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from tiledesk.reading import COMPLETE, FAILED, STOPPED
+from tiledesk.tables import MESSAGES
+
 from .load import Progress
 
 if TYPE_CHECKING:
     import pendulum
     from rich.progress import Task, TaskID
+
+    from tiledesk.client import Call
+    from tiledesk.reading import Reading
 
     from .check import Report
     from .load import Summary
@@ -31,6 +37,7 @@ err = Console(stderr=True, highlight=False)
 
 SECONDS_BETWEEN_LINES = 10.0
 IDS_SHOWN = 20
+OUTCOMES = {COMPLETE: "green", STOPPED: "yellow", FAILED: "bold red"}
 STOPPING = "Stopping: what was read is written. Once more stops at once."
 
 
@@ -49,22 +56,27 @@ class _Lines(Progress):
 
     def __init__(self) -> None:
         super().__init__()
-        self._started = self._last = time.monotonic()
+        self._last = time.monotonic()
+        self._has_paused = False
 
     def read(self, resource: str, rows: int, total: int | None) -> None:
         super().read(resource, rows, total)
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            counts = ", ".join(f"{name} {count}" for name, count in self.rows.items())
-            rate = sum(self.rows.values()) / (self._last - self._started)
-            self._print(f"read {counts}; {rate:.0f} rows/s; {self.calls} calls")
+            counts = (f"{name} {count}{_of(self, name)}" for name, count in self.rows.items())
+            parts = ["read " + ", ".join(counts), f"{self.calls} calls", str(self.time_left)]
+            self._print("; ".join(filter(None, parts)))
 
     def waits(self, seconds: float, why: str) -> None:
         super().waits(seconds, why)
         self._print(f"waiting {seconds:.0f} s: {why}")
 
     def paused(self) -> None:
-        self._print("waiting: the rate limit is reached")
+        # once: from then on the limit is reached all the time, which the log need not say each time
+        if not self._has_paused:
+            self._has_paused = True
+            self._print("the rate limit is reached: from now on calls wait for it")
+        super().paused()
 
     def noticed(self, resource: str, notice: str) -> None:
         super().noticed(resource, notice)
@@ -106,24 +118,28 @@ class _Bars(Progress):
     def __exit__(self, *exception: object) -> None:
         self._bars.stop()
 
-    def called(self, call: object) -> None:
-        self.calls += 1
-        self._bars.update(self._status, note=f"{self.calls} calls")
+    def called(self, call: Call) -> None:
+        super().called(call)
+        self._note()
 
     def waits(self, seconds: float, why: str) -> None:
-        super().waits(seconds, why)
         self._bars.update(self._status, note=f"waiting {seconds:.0f} s: {why}")
+        super().waits(seconds, why)
 
     def paused(self) -> None:
-        self._bars.update(self._status, note=f"{self.calls} calls, waiting: rate limit reached")
+        self._note("waiting for the rate limit")
+        super().paused()
 
     def read(self, resource: str, rows: int, total: int | None) -> None:
         super().read(resource, rows, total)
         if resource not in self._tasks:
             self._tasks[resource] = self._bars.add_task(resource, total=None, note="")
-        self._bars.update(
-            self._tasks[resource], advance=rows, total=self.totals.get(resource), note=""
-        )
+        self._bars.update(self._tasks[resource], advance=rows, note=_of(self, resource))
+
+    def ended(self, reading: Reading) -> None:
+        super().ended(reading)
+        if task := self._tasks.get(reading.resource):
+            self._bars.update(task, note=_of(self, reading.resource))
 
     def stop(self, number: int) -> None:
         self.step(STOPPING)
@@ -132,17 +148,26 @@ class _Bars(Progress):
     def step(self, what: str) -> None:
         self._bars.update(self._status, description=what)
 
+    def _note(self, what: str = "") -> None:
+        parts = (f"{self.calls:,} calls", str(self.time_left), what)
+        self._bars.update(self._status, note=", ".join(filter(None, parts)))
+
 
 class _Rows(ProgressColumn):
-    """Rows so far, of how many if the server has told, and how fast; nothing for the status."""
+    """Rows so far; nothing for the status."""
 
     def render(self, task: Task) -> Text:
-        if not task.completed:
-            return Text()
-        total = f" of {task.total:,.0f}" if task.total else ""
-        speed = task.finished_speed or task.speed
-        rate = f"  {speed:,.0f}/s" if speed else ""
-        return Text(f"{task.completed:>9,.0f}{total}").append(rate, style="dim")
+        return Text(f"{task.completed:>11,.0f}" if task.completed else "")
+
+
+def _of(progress: Progress, resource: str) -> str:
+    """How many rows it will be; of messages two digits of it, since they are not counted."""
+    total = progress.totals.get(resource)
+    if total is None or total <= progress.rows[resource]:
+        return ""
+    if resource != MESSAGES.name:
+        return f" of {total:,}"
+    return f" of about {round(total, 2 - len(str(total))):,}"
 
 
 def show_summary(summary: Summary) -> None:
@@ -197,7 +222,7 @@ def show_check(report: Report) -> None:
 
 
 def show_status(status: Status, now: pendulum.DateTime) -> None:
-    """Rows, newest record, cursor and age of each stream; last loads."""
+    """Rows, newest record, cursor and age of each stream; the last loads, newest first."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("table", no_wrap=True)
     table.add_column("rows", justify="right")
@@ -209,15 +234,31 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
             stream.resource,
             _number(stream.rows),
             _time(stream.newest),
-            _time(stream.cursor),
+            "first load goes on" if stream.is_begun else _time(stream.cursor),
             age,
         )
         for name, rows in stream.lists.items():
             table.add_row("__" + name.partition("__")[2], _number(rows))
     out.print(f"{status.target}")
     out.print(table)
-    loads = ", ".join(_time(at) for at in status.loads) or "none"
-    out.print(f"Last loads (UTC): {loads}")
+    if not status.loads:
+        out.print("\nNo load yet.")
+        return
+    loads = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    loads.add_column("last loads (UTC)", no_wrap=True)
+    loads.add_column("outcome", no_wrap=True)
+    for heading in ("read", "new", "changed", "calls", "seconds"):
+        loads.add_column(heading, justify="right")
+    for load in status.loads:
+        seconds = None if load.seconds is None else round(load.seconds)
+        figures = (load.read, load.new, load.changed, load.calls, seconds)
+        outcome = Text(load.outcome or "-", style=OUTCOMES.get(load.outcome or "", ""))
+        loads.add_row(_time(load.at), outcome, *map(_number, figures))
+    out.print()
+    out.print(loads)
+    for error in dict.fromkeys(load.error for load in status.loads if load.error):
+        when = next(load.at for load in status.loads if load.error == error)
+        out.print(f"Failed {_time(when)}: {error}", markup=False, soft_wrap=True)
 
 
 def show_reconciliation(found: Reconciliation, *, all_ids: bool) -> None:

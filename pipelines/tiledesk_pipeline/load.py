@@ -27,6 +27,7 @@ from tiledesk.tables import Table
 from .comments import write_comments
 from .failures import Failure, explain, find_tiledesk_error
 from .target import Target
+from .timeleft import TimeLeft
 
 # After every stamp: a window with this end is open, yet leaves the cursors alone.
 END_OF_TIME = pendulum.datetime(9999, 12, 31)
@@ -43,7 +44,11 @@ class Progress(Observer):
 
     Attributes:
         stopped_by: the signal that asked the load to end, if one did.
-        readings: what was done, by stream; of a load in slices, all of them together.
+        rows: rows read, by stream; of a load in slices, all of them together.
+        totals: how many that will be, of streams that are not read to the end; of messages, which
+            the API does not count, about.
+        readings: what was done, by stream, slice by slice.
+        time_left: in words, how long it is going to take.
     """
 
     def __init__(self) -> None:
@@ -53,6 +58,7 @@ class Progress(Observer):
         self.totals: dict[str, int] = {}
         self.notices: list[tuple[str, str]] = []
         self.readings: dict[str, list[Reading]] = {}
+        self.time_left = TimeLeft()
         self.stopped_by: int | None = None
         self._is_pausing = False
         self._slice: dict[str, Reading] = {}
@@ -66,12 +72,15 @@ class Progress(Observer):
         self._pauses()
 
     def paused(self) -> None:
+        self.time_left.paused()
         self._pauses()
 
     def read(self, resource: str, rows: int, total: int | None) -> None:
-        self.rows[resource] = self.rows.get(resource, 0) + rows
+        before = self.rows.get(resource, 0)
+        self.rows[resource] = before + rows
         if total is not None:
-            self.totals.setdefault(resource, total)
+            self.totals[resource] = before + total
+        self.time_left.read(resource, rows, total)
 
     def is_enough(self, reading: Reading) -> bool:
         self._slice[reading.resource] = reading
@@ -81,6 +90,9 @@ class Progress(Observer):
 
     def ended(self, reading: Reading) -> None:
         self.readings.setdefault(reading.resource, []).append(reading)
+        if reading.is_complete:
+            self.time_left.ended(reading.resource)
+            self.totals.pop(reading.resource, None)
 
     def noticed(self, resource: str, notice: str) -> None:
         if (resource, notice) not in self.notices:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
+import dlt
 import pendulum
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.sql_client import SqlClientBase
 
 from tiledesk import tables
+from tiledesk.reading import COMPLETE, FAILED, STOPPED
 
 from .load import cursors, rows_of
 from .target import PIPELINE_NAME, Target
+
+# A load in slices begins the next one right after a slice is written. One that is taken up within
+# this time after it was stopped is shown as one with it.
+SECONDS_BETWEEN_SLICES = 60
+MOST_ROWS = 10_000  # of the table of loads, to find the last loads in
 
 
 @dataclass
@@ -21,6 +30,8 @@ class Stream:
     """A stream as it stands in the destination; times are UTC.
 
     Attributes:
+        cursor: how far it has been read; None before the first load is finished.
+        is_begun: whether its first load goes on with the next load.
         lists: rows of the tables made of its lists, by name.
     """
 
@@ -28,7 +39,32 @@ class Stream:
     rows: int
     newest: pendulum.DateTime | None
     cursor: pendulum.DateTime | None
+    is_begun: bool
     lists: dict[str, int]
+
+
+@dataclass
+class Load:
+    """What a load did, all its slices together; times are UTC.
+
+    Attributes:
+        at: when it began; where that was not noted, when it was written.
+        outcome: of the streams, the worst; None where nothing was noted: a repair, or a load by a
+            version that kept no table of loads.
+        new: rows created since the load before; None for a window, and where nothing was noted.
+        changed: older rows that changed since the load before; None as above.
+        seconds: from its beginning until all was written; None where that was not noted.
+        error: why it failed.
+    """
+
+    at: pendulum.DateTime
+    outcome: str | None = None
+    read: int | None = None
+    new: int | None = None
+    changed: int | None = None
+    calls: int | None = None
+    seconds: float | None = None
+    error: str | None = None
 
 
 @dataclass
@@ -37,7 +73,7 @@ class Status:
 
     target: Target
     streams: list[Stream] = field(default_factory=list)
-    loads: list[pendulum.DateTime] = field(default_factory=list)
+    loads: list[Load] = field(default_factory=list)
 
 
 def status(target: Target, loads: int = 5) -> Status:
@@ -51,11 +87,18 @@ def status(target: Target, loads: int = 5) -> Status:
     with target.pipeline() as pipeline, pipeline.sql_client() as client:
         reached = cursors(pipeline)
         for table in tables.TABLES:
-            rows = rows_of(client, table)
-            lists = {part.name: rows_of(client, part) for part in table.lists}
-            newest = _newest(client, table) if rows else None
-            found.streams.append(Stream(table.name, rows, newest, reached.get(table.name), lists))
-        found.loads = _loads(client, loads)
+            name = table.name
+            found.streams.append(
+                Stream(
+                    name,
+                    rows := rows_of(client, table),
+                    _newest(client, table) if rows else None,
+                    reached.get(name),
+                    name not in reached and _is_begun(pipeline, name),
+                    {part.name: rows_of(client, part) for part in table.lists},
+                )
+            )
+        found.loads = _loads(client)[:loads]
     return found
 
 
@@ -65,17 +108,116 @@ def _newest(client: SqlClientBase[Any], table: tables.Table) -> pendulum.DateTim
     return _time(rows[0][0]) if rows else None
 
 
-def _loads(client: SqlClientBase[Any], limit: int) -> list[pendulum.DateTime]:
-    name = client.make_qualified_table_name("_dlt_loads")
-    query = (
-        f"SELECT inserted_at FROM {name} WHERE schema_name = %s AND status = 0"  # noqa: S608
-        f" ORDER BY inserted_at DESC LIMIT {int(limit)}"
+def _is_begun(pipeline: dlt.Pipeline, name: str) -> bool:
+    sources: dict[str, Any] = pipeline.state.get("sources", {})
+    return "unfinished" in sources.get("tiledesk", {}).get("resources", {}).get(name, {})
+
+
+# --- loads ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Noted:
+    """A row of the table of loads."""
+
+    resource: str
+    started_at: datetime
+    window_end: datetime | None
+    rows_read: int
+    rows_new: int
+    rows_changed: int
+    calls: int
+    outcome: str
+    error: str | None
+
+
+@dataclass
+class _Package:
+    """What dlt wrote at once, and what was noted about it."""
+
+    written: pendulum.DateTime
+    noted: list[_Noted]
+
+    @property
+    def begun(self) -> pendulum.DateTime:
+        return min((pendulum.instance(row.started_at) for row in self.noted), default=self.written)
+
+    def has(self, outcome: str) -> bool:
+        return any(row.outcome == outcome for row in self.noted)
+
+
+def _loads(client: SqlClientBase[Any]) -> list[Load]:
+    """The last loads, newest first. A package that is not in dlt's table was not written."""
+    packages = _packages(client)
+    loads: list[list[_Package]] = []
+    for number, package in enumerate(packages):
+        before = packages[max(0, number - 2) : number]
+        if before and _is_of_one_load(before, package):
+            loads[-1].append(package)
+        else:
+            loads.append([package])
+    return [_load(of_one) for of_one in reversed(loads)]
+
+
+def _packages(client: SqlClientBase[Any]) -> list[_Package]:
+    """The last packages, oldest first."""
+    done, notes = map(client.make_qualified_table_name, ("_dlt_loads", tables.LOADS.name))
+    names = list(_Noted.__dataclass_fields__)
+    columns = ", ".join(f"n.{name}" for name in names)
+    where = (
+        f"WHERE d.schema_name = %s AND d.status = 0 ORDER BY d.inserted_at DESC LIMIT {MOST_ROWS}"
     )
-    try:
-        rows = client.execute_sql(query, PIPELINE_NAME) or []
-    except DestinationUndefinedEntity:
-        return []
-    return [time for (at,) in rows if (time := _time(at))]
+    queries = (
+        f"SELECT d.inserted_at, {columns} FROM {done} d"  # noqa: S608 (our own names)
+        f" LEFT JOIN {notes} n ON n._dlt_load_id = d.load_id {where}",
+        # made by a version without the table of loads
+        f"SELECT d.inserted_at{', NULL' * len(names)} FROM {done} d {where}",  # noqa: S608
+    )
+    for query in queries:
+        try:
+            rows = client.execute_sql(query, PIPELINE_NAME) or []
+        except DestinationUndefinedEntity:
+            continue
+        return [
+            _Package(
+                pendulum.instance(written).in_timezone("UTC"),
+                [_Noted(*row[1:]) for row in of_one if row[1] is not None],
+            )
+            for written, of_one in groupby(reversed(rows), key=lambda row: row[0])
+        ]
+    return []
+
+
+def _is_of_one_load(before: Sequence[_Package], package: _Package) -> bool:
+    """Whether a package is a slice of the same load as the one or two before it.
+
+    It is if that was not the end, or if it was the end of something begun in the one before it,
+    which a load follows up with what changed meanwhile.
+    """
+    pause = (package.begun - before[-1].written).total_seconds()
+    was_begun = any(slice_.has(STOPPED) for slice_ in before)
+    is_failure = package.has(FAILED) or before[-1].has(FAILED)
+    return bool(package.noted) and was_begun and not is_failure and pause <= SECONDS_BETWEEN_SLICES
+
+
+def _load(packages: Sequence[_Package]) -> Load:
+    rows = [row for package in packages for row in package.noted]
+    if not rows:
+        return Load(packages[-1].written)
+    begun, failed = packages[0].begun, [row for row in rows if row.outcome == FAILED]
+    if failed:
+        return Load(begun, FAILED, error=failed[0].error)
+    last = {row.resource: row.outcome for row in rows}
+    is_window = any(row.window_end for row in rows)
+    return Load(
+        begun.in_timezone("UTC"),
+        STOPPED if STOPPED in last.values() else COMPLETE,
+        sum(row.rows_read for row in rows),
+        None if is_window else sum(row.rows_new for row in rows),
+        None if is_window else sum(row.rows_changed for row in rows),
+        sum(row.calls for row in rows),
+        (packages[-1].written - begun).total_seconds(),
+    )
 
 
 def _time(value: datetime | None) -> pendulum.DateTime | None:

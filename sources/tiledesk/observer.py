@@ -34,7 +34,7 @@ class Observer:
         """The rate limit is reached: the next call waits."""
 
     def read(self, resource: str, rows: int, total: int | None) -> None:
-        """Rows came in; `total` is how many the server says there are to read, if it does."""
+        """Rows came in; `total` is how many there are to read with them, where that is told."""
 
     def is_enough(self, reading: Reading) -> bool:
         """Whether to end a stream here for now; asked before the first page and after each.

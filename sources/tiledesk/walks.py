@@ -61,7 +61,9 @@ class Batch(NamedTuple):
         rows: rows in the window that were not delivered before.
         read_up_to: all rows with a stamp up to this one, as of now, have been delivered; None
             while that cannot be said. This is what a cursor may move to.
-        total: rows that this run has before it, as the server counts them; None if it does not.
+        total: rows that this run has before it, those of this batch included: as the server counts
+            them, with the first batch; of messages, which it does not count, about, and later. None
+            with all other batches.
         notice: something about this stream that a person should know, in a sentence.
         position: where another run can go on if this one ends here; None where the cursor tells.
     """
@@ -176,13 +178,15 @@ def moving_window(
     stamp = window.stamp
     start = window.bounds()[0][:19]
     answer = Answer(fetch(start, 0, limit), stamp, limit)
+    total = None if window.end else answer.total
     while True:
         if answer.stamps and answer.stamps[0][:19] < start:
             raise IncompleteRead(
                 "The server gives rows from before the time asked for: it is older than 2.14.9,"
                 " whose list of conversations cannot be read without a gap by this version."
             )
-        yield reader.unread(answer)
+        yield reader.unread(answer)._replace(total=total)
+        total = None
         if reader.is_over or answer.is_short:
             return
         reached = answer.stamps[-1][:19]
@@ -307,7 +311,7 @@ class _OldestFirst:
             rows.append(row)
         if until == "~":
             self._read_up_to = self._newest
-        return Batch(rows, self._read_up_to or None, answer.total)
+        return Batch(rows, self._read_up_to or None)
 
     def whole_second(self) -> Batch:
         """All rows of the second that was read by offset are delivered: now it counts as read."""
@@ -366,8 +370,10 @@ def newest_first(
     else:
         newest = position["newest"]
         answer, skip = yield from reader.go_on(position["reached"], position["newer"])
+    total = None if window.start or answer.total is None else answer.total - skip
     while True:
-        batch = reader.unread(answer)
+        batch = reader.unread(answer)._replace(total=total)
+        total = None
         if not answer.rows:
             yield batch
             break
@@ -555,4 +561,4 @@ class _NewestFirst:
             self._with_last.add(key)
             if self._start <= stamp < self._end:
                 rows.append(row)
-        return Batch(rows, total=None if self._start else answer.total)
+        return Batch(rows)

@@ -66,10 +66,11 @@ def leads(project: Project, window: Window, position: Position | None = None) ->
         delivered.update(keys)
         lists[status] = batch.position or lists[status]
         position = {"newest": newest, "lists": dict(lists)}
-        return batch._replace(rows=rows, read_up_to=None, total=total, position=position)
+        return batch._replace(rows=rows, read_up_to=None, total=None, position=position)
 
     for status, page in first_pages.items():
-        yield once(status, page)
+        yield once(status, page)._replace(total=total)
+        total = None
     for status, batches in walks.items():
         for batch in batches:
             yield once(status, batch)

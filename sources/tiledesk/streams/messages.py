@@ -9,10 +9,11 @@ from ..arrow import Page, texts
 from ..errors import NoAnswer
 from ..project import Project
 from ..walks import Answer, Batch, Position, Window, newest_first, parse
+from .requests import count, newest_change
 from .requests import listed as listed_requests
-from .requests import newest_change
 
 LIMIT = 50  # over 50 the server goes down to 10 (contract 2.7)
+ENOUGH = 1000  # messages that tell how many there are to a conversation
 
 
 def messages(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
@@ -64,12 +65,31 @@ def listed(project: Project, window: Window, position: Position | None = None) -
     Messages are not edited and ``createdAt`` is the server's own (contract 4.6), so their order is
     fixed; see :func:`tiledesk.walks.newest_first` for why none is missed. A later change of a
     message's delivery status is not seen.
+
+    The API does not count messages. In a first load of more than a few, the conversations are
+    counted once a run, in two calls, to tell about how many messages are to come.
     """
 
     def fetch(page: float, limit: int) -> Page:
         return project.page("messages", limit=limit, page=page)
 
-    return newest_first(fetch, window, position, limit=LIMIT, fractions=True)
+    asks = window.is_everything
+    for batch in newest_first(fetch, window, position, limit=LIMIT, fractions=True):
+        at = batch.position
+        if asks and at and at["newer"] >= ENOUGH:
+            asks = False
+            to_come = _about_before(project, at["reached"], at["newer"])
+            batch = batch._replace(total=None if to_come is None else len(batch.rows) + to_come)
+        yield batch
+
+
+def _about_before(project: Project, stamp: str, newer: int) -> int | None:
+    """About how many messages are older than a stamp, if so many are newer.
+
+    As many to a conversation that was begun before as to those begun since.
+    """
+    everything, since = (count(project, "createdAt", start) for start in ("", stamp))
+    return round(newer * (everything - since) / since) if everything and since else None
 
 
 def by_conversation(
@@ -98,8 +118,10 @@ def by_conversation(
     since = position.get("conversations")
     conversations = Window(stamp, parse(since) if since else window.start)
     newest_of_list = position.get("reached", "~")
-    read_up_to = None
+    read_up_to = to_come = None
+    rows_read = conversations_read = 0
     for page in listed_requests(project, conversations, again=again):
+        to_come = to_come or page.total
         for request_id, moved in zip(
             texts(page.rows, "request_id"), texts(page.rows, stamp), strict=True
         ):
@@ -117,6 +139,13 @@ def by_conversation(
             # the page is in order, but for a second that is read in passes
             if moved and page.read_up_to:
                 position["conversations"] = min(moved, page.read_up_to)
-            yield Batch(rows, position=dict(position) if "conversations" in position else None)
+            conversations_read += 1
+            rows_read += len(rows)
+            total = None
+            if to_come and conversations_read % LIMIT == 0:
+                left = max(0, to_come - conversations_read)
+                total = len(rows) + round(left * rows_read / conversations_read)
+            reached = dict(position) if "conversations" in position else None
+            yield Batch(rows, total=total, position=reached)
         read_up_to = page.read_up_to or read_up_to
     yield Batch([], position.get("newest") or read_up_to)

@@ -52,6 +52,12 @@ def newest_change(project: Project) -> str | None:
     return answer.stamps[0] if answer.stamps else None
 
 
+def count(project: Project, stamp: str, since: str = "") -> int | None:
+    """How many conversations this user is shown, all or from the second of a time on."""
+    window = {"start_date": _day_first(since[:19])} if since else {}
+    return _page(project, stamp, direction=1, limit=1, **window).total
+
+
 def listed(project: Project, window: Window, *, again: bool = False) -> Iterator[Batch]:
     """Conversations in the window that this user is shown, oldest first.
 
