@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress as Bars
 from rich.progress import ProgressColumn, SpinnerColumn, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from tiledesk.reading import COMPLETE, FAILED, STOPPED
@@ -63,7 +63,9 @@ class _Lines(Progress):
         super().read(resource, rows, total)
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            counts = (f"{name} {count}{_of(self, name)}" for name, count in self.rows.items())
+            counts = (
+                f"{name} {count:,} {_of(self, name)}".rstrip() for name, count in self.rows.items()
+            )
             parts = ["read " + ", ".join(counts), f"{self.calls} calls", str(self.time_left)]
             self._print("; ".join(filter(None, parts)))
 
@@ -104,8 +106,8 @@ class _Bars(Progress):
         self._bars = Bars(
             SpinnerColumn(),
             TextColumn("{task.description:<11}"),
-            _Rows(),
-            TextColumn("{task.fields[note]}"),
+            _Rows(table_column=Column(min_width=11, no_wrap=True)),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
             console=err,
             transient=True,
         )
@@ -127,8 +129,8 @@ class _Bars(Progress):
         super().waits(seconds, why)
 
     def paused(self) -> None:
-        self._note("waiting for the rate limit")
         super().paused()
+        self._note("waiting for the rate limit")
 
     def read(self, resource: str, rows: int, total: int | None) -> None:
         super().read(resource, rows, total)
@@ -166,8 +168,8 @@ def _of(progress: Progress, resource: str) -> str:
     if total is None or total <= progress.rows[resource]:
         return ""
     if resource != MESSAGES.name:
-        return f" of {total:,}"
-    return f" of about {round(total, 2 - len(str(total))):,}"
+        return f"of {total:,}"
+    return f"of about {round(total, 2 - len(str(total))):,}"
 
 
 def show_summary(summary: Summary) -> None:

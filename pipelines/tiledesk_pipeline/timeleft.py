@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class TimeLeft:
         self._clock = clock
         self._started = clock()
         self._is_limited = False
-        self._pages_at: Counter[int] = Counter()
+        self._pages_at: list[float] = []
         self._streams: dict[str, _Stream] = {}
         self._told = 0
 
@@ -46,7 +46,7 @@ class TimeLeft:
             stream.left = max(0, stream.left - rows)
         stream.rows += rows
         stream.pages += 1
-        self._pages_at[self._second()] += 1
+        self._pages_at.append(self._clock())
 
     def ended(self, resource: str) -> None:
         """A stream was read to its end."""
@@ -62,11 +62,9 @@ class TimeLeft:
         if not minutes and not self._is_limited:
             return None
         minutes = max(1, minutes)
-        now = self._second()
-        since = now - round(minutes * MINUTE)
-        pages = sum(count for second, count in self._pages_at.items() if second > since)
-        for second in [at for at in self._pages_at if at <= now - MINUTES * MINUTE]:
-            del self._pages_at[second]
+        now, times = self._clock(), self._pages_at
+        del times[: bisect_right(times, now - MINUTES * MINUTE)]
+        pages = len(times) - bisect_right(times, now - minutes * MINUTE)
         to_come = 0
         for stream in self._streams.values():
             if stream.left is None or (stream.left and not stream.rows):
@@ -87,6 +85,3 @@ class TimeLeft:
         hours, rest = divmod(self._told, 60)
         told = [f"{hours} h"] if hours else []
         return f"about {' '.join(told + ([f'{rest} min'] if rest else []))} left"
-
-    def _second(self) -> int:
-        return math.floor(self._clock() - self._started)

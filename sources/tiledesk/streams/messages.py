@@ -13,7 +13,7 @@ from .requests import count, newest_change
 from .requests import listed as listed_requests
 
 LIMIT = 50  # over 50 the server goes down to 10 (contract 2.7)
-ENOUGH = 1000  # messages that tell how many there are to a conversation
+ENOUGH = 5000  # messages that tell how many there are to a conversation
 
 
 def messages(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
