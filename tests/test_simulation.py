@@ -313,10 +313,10 @@ def after_the_last_stamp(monkeypatch: pytest.MonkeyPatch) -> None:
     """Goes on after the stamp at which the run before ended, which is not read to its end."""
     go_on = walks._NewestFirst.go_on
 
-    def beyond(self: walks._NewestFirst, last: str, hint: int) -> int:
-        newer = go_on(self, last, hint)
+    def beyond(self: walks._NewestFirst, last: str, newer: int) -> Any:
+        found = yield from go_on(self, last, newer)
         self._last = last[:-1]
-        return newer
+        return found
 
     monkeypatch.setattr(walks._NewestFirst, "go_on", beyond)
 
@@ -400,9 +400,8 @@ def on_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch,
         walks,
         "newest_first",
-        'newer = reader.go_on(last, position["newer"])\n'
-        "        answer, skip = yield from reader.page_after(last, newer, newer + 1)",
-        'reader._last, skip = last, position["newer"] + 1\n'
+        'answer, skip = yield from reader.go_on(position["reached"], position["newer"])',
+        'reader._last, skip = position["reached"], position["newer"] + 1\n'
         "        answer = reader.page(skip / limit if fractions else skip // limit, limit)",
     )
     for stream in (messages, leads, activities):
