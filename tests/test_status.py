@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +12,9 @@ import duckdb
 import pendulum
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
-from pyrate_limiter import InMemoryBucket, Limiter, Rate, SingleBucketFactory
 from rich.console import Console
 
-from conftest import Account, account_of, query
+from conftest import Account, query
 from tiledesk import Observer
 from tiledesk.client import Client
 from tiledesk.credentials import TiledeskCredentials
@@ -24,8 +22,7 @@ from tiledesk.project import Project
 from tiledesk.reading import Reading
 from tiledesk.streams import activities, leads, messages, requests
 from tiledesk.walks import Batch, Window
-from tiledesk_pipeline import display, timeleft
-from tiledesk_pipeline import load as loading
+from tiledesk_pipeline import display
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import Progress
 from tiledesk_pipeline.status import Status, status
@@ -289,60 +286,6 @@ def test_what_was_told_stands_while_it_is_about_right() -> None:
         left.seconds = lambda minutes=minutes: minutes * 60  # type: ignore[method-assign, misc]
         told.append(str(left))
     assert told == ["about 12 min left"] * 5 + ["about 11 min left"] * 2
-
-
-class Watching(Progress):
-    """Notes at each page how long it would still take."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.told: list[tuple[float, float | None]] = []
-        self.read_at = 0.0
-
-    def read(self, resource: str, rows: int, total: int | None) -> None:
-        super().read(resource, rows, total)
-        self.told.append((time.monotonic(), self.time_left.seconds()))
-
-    def step(self, what: str) -> None:
-        if what == "writing":
-            self.read_at = self.read_at or time.monotonic()
-
-
-@pytest.mark.parametrize(
-    "who",
-    [
-        # the owner's messages are estimated by their newest conversations: up to twice as many here
-        pytest.param("owner", marks=pytest.mark.xfail(strict=False)),
-        "admin",
-    ],
-)
-def test_in_the_middle_of_a_load_the_time_left_is_about_what_it_takes(
-    who: str, db: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Under a rate limit whose minute is short; an admin's messages are not listed."""
-    minute = 0.4
-    monkeypatch.setattr(messages, "ENOUGH", 2500)
-    monkeypatch.setattr(loading, "SLICE_BYTES", 1e9)  # writing is not quicker here
-    monkeypatch.setattr(timeleft, "MINUTE", minute)
-
-    def limiter(calls: int) -> Limiter:
-        bucket = InMemoryBucket([Rate(calls, int(minute * 1000))])
-        return Limiter(SingleBucketFactory(bucket, schedule_leak=False))
-
-    monkeypatch.setattr("tiledesk.client._limiter", limiter)
-    progress = Watching()
-    with Sandbox(generate(requests=1000 if who == "owner" else 180, seed=3)) as sandbox:
-        settings: dict[str, Any] = account_of(sandbox, who).settings
-        settings["rate_limit_per_minute"] = 8
-        loading.load(Target(db=db), progress=progress, **settings)
-    began, ended = progress.told[0][0], progress.read_at
-    told = [
-        seconds / (ended - at)
-        for at, seconds in progress.told
-        if seconds is not None and 0.45 < (at - began) / (ended - began) < 0.7
-    ]
-    assert len(told) > 20
-    assert all(1 / 1.5 < ratio < 1.5 for ratio in told), told
 
 
 # --- how many rows there are to read --------------------------------------------------------------
