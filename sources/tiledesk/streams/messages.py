@@ -67,19 +67,26 @@ def listed(project: Project, window: Window, position: Position | None = None) -
     message's delivery status is not seen.
 
     The API does not count messages. In a first load of more than a few, the conversations are
-    counted once a run, in two calls, to tell about how many messages are to come.
+    counted to tell about how many messages there are: two calls, and two more whenever twice as
+    many have been read.
     """
 
     def fetch(page: float, limit: int) -> Page:
         return project.page("messages", limit=limit, page=page)
 
-    asks = window.is_everything
+    about, counted_at = (position or {}).get("about", (None, 0))
+    is_first = True
     for batch in newest_first(fetch, window, position, limit=LIMIT, fractions=True):
-        at = batch.position
-        if asks and at and at["newer"] >= ENOUGH:
-            asks = False
-            to_come = _about_before(project, at["reached"], at["newer"])
-            batch = batch._replace(total=None if to_come is None else len(batch.rows) + to_come)
+        if window.is_everything and (at := batch.position):
+            newer, total = at["newer"], None
+            if newer >= max(ENOUGH, 2 * counted_at):
+                to_come = _about_before(project, at["reached"], newer)
+                about, counted_at = to_come and newer + to_come, newer
+                is_first = True
+            if is_first and about:
+                total = len(batch.rows) + max(0, about - newer)
+            is_first = False
+            batch = batch._replace(total=total, position={**at, "about": (about, counted_at)})
         yield batch
 
 
