@@ -362,3 +362,35 @@ def test_only_the_window_is_delivered() -> None:
 )
 def test_a_stamp_survives_parsing_to_the_millisecond(text: str) -> None:
     assert iso(parse(text)) == text
+
+
+def test_no_row_after_a_large_group_is_lost_when_rows_above_it_come_and_go() -> None:
+    """The page that seemed to begin right after the group had begun later when it was read."""
+    for seed in range(400):
+        rng = random.Random(seed)
+        server = Server(rng, 4)
+        above = [server.insert(100_000 + number) for number in range(12)]
+        for _ in range(6):
+            server.insert(50_000)
+        for number in range(12):
+            server.insert(number * 10)
+
+        def come_and_go(
+            s: Server, rng: random.Random = rng, above: list[str] = above, seed: int = seed
+        ) -> None:
+            s.now = max(s.now, 200_000) + 1
+            # rarely, so that the group can be counted: where it cannot, odds decide
+            change = rng.choice([0] * 6 + [-5, -3, 3, 5])
+            for _ in range(abs(change)):
+                if change > 0:
+                    above.append(s.insert(s.now))
+                elif above:
+                    s.delete(above.pop())
+
+        server.change = come_and_go
+        before = set(server.rows)
+        try:
+            rows, _ = delivered(newest_first(server.newest, Window("stamp"), limit=4))
+        except IncompleteRead:
+            continue
+        assert server.rows.keys() & before <= rows.keys(), f"seed {seed}"

@@ -99,13 +99,27 @@ class Answer:
         }
 
     def begins(self, stamp: str, skip: int) -> int | None:
-        """Where in a list that is newest first the rows with this stamp begin, if on this page."""
+        """Where in a list that is newest first the rows with this stamp begin, if on this page.
+
+        Not if the page begins with them: there may be more before it.
+        """
+        if skip and (not self.stamps or self.stamps[0] <= stamp):
+            return None
         return next((skip + i for i, s in enumerate(self.stamps) if s <= stamp), None)
 
     def ends(self, stamp: str, skip: int) -> int | None:
-        """Where in a list that is newest first the rows after this stamp begin, if on this page."""
+        """Where in a list that is newest first the rows with this stamp end, if on this page.
+
+        Not if the page begins after them: there may be more rows between.
+        """
+        if not self.stamps or self.stamps[0] < stamp:
+            return None
         end = skip + len(self.stamps) if self.is_short else None
         return next((skip + i for i, s in enumerate(self.stamps) if s < stamp), end)
+
+    def is_beyond(self, stamp: str) -> bool:
+        """Whether a list that is newest first goes on with older rows on this page, or ends."""
+        return self.is_short or self.stamps[-1] < stamp
 
     def counted(self) -> int:
         """The server's count; every server sends it with these lists (contract 2.1)."""
@@ -527,7 +541,7 @@ class _NewestFirst:
                 rows.saw(answer.ids_from(group))
                 begins = answer.begins(group, skip) if begins is None else begins
                 ends = answer.ends(group, skip)
-                if ends is not None:
+                if answer.is_beyond(group):
                     break
             if begins is None or ends is None or not rows.may_be_whole:
                 continue
