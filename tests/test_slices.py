@@ -206,7 +206,7 @@ def test_conversations_with_huge_transcripts_are_loaded(desk: Sandbox, db: Path)
 @pytest.mark.slow
 def test_a_large_first_load_killed_five_times_ends_equal_and_stays_small(tmp_path: Path) -> None:
     """Any size: TILEDESK_BACKFILL_REQUESTS=100000 is a million messages."""
-    size = int(os.environ.get("TILEDESK_BACKFILL_REQUESTS", "10000"))
+    size = int(os.environ.get("TILEDESK_BACKFILL_REQUESTS", "6000"))
     rng = random.Random(size)
     db, peak = tmp_path / "desk.duckdb", 0
     with Sandbox(generate(requests=size, seed=7)) as large:

@@ -58,14 +58,15 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that led to it; what it was raised from before what it was raised amid."""
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        following = error.__cause__ or error.__context__
-        if following is None:
-            return
-        error = following
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        cause = waiting.pop()
+        if cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [cause.__context__, cause.__cause__]
 
 
 def _known(error: BaseException) -> str | None:

@@ -181,9 +181,11 @@ def _real(name: str) -> Server:
     )
 
 
-NATURAL = ["sandbox", "real"]
+# Others read a real server, too: not while these write.
+NATURAL = ["sandbox", pytest.param("real", marks=pytest.mark.xdist_group("real server, natural"))]
+SHUFFLED = pytest.param("real-shuffle", marks=pytest.mark.xdist_group("real server, shuffle"))
 in_any_order = pytest.mark.parametrize(
-    "server", [*NATURAL, "sandbox-shuffle", "real-shuffle"], indirect=True, scope="session"
+    "server", [*NATURAL, "sandbox-shuffle", SHUFFLED], indirect=True, scope="session"
 )
 """Run the test where equal keys come in an order that depends on skip and limit, too."""
 
