@@ -214,6 +214,7 @@ def load(
         if since is not None:
             _set_window(source, names, since, until or END_OF_TIME if is_window else None)
         left = names
+        catches_up = False
         refresh: Literal["drop_resources"] | None = None
         if full_refresh:
             _forget(pipeline, target, names)
@@ -226,8 +227,9 @@ def load(
                 raise
             refresh = None
             left = progress.unfinished(left)
-            if not left and not is_window and progress.is_behind():
-                left = names
+            if not left and not is_window and not catches_up and progress.is_behind():
+                # once: what the lookback reads again may be more than a slice
+                left, catches_up = names, True
         after = cursors(pipeline)
         with pipeline.sql_client() as client:
             streams = [
