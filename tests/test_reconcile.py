@@ -17,9 +17,10 @@ import pytest
 from conftest import Account, RealServer, account_of, query
 from tiledesk.project import ALL_REQUESTS, Membership
 from tiledesk.walks import iso
+from tiledesk_pipeline import state
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import load
-from tiledesk_pipeline.reconcile import Compared, Reconciliation, compare, here, reconcile
+from tiledesk_pipeline.reconcile import Compared, Reconciliation, compare, reconcile
 from tiledesk_pipeline.reconcile.purge import purge
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Answer, Sandbox, Truncated, World, generate
@@ -800,9 +801,9 @@ def test_a_stream_whose_first_load_is_not_finished_is_not_called_equal(
     owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner.load(db)
-    real = here.cursors
+    real = state.cursors
     monkeypatch.setattr(
-        here, "cursors", lambda pipeline: {**real(pipeline), "leads": None, "messages": None}
+        state, "cursors", lambda pipeline: {**real(pipeline), "leads": None, "messages": None}
     )
     found = compared(owner, db)
     for name in ("leads", "messages"):

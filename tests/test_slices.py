@@ -172,6 +172,40 @@ def test_a_window_that_was_stopped_goes_on_when_it_is_asked_for_again(
     assert len(desk.calls) > 10
 
 
+def test_a_history_that_begins_late_goes_on_when_its_beginning_is_given_again(
+    desk: Sandbox, db: Path
+) -> None:
+    """The same command, run again, is no window from there on."""
+    since, _ = window(desk.world)
+    stamps = {
+        table.name: "updatedAt" if table.cursor == "updated_at" else "createdAt"
+        for table in tables.TABLES
+    }
+    expected = {
+        name: {
+            key
+            for key, row in own(desk.world, name).items()
+            if pendulum.parse(row[stamps[name]]) >= since  # type: ignore[operator]
+        }
+        for name in NAMES
+    }
+    total = sum(len(found) for found in expected.values())
+    read = 0
+    for enough in (300, 10**9):
+        summary = account_of(desk).load(db, since=since, progress=Impatient(enough))
+        read += sum(stream.read for stream in summary.streams)
+    assert all(stream.cursor for stream in summary.streams)
+    assert {name: ids(db, name) for name in NAMES} == expected
+    assert read < total * 1.5
+    desk.calls.clear()
+    account_of(desk).load(db, since=since)
+    assert len(desk.calls) < 12
+    everything = {name: own(desk.world, name).keys() for name in NAMES}
+    earliest = pendulum.datetime(2000, 1, 1)
+    account_of(desk).load(db, since=earliest)  # another one is a window
+    assert {name: ids(db, name) for name in NAMES} == everything
+
+
 def test_a_full_refresh_keeps_the_table_of_loads(desk: Sandbox, db: Path) -> None:
     account_of(desk).load(db, resources=["leads", "requests"])
     before = query(db, "SELECT count(*) FROM tiledesk._tiledesk_loads")[0][0]

@@ -103,15 +103,15 @@ def test_a_first_load_that_was_stopped_says_so_until_it_is_finished(
     owner.load(db, progress=Stopping(6))
     found = seen(db)
     assert [load.outcome for load in found.loads] == ["goes on"]
-    unfinished = {stream.resource for stream in found.streams if stream.is_begun}
+    unfinished = {stream.resource for stream in found.streams if stream.is_in_first_load}
     assert "messages" in unfinished
-    assert all(stream.cursor is None for stream in found.streams if stream.is_begun)
+    assert all(stream.cursor is None for stream in found.streams if stream.is_in_first_load)
     text = shown(found, monkeypatch)
     assert re.search(r"^messages .*first load goes on +-", text, re.MULTILINE)
     owner.load(db)
     found = seen(db)
     assert found.loads[0].outcome == "complete"
-    assert not any(stream.is_begun for stream in found.streams)
+    assert not any(stream.is_in_first_load for stream in found.streams)
     assert all(stream.cursor for stream in found.streams)
 
 

@@ -236,7 +236,7 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
             stream.resource,
             _number(stream.rows),
             _time(stream.newest),
-            "first load goes on" if stream.is_begun else _time(stream.cursor),
+            "first load goes on" if stream.is_in_first_load else _time(stream.cursor),
             age,
         )
         for name, rows in stream.lists.items():

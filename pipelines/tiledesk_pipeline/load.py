@@ -24,6 +24,7 @@ from tiledesk.reading import FAILED, Reading
 from tiledesk.source import readings_resource
 from tiledesk.tables import Table
 
+from . import state
 from .comments import write_comments
 from .failures import Failure, explain, find_tiledesk_error
 from .target import Target
@@ -186,9 +187,9 @@ def load(
 
     Args:
         resources: names of streams; all unless given.
-        since: start of the window, UTC, on ``created_at``. Alone, in a first load, it is where the
-            history starts, on the stream's cursor; later it reads again from there on. Cursors are
-            not moved by a window.
+        since: start of the window, UTC, on ``created_at``; cursors are not moved by a window.
+            Without `until`, a first load begins its history here, on the stream's cursor, and later
+            ones with the same `since` go on with that.
         until: end of the window, not included.
         full_refresh: drop the tables and cursors of these streams and read everything.
         settings: arguments of :func:`tiledesk.tiledesk_source` that are not to come from dlt's
@@ -209,10 +210,8 @@ def load(
     started = time.monotonic()
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # the default one keeps what is freed
     with target.pipeline() as pipeline, _stopped_by_signals(progress):
-        is_window = since is not None and (until is not None or bool(_begun(pipeline)))
         source = tiledesk_source(observer=progress, **settings)
-        if since is not None:
-            _set_window(source, names, since, until or END_OF_TIME if is_window else None)
+        windows = _set_window(source, names, since, until, pipeline) if since else set()
         left = names
         catches_up = False
         refresh: Literal["drop_resources"] | None = None
@@ -227,18 +226,18 @@ def load(
                 raise
             refresh = None
             left = progress.unfinished(left)
-            if not left and not is_window and not catches_up and progress.is_behind():
+            if not left and not catches_up and progress.is_behind():
                 # once: what the lookback reads again may be more than a slice
-                left, catches_up = names, True
-        after = cursors(pipeline)
+                left, catches_up = [name for name in names if name not in windows], True
+        after = state.cursors(pipeline)
         with pipeline.sql_client() as client:
             streams = [
                 _loaded(
                     table,
                     progress.readings.get(table.name, []),
                     rows_of(client, table),
-                    None if is_window else after.get(table.name),
-                    is_window,
+                    after.get(table.name),
+                    table.name in windows,
                 )
                 for table in tables.TABLES
                 if table.name in names
@@ -254,7 +253,7 @@ def load(
     )
 
 
-def _forget(pipeline: dlt.Pipeline, target: Target, names: Sequence[str]) -> None:
+def _forget(pipeline: dlt.Pipeline, target: Target, names: list[str]) -> None:
     """Commit a state without the streams' cursors, before their tables are dropped.
 
     dlt drops the tables first and saves the state last: a load that dies in between would leave
@@ -263,9 +262,9 @@ def _forget(pipeline: dlt.Pipeline, target: Target, names: Sequence[str]) -> Non
     Raises:
         Failure: the state would not be the newest one: dlt goes by the clock of the machine.
     """
-    if not _begun(pipeline):
+    if not state.streams(pipeline):
         return
-    newest = newest_load(pipeline)
+    newest = _newest_load(pipeline)
     if newest is not None and newest > pendulum.now("UTC"):
         raise Failure(
             f"The newest load was made at {newest:YYYY-MM-DD HH:mm:ss} UTC, later than it is here."
@@ -273,14 +272,12 @@ def _forget(pipeline: dlt.Pipeline, target: Target, names: Sequence[str]) -> Non
         )
     # dlt counts a table to the resource that wrote it last, and would drop this one with that
     pipeline.default_schema.tables.get(tables.LOADS.name, {})["resource"] = tables.LOADS.name
-    with pipeline.managed_state(extract_state=True) as state:
-        for name in names:
-            state["sources"]["tiledesk"]["resources"].pop(name, None)
+    state.forget(pipeline, names)
     pipeline.normalize()
     target.write(pipeline)
 
 
-def newest_load(pipeline: dlt.Pipeline) -> pendulum.DateTime | None:
+def _newest_load(pipeline: dlt.Pipeline) -> pendulum.DateTime | None:
     """When the newest load was made, by the clock of the machine that made it."""
     with pipeline.sql_client() as client:
         name = client.make_qualified_table_name("_dlt_loads")
@@ -307,7 +304,7 @@ def _load_slice(
 
 def _write_down(pipeline: dlt.Pipeline, names: Sequence[str], error: Exception) -> None:
     """Streams that could not be read stand in the table of loads, too, once there is one."""
-    if find_tiledesk_error(error) is None or not _begun(pipeline):
+    if find_tiledesk_error(error) is None or not state.streams(pipeline):
         return
     now = pendulum.now("UTC")
     failed = [Reading(name, now, outcome=FAILED, error=explain(error)) for name in names]
@@ -344,17 +341,6 @@ def _stopped_by_signals(progress: Progress) -> Iterator[None]:
         restore()
 
 
-def cursors(pipeline: dlt.Pipeline) -> dict[str, pendulum.DateTime]:
-    """How far each stream has been read, by the state in the destination; UTC."""
-    resources = pipeline.state.get("sources", {}).get("tiledesk", {}).get("resources", {})
-    found = {}
-    for name, state in resources.items():
-        for cursor in state.get("incremental", {}).values():
-            if cursor.get("last_value") is not None:
-                found[name] = pendulum.instance(cursor["last_value"])
-    return found
-
-
 def rows_of(client: SqlClientBase[Any], table: Table, where: str = "", *values: Any) -> int:
     """How many rows a table has; 0 if it is not there yet."""
     name = client.make_qualified_table_name(table.name)
@@ -373,25 +359,27 @@ def _checked_names(resources: Sequence[str]) -> list[str]:
     return list(resources) or known
 
 
-def _begun(pipeline: dlt.Pipeline) -> dict[str, Any]:
-    """The state of the streams that have been read at all."""
-    found: dict[str, Any] = pipeline.state.get("sources", {}).get("tiledesk", {})
-    return {name: state for name, state in found.get("resources", {}).items() if state}
-
-
 def _set_window(
     source: DltSource,
     names: Sequence[str],
     since: pendulum.DateTime,
     until: pendulum.DateTime | None,
-) -> None:
+    pipeline: dlt.Pipeline,
+) -> set[str]:
+    """Tell the streams where to begin; returns those that read a window, beside their cursor."""
+    begun, beginnings = state.begun(pipeline), state.beginnings(pipeline)
+    windows = set()
     for table in tables.TABLES:
-        if table.name in names:
-            source.resources[table.name].apply_hints(
-                incremental=dlt.sources.incremental(
-                    "created_at" if until else table.cursor, initial_value=since, end_value=until
-                )
-            )
+        if table.name not in names:
+            continue
+        column, end = table.cursor, until
+        if until or (table.name in begun and beginnings.get(table.name) != since):
+            column, end = "created_at", until or END_OF_TIME
+            windows.add(table.name)
+        source.resources[table.name].apply_hints(
+            incremental=dlt.sources.incremental(column, initial_value=since, end_value=end)
+        )
+    return windows
 
 
 def _loaded(
@@ -407,6 +395,6 @@ def _loaded(
         rows,
         None if is_window else sum(reading.rows_new for reading in readings),
         None if is_window else sum(reading.rows_changed for reading in readings),
-        cursor,
+        None if is_window else cursor,
         bool(readings) and readings[-1].is_complete,
     )

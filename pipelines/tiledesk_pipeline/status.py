@@ -8,7 +8,6 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-import dlt
 import pendulum
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.sql_client import SqlClientBase
@@ -16,7 +15,8 @@ from dlt.destinations.sql_client import SqlClientBase
 from tiledesk import tables
 from tiledesk.reading import COMPLETE, FAILED, STOPPED
 
-from .load import cursors, rows_of
+from . import state
+from .load import rows_of
 from .target import PIPELINE_NAME, Target
 
 # A load in slices begins the next one right after a slice is written. One that is taken up within
@@ -31,7 +31,7 @@ class Stream:
 
     Attributes:
         cursor: how far it has been read; None before the first load is finished.
-        is_begun: whether its first load goes on with the next load.
+        is_in_first_load: whether that goes on with the next load.
         lists: rows of the tables made of its lists, by name.
     """
 
@@ -39,7 +39,7 @@ class Stream:
     rows: int
     newest: pendulum.DateTime | None
     cursor: pendulum.DateTime | None
-    is_begun: bool
+    is_in_first_load: bool
     lists: dict[str, int]
 
 
@@ -85,7 +85,7 @@ def status(target: Target, loads: int = 5) -> Status:
     target.must_exist()
     found = Status(target)
     with target.pipeline() as pipeline, pipeline.sql_client() as client:
-        reached = cursors(pipeline)
+        reached, in_first_load = state.cursors(pipeline), state.in_first_load(pipeline)
         for table in tables.TABLES:
             name = table.name
             found.streams.append(
@@ -94,7 +94,7 @@ def status(target: Target, loads: int = 5) -> Status:
                     rows := rows_of(client, table),
                     _newest(client, table) if rows else None,
                     reached.get(name),
-                    name not in reached and _is_begun(pipeline, name),
+                    name in in_first_load,
                     {part.name: rows_of(client, part) for part in table.lists},
                 )
             )
@@ -106,11 +106,6 @@ def _newest(client: SqlClientBase[Any], table: tables.Table) -> pendulum.DateTim
     name = client.make_qualified_table_name(table.name)
     rows = client.execute_sql(f"SELECT max({table.cursor}) FROM {name}")  # noqa: S608 (our own names)
     return _time(rows[0][0]) if rows else None
-
-
-def _is_begun(pipeline: dlt.Pipeline, name: str) -> bool:
-    sources: dict[str, Any] = pipeline.state.get("sources", {})
-    return "unfinished" in sources.get("tiledesk", {}).get("resources", {}).get(name, {})
 
 
 # --- loads ----------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ from typing import Any
 import dlt
 
 from tiledesk import open_project, tables
-from tiledesk.project import ALL_REQUESTS, Project
+from tiledesk.project import Project
 
+from .. import state
 from ..failures import Failure
 from ..load import Progress
 from ..target import Target
@@ -85,8 +86,7 @@ def _compare(
         project = open_project(observer=progress, **settings)
         _must_be_of(project, here)
         compared: dict[str, Compared] = {}
-        resources = pipeline.state.get("sources", {}).get("tiledesk", {}).get("resources", {})
-        shown_all = resources.get("requests", {}).get("scope", 0) >= ALL_REQUESTS
+        shown_all = state.all_requests_shown(pipeline)
         steps: dict[str, Callable[[], Compared]] = {
             "requests": lambda: requests(project, here["requests"], deep, shown_all),
             "messages": lambda: messages(

@@ -7,16 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import dlt
-import pendulum
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.sql_client import SqlClientBase
 
 from tiledesk.arrow import Row, to_arrow
 from tiledesk.source import LOOKBACK_SECONDS
 from tiledesk.tables import DELETED, DELETED_AT, PARENT_ID, POSITION, TABLES, Table
-from tiledesk.walks import parse
 
-from ..load import cursors
+from .. import state
 
 # Ids in one query.
 CHUNK = 1000
@@ -45,9 +43,9 @@ class Here:
         lookback = max(
             dlt.config.get("sources.tiledesk.lookback_seconds", int) or 0, LOOKBACK_SECONDS
         )
-        cursor = cursors(pipeline).get(table.name)
+        cursor = state.cursors(pipeline).get(table.name)
         self.up_to = cursor and cursor.subtract(seconds=lookback).replace(microsecond=0)
-        begins = _begins(pipeline, table.name)
+        begins = state.beginnings(pipeline).get(table.name)
         self.since = begins and begins.add(microseconds=999_999).replace(microsecond=0)
         destination = pipeline.destination
         self.reads_json = bool(destination) and destination.destination_name in JSON_DESTINATIONS
@@ -140,13 +138,3 @@ def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
 
 def _places(values: Sequence[Any]) -> str:
     return ", ".join(["%s"] * len(values))
-
-
-def _begins(pipeline: dlt.Pipeline, name: str) -> pendulum.DateTime | None:
-    """Where a history was told to begin by the first load, on the stream's cursor column."""
-    resources = pipeline.state.get("sources", {}).get("tiledesk", {}).get("resources", {})
-    for cursor in resources.get(name, {}).get("incremental", {}).values():
-        value = cursor.get("initial_value")
-        if value is not None:
-            return parse(value) if isinstance(value, str) else pendulum.instance(value)
-    return None
