@@ -12,7 +12,6 @@ mean something else every time, and cost most of the time.
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 import random
@@ -27,6 +26,7 @@ from unittest import mock
 import httpx
 import msgspec
 import pendulum
+from dlt.common import json as typed_json
 
 from tiledesk import Observer, reading, tables, walks
 from tiledesk.client import Client
@@ -267,13 +267,17 @@ class Simulation:
             if self._dies_at is not None and self.rng.random() < 0.1:
                 raise Killed  # with some tables written, but not how far was read
             self.rows[name].update(found[name])
+        for name in done:
+            is_further = any(saved.get(k) != self.saved.get(k) for k in (name, f"state of {name}"))
+            assert done[name].is_complete or is_further, f"{name} would go on so for ever"
         self.saved = saved
         self.log.append("loaded " + ", ".join(f"{len(found[n])} {n}" for n in names))
         return done
 
     def state_of_a_run(self) -> dict[str, Any]:
-        """A copy: what a run does to it counts when the run is committed."""
-        return copy.deepcopy(self.saved)
+        """As dlt gives it back; what a run does to it counts when the run is committed."""
+        state: dict[str, Any] = typed_json.typed_loads(typed_json.typed_dumps(self.saved))
+        return state
 
     def project(self) -> Project:
         """The project as a process that has just begun sees it."""
@@ -561,7 +565,7 @@ class Simulation:
         name = self.rng.choice([n for n in TABLES if n in self.saved and n not in begun] or [""])
         if not name:
             return
-        stamp = self.saved[name].subtract(seconds=self.lookback)
+        stamp = pendulum.instance(self.saved[name]).subtract(seconds=self.lookback)
         self._show_up(name, _text(stamp), anew=True)
 
     def _show_up(self, name: str, stamp: str, *, anew: bool = False) -> None:

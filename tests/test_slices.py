@@ -58,6 +58,20 @@ class Impatient(Progress):
             self.stop(signal.SIGINT)
 
 
+class Counting(Progress):
+    """Stops a load after so many slices."""
+
+    def __init__(self, slices: int) -> None:
+        super().__init__()
+        self._left = slices
+
+    def begin_slice(self) -> None:
+        super().begin_slice()
+        self._left -= 1
+        if self._left < 0:
+            self.stop(signal.SIGINT)
+
+
 def own(world: World, name: str) -> dict[str, dict[str, Any]]:
     documents = world.collections[name].values()
     return {d["_id"]: d for d in documents if d["id_project"] == world.project_id}
@@ -99,6 +113,21 @@ def test_what_was_committed_before_a_stop_is_not_read_again(desk: Sandbox, db: P
         assert here >= min(read, total) * 0.8
     assert_equal(db, desk.world)
     assert read < total * 1.3  # with the stamps at which a stop fell, and what the lookback repeats
+
+
+def test_a_group_of_equal_stamps_larger_than_a_slice_does_not_go_on_for_ever(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found in one run, or else begun again by the next."""
+    monkeypatch.setattr(loading, "SLICE_BYTES", 50_000)
+    world = generate(requests=8, seed=3)
+    (first, *_), more = own(world, "messages").values(), 160
+    for number in range(more):
+        world.insert("messages", {**first, "_id": f"{number:024x}"})
+    with Sandbox(world, ties="shuffle") as small:
+        loaded = account_of(small).load(db, resources=["messages"], progress=Counting(40))
+    assert loaded.stopped_by is None
+    assert ids(db, "messages") == own(world, "messages").keys()
 
 
 def test_an_unfinished_first_load_is_no_cursor(desk: Sandbox, db: Path) -> None:

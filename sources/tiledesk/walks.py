@@ -65,7 +65,8 @@ class Batch(NamedTuple):
             them, with the first batch; of messages, which it does not count, about, and later. None
             with all other batches.
         notice: something about this stream that a person should know, in a sentence.
-        position: where another run can go on if this one ends here; None where the cursor tells.
+        position: where another run can go on if this one ends here; None where the cursor tells, or
+            the walk has not got any further.
     """
 
     rows: list[Row]
@@ -378,12 +379,13 @@ def newest_first(
         IncompleteRead: a group of equal stamps larger than a page does not hold still.
     """
     reader = _NewestFirst(fetch, window, limit, fractions)
+    begun_at = "~"
     if position is None:
         answer, skip = reader.first_page(first_limit or limit), 0
         newest = max(answer.stamps, default=None)
     else:
-        newest = position["newest"]
-        answer, skip = yield from reader.go_on(position["reached"], position["newer"])
+        newest, begun_at = position["newest"], position["reached"]
+        answer, skip = yield from reader.go_on(begun_at, position["newer"])
     total = None if window.start or answer.total is None else answer.total - skip
     while True:
         batch = reader.unread(answer)._replace(total=total)
@@ -395,7 +397,7 @@ def newest_first(
         end = skip + len(answer.rows)
         newer = end - 1 - sum(1 for s in answer.stamps if s == last)
         reached = {"newest": newest, "reached": last, "newer": newer}
-        yield batch._replace(position=reached)
+        yield batch._replace(position=reached if last < begun_at else None)
         if answer.is_short or reader.is_past(last):
             break
         answer, skip = yield from reader.page_after(last, newer, end)

@@ -74,7 +74,7 @@ def listed(project: Project, window: Window, position: Position | None = None) -
     def fetch(page: float, limit: int) -> Page:
         return project.page("messages", limit=limit, page=page)
 
-    about, counted_at = (position or {}).get("about", (None, 0))
+    about, counted_at = (position or {}).get("about", [None, 0])
     is_first = True
     for batch in newest_first(fetch, window, position, limit=LIMIT, fractions=True):
         if window.is_everything and (at := batch.position):
@@ -86,7 +86,7 @@ def listed(project: Project, window: Window, position: Position | None = None) -
             if is_first and about:
                 total = len(batch.rows) + max(0, about - newer)
             is_first = False
-            batch = batch._replace(total=total, position={**at, "about": (about, counted_at)})
+            batch = batch._replace(total=total, position={**at, "about": [about, counted_at]})
         yield batch
 
 
