@@ -6,7 +6,7 @@ import inspect
 import os
 import textwrap
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,12 @@ from tiledesk.walks import Answer, Batch, Window
 from tiledesk_pipeline.load import Progress, load
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox.wire import Call
-from truth import differences
+from truth import as_stored, differences
 
 # A few here; tests/soak.py runs hundreds for `make test`, thousands for .ci/run.
 SIMULATIONS = int(os.environ.get("TILEDESK_SIMULATIONS", "20"))
 REPLAY = os.environ.get("TILEDESK_SIMULATION")
 SEEDS = (*range(SIMULATIONS), *RARE) if REPLAY is None else (int(REPLAY),)
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def calm_desk() -> Simulation:
@@ -201,7 +200,7 @@ class LoadedByDlt(Simulation):
         """What the file has less, more or other than the desk, field by field, lists too."""
         problems = []
         for table in tables.TABLES:
-            documents = {k: _typed(table, d) for k, d in self.truth(table.name).items()}
+            documents = {k: as_stored(table, d) for k, d in self.truth(table.name).items()}
             no_more = self.gone[table.name] | (set(self.own(table.name)) - documents.keys())
             problems += [
                 problem
@@ -212,22 +211,6 @@ class LoadedByDlt(Simulation):
                 and "_extra is" not in problem
             ]
         return problems
-
-
-def _typed(table: Table, document: dict[str, Any]) -> dict[str, Any]:
-    """The document with dates as the database would have them."""
-    typed = dict(document)
-    for column in table.columns:
-        value = typed.get(column.source)
-        if column.type == "timestamp" and isinstance(value, str):
-            time = datetime.fromisoformat(value.replace("Z", "+00:00"))
-            millis = (time - EPOCH) // timedelta(milliseconds=1)
-            typed[column.source] = {"$date": {"$numberLong": str(millis)}}
-    for part in table.lists:
-        items = typed.get(part.source)
-        if items and part.columns[0].source:
-            typed[part.source] = [_typed(part, item) for item in items]
-    return typed
 
 
 @pytest.mark.parametrize("seed", range(3) if REPLAY is None else [int(REPLAY)])
