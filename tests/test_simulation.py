@@ -20,7 +20,6 @@ from tiledesk.arrow import Page
 from tiledesk.client import Client
 from tiledesk.errors import TiledeskError
 from tiledesk.streams import activities, leads, messages, requests
-from tiledesk.tables import Table
 from tiledesk.walks import Answer, Batch, Window
 from tiledesk_pipeline.load import Progress, load
 from tiledesk_pipeline.target import Target
