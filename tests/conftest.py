@@ -187,5 +187,7 @@ def real_server(request: pytest.FixtureRequest) -> RealServer:
     folder = os.environ.get(REAL_SERVERS)
     if not folder or REAL_TRUTH not in os.environ:
         pytest.skip(f"no real server was given: {REAL_SERVERS} and {REAL_TRUTH} are not set")
+    is_grouped = "PYTEST_XDIST_WORKER" not in os.environ or "@" in request.node.nodeid
+    assert is_grouped, "the tests of a real server would run beside each other"
     text = (Path(folder) / f"{request.param}.json").read_text()
     return RealServer(json.loads(text.splitlines()[-1]))

@@ -382,8 +382,8 @@ def on_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch,
         walks,
         "newest_first",
-        'answer, skip = yield from reader.go_on(position["reached"], position["newer"])',
-        'reader._last, skip = position["reached"], position["newer"] + 1\n'
+        'answer, skip = yield from reader.go_on(begun_at, position["newer"])',
+        'reader._last, skip = begun_at, position["newer"] + 1\n'
         "        answer = reader.page(skip / limit if fractions else skip // limit, limit)",
     )
     for stream in (messages, leads, activities):
