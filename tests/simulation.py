@@ -121,6 +121,7 @@ class Simulation:
         self.gone: dict[str, set[str]] = {name: set() for name in TABLES}
         self.log: list[str] = []
         self._window: tuple[pendulum.DateTime, pendulum.DateTime] | None = None
+        self._is_window_open = False  # somebody stopped it
         self._made = 0
         self._steps: list[tuple[int, Callable[[], None]]] = []
         self.is_at_rest = self._moving = False
@@ -141,7 +142,7 @@ class Simulation:
                 self._trouble = self.rng.choice([0, 0, 0.1, 0.3])
                 self._dies_at = self.rng.choice([None, None, self.rng.randint(1, 40)])
                 try:
-                    if self.rng.random() < 0.15:
+                    if self.rng.random() < 0.2:
                         self.load_window()
                     else:
                         self.load()
@@ -152,7 +153,7 @@ class Simulation:
                 self.app.faults.clear()
             self._between_loads()
             self._moving, self._trouble, self._dies_at = False, 0, None
-            if self.rng.random() < 0.1:
+            if self.rng.random() < (0.8 if self._is_window_open else 0.1):
                 self.load_window()
             self.is_at_rest = True
             for _ in range(self.rng.randint(1, 2)):
@@ -186,14 +187,14 @@ class Simulation:
 
         Often the same window as before, which is gone on with if it ended early.
         """
-        is_new = self._window is None or self.rng.random() < 0.5
-        if is_new:
+        is_new = not self._is_window_open or self.rng.random() < 0.2
+        if is_new or self._window is None:
             since = self.clock - timedelta(seconds=self.rng.choice([3, 60, 3600, 90_000]))
             until = since + timedelta(seconds=self.rng.choice([2, 50, 4000, 200_000]))
             self._window = pendulum.instance(since), pendulum.instance(until)
         was_moving, self._moving = self._moving, self._moving and self.rng.random() < 0.5
         # what is missing can be told only where the one who loads is the desk's own user
-        is_checked = is_new and not self._moving and self.users == [self.role]
+        is_checked = not self._moving and self.users == [self.role]
         cursors = {name: self.saved.get(name) for name in TABLES}
         project = self.project()
         try:
@@ -201,6 +202,7 @@ class Simulation:
             while left:
                 done = self._load_slice(project, left, self._window)
                 left = [name for name in left if not done[name].is_complete]
+                self._is_window_open = bool(left)
                 if left and self.rng.random() < 0.2:
                     return  # told to stop
         finally:

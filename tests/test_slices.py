@@ -17,6 +17,7 @@ import pytest
 
 from conftest import Account, account_of, query
 from tiledesk import tables
+from tiledesk.walks import iso
 from tiledesk_pipeline import load as loading
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import Progress, Summary
@@ -199,6 +200,33 @@ def test_a_window_that_was_stopped_goes_on_when_it_is_asked_for_again(
     desk.calls.clear()
     account_of(desk).load(db, since=since, until=until)  # once more, from its beginning
     assert len(desk.calls) > 10
+
+
+def test_what_was_made_or_moved_while_a_window_was_stopped_is_in_it(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "SLICE_BYTES", 200_000)
+    world = generate(requests=60, seed=6)
+    leads = list(own(world, "leads"))
+    since = pendulum.datetime(2001, 1, 1)
+    until = pendulum.now("UTC").add(years=1)
+    with Sandbox(world) as small:
+        account = account_of(small)
+        stopped = account.load(db, since=since, until=until, progress=Impatient(300))
+        assert not all(stream.is_complete for stream in stopped.streams)
+        time.sleep(1.1)  # the server tells its time in seconds
+        now = iso(pendulum.now("UTC"))
+        for name in NAMES:
+            (some, *_) = own(world, name).values()
+            new = {**some, "_id": "f" * 24, "createdAt": now, "updatedAt": now}
+            world.insert(name, {**new, "request_id": "support-group-new"})
+        for key in leads:
+            if world.leads[key]["status"] == 100:
+                world.change("leads", key, status=1000, updatedAt=now)
+        ended = account.load(db, since=since, until=until, lookback_seconds=0)
+    assert all(stream.is_complete for stream in ended.streams)
+    for name in NAMES:
+        assert ids(db, name) == own(world, name).keys(), name
 
 
 def test_a_history_that_begins_late_goes_on_when_its_beginning_is_given_again(

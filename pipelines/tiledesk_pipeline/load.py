@@ -20,7 +20,7 @@ from dlt.sources import DltSource
 from tiledesk import Observer, tables, tiledesk_source
 from tiledesk.client import Call
 from tiledesk.observer import Stopped
-from tiledesk.reading import FAILED, Reading
+from tiledesk.reading import END_OF_TIME, FAILED, Reading
 from tiledesk.source import readings_resource
 from tiledesk.tables import Table
 
@@ -29,10 +29,6 @@ from .comments import write_comments
 from .failures import Failure, explain, find_tiledesk_error
 from .target import Target
 from .timeleft import TimeLeft
-
-# After every stamp: a window with this end is open, yet leaves the cursors alone.
-END_OF_TIME = pendulum.datetime(9999, 12, 31)
-
 
 # A load is committed in slices: what a kill costs at most, and what has to fit into memory. So many
 # bytes of answers, or seconds of reading one stream, end a slice.

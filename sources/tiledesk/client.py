@@ -81,6 +81,7 @@ class Client:
     Attributes:
         server_time: when the last answer was given, by the server's clock (its ``Date`` header),
             in UTC to the second; None while unknown.
+        began_at: the same of the first answer.
         calls: calls made so far, those tried again included.
         retries: how often a failed call was tried again.
         bytes_read: size of all answers so far.
@@ -96,6 +97,7 @@ class Client:
     ) -> None:
         self.base_url = checked_base_url(base_url)
         self.server_time: pendulum.DateTime | None = None
+        self.began_at: pendulum.DateTime | None = None
         self.calls = self.retries = self.bytes_read = 0
         self._watcher = watcher
         self._signs_in = bool(credentials.password)
@@ -341,6 +343,7 @@ class _Paced(httpx.BaseTransport):
         date = email.utils.parsedate_tz(response.headers.get("Date", ""))
         if date is not None:
             client.server_time = pendulum.from_timestamp(email.utils.mktime_tz(date))
+            client.began_at = client.began_at or client.server_time
         return response
 
     def close(self) -> None:

@@ -35,6 +35,7 @@ FIRST_ROWS, MOST_ROWS = 100, 10_000
 MOST_BYTES = 2_000_000
 
 FIELDS = {"created_at": "createdAt", "updated_at": "updatedAt"}
+END_OF_TIME = pendulum.datetime(9999, 12, 31)  # open, yet no window for the cursor
 
 COMPLETE, STOPPED, FAILED = "complete", "goes on", "failed"
 
@@ -170,15 +171,16 @@ def read(
             job.keep(batch.position)
         if batch.notice is not None:
             observer.noticed(name, batch.notice)
-        _count(batch.rows, table, before, done)
-        observer.read(name, len(batch.rows), batch.total)
-        pending += batch.rows
+        rows = job.asked_for(batch.rows)
+        _count(rows, table, before, done)
+        observer.read(name, len(rows), batch.total)
+        pending += rows
         if len(pending) >= wanted or done.bytes_read - written >= MOST_BYTES:
             yield tuple(pending)
             has_yielded = True
             pending, wanted, written = [], min(2 * wanted, MOST_ROWS), done.bytes_read
-    if done.is_complete:
-        job.finish()
+    if done.is_complete and not job.finish(project.client.began_at):
+        done.outcome, done.can_go_on = STOPPED, True
     if pending or (not has_yielded and cursor.start_value is None):
         yield tuple(pending)  # empty in a first load of nothing: so that the tables are made
     observer.ended(done)
@@ -240,18 +242,23 @@ class _Job:
                 + (f" or {table.cursor}." if table.cursor != "created_at" else ".")
             )
         self._name = table.name
+        self._followed_by = FIELDS[table.cursor]
+        self._lookback_seconds = lookback_seconds
         self._state = state
         self.is_for_the_cursor = cursor.end_value is None
-        self.window = _window(cursor, FIELDS[cursor.cursor_path], lookback_seconds)
+        self.window = self._asked = _window(cursor, FIELDS[cursor.cursor_path], lookback_seconds)
         self.position: Position | None = None
         self.as_of: pendulum.DateTime | None = None
         self._scope: int | None = None
+        self._is_rest = False
         self._key = (
             "unfinished" if self.is_for_the_cursor else " ".join(("window", *self.window.bounds()))
         )
         if kept := state.get(self._key):
             since = kept["since"] and parse(kept["since"])
-            self.window = Window(kept["stamp"], since, self.window.end)
+            self._is_rest = kept["is_rest"]
+            end = END_OF_TIME if self._is_rest else self.window.end
+            self.window = Window(kept["stamp"], since, end)
             self.position = kept["position"]
             self.as_of = kept["as_of"] and parse(kept["as_of"])
             self._scope = kept["scope"]
@@ -274,7 +281,15 @@ class _Job:
         if self.window.is_everything:
             self._scope = scope
 
-    def keep(self, position: Position) -> None:
+    def asked_for(self, rows: list[Row]) -> list[Row]:
+        """Those of the rows that the window asked for has."""
+        if not self._is_rest:
+            return rows
+        start, end = self._asked.bounds()
+        made = texts(rows, "createdAt")
+        return [row for row, at in zip(rows, made, strict=True) if start <= (at or "") < end]
+
+    def keep(self, position: Position | None) -> None:
         """Another run goes on here."""
         since, as_of = self.window.start, self.as_of
         self._state[self._key] = {
@@ -283,13 +298,30 @@ class _Job:
             "as_of": as_of and iso(as_of),
             "scope": self._scope,
             "position": position,
+            "is_rest": self._is_rest,
         }
 
-    def finish(self) -> None:
-        """All was read."""
+    def finish(self, run_began_at: pendulum.DateTime | None) -> bool:
+        """All was read; False if a rest came to be.
+
+        A window that another run has begun lacks what was made or moved since: no cursor brings it
+        to the next run.
+        """
+        if (
+            not self.is_for_the_cursor
+            and self.position is not None
+            and self.as_of is not None
+            and run_began_at is not None
+            and self.as_of < run_began_at
+        ):
+            since = self.as_of.subtract(seconds=self._lookback_seconds)
+            self.window, self._is_rest, self.as_of = Window(self._followed_by, since), True, None
+            self.keep(None)
+            return False
         self._state.pop(self._key, None)
         if self._scope is not None:
             self._state["scope"] = self._scope
+        return True
 
 
 def _window(cursor: Cursor, stamp: str, lookback_seconds: int) -> Window:
