@@ -293,8 +293,9 @@ def _load_slice(
     pipeline.extract(source, refresh=refresh)
     progress.step("writing")
     pipeline.normalize()
-    sizes = (progress.readings[name][-1].bytes_read for name in source.selected_resources)
-    target.write(pipeline, max(sizes))
+    readings = [progress.readings[name] for name in source.selected_resources]
+    is_slice = any(len(of_one) > 1 or not of_one[0].is_complete for of_one in readings)
+    target.write(pipeline, max(of_one[-1].bytes_read for of_one in readings), is_slice=is_slice)
     write_comments(pipeline)
 
 

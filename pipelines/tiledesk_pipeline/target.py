@@ -35,6 +35,10 @@ DEFAULTS: dict[str, Any] = {
 # into ten million rows no more than that.
 DUCKDB_MEMORY = 64_000_000
 DUCKDB_MEMORY_PER_BYTE = 6
+# Each write adds a small row group to a table. DuckDB makes one of many when it closes the file,
+# and takes 300 MB for that, whatever it was given, if rows are as large as conversations are. Two
+# hundred of them make neither the file larger nor a query slower, so that can wait.
+DUCKDB_MERGES = 1
 
 
 @dataclass(frozen=True)
@@ -86,18 +90,20 @@ class Target:
                 f"Another load into {self} is running. Wait for it to end, or stop it."
             ) from None
 
-    def write(self, pipeline: dlt.Pipeline, size: int = 0) -> None:
+    def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> None:
         """Load what was normalized; into DuckDB one table after another, with little memory.
 
         Args:
             size: bytes that the largest table has.
+            is_slice: whether it is one of many, which DuckDB does not tidy up after.
 
         Raises:
             Exception: whatever dlt raises.
         """
         if self.is_duckdb:
             memory = DUCKDB_MEMORY + DUCKDB_MEMORY_PER_BYTE * size
-            pipeline.load(self._destination(memory), workers=1).raise_on_failed_jobs()
+            merges = 0 if is_slice else DUCKDB_MERGES
+            pipeline.load(self._destination(memory, merges), workers=1).raise_on_failed_jobs()
         else:
             pipeline.load().raise_on_failed_jobs()
 
@@ -115,7 +121,7 @@ class Target:
         parts = (self.destination, str(self.db.resolve()) if self.is_duckdb else "", self.dataset)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def _destination(self, memory: int = DUCKDB_MEMORY) -> Any:
+    def _destination(self, memory: int = DUCKDB_MEMORY, merges: int = 0) -> Any:
         if not self.is_duckdb:
             return self.destination
         if self.db.stem == self.dataset:
@@ -132,6 +138,7 @@ class Target:
             "memory_limit": f"{memory}B",
             "threads": 1,
             "preserve_insertion_order": False,
+            "max_vacuum_tasks": merges,
         }
         return dlt.destinations.duckdb(DuckDbCredentials(str(self.db), global_config=config))
 
