@@ -434,6 +434,28 @@ def test_a_repair_reads_no_more_than_needed_and_moves_no_cursor(owner: Account, 
     assert summary.calls <= 8
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_last_message_is_found_and_loaded_however_new_and_whosever_it_is(
+    owner: Account, db: Path, world: World, deep: bool
+) -> None:
+    """A copy of it may stand in another conversation, and be newer than what is compared."""
+    rows = [
+        key for key, row in world.requests.items() if (row["attributes"] or {}).get("last_message")
+    ]
+    message = world.messages[world.requests[rows[0]]["attributes"]["last_message"]["_id"]]
+    message = {**message, "createdAt": iso(pendulum.now("UTC"))}
+    world.change("messages", message["_id"], createdAt=message["createdAt"])
+    for key in rows[:3]:
+        attributes = {**world.requests[key]["attributes"], "last_message": message}
+        world.change("requests", key, attributes=attributes)
+    owner.load(db)
+    execute(db, "DELETE FROM tiledesk.messages WHERE _id = ?", message["_id"])
+    found = repaired(owner, db, deep=deep)
+    assert found.is_equal
+    assert found.streams[1].missing == [message["_id"]]
+    assert audit(owner, db, deep=deep).is_equal
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("leaves_messages", [False, True])
 def test_a_deleted_conversation_is_marked_with_its_messages_if_they_are_gone(

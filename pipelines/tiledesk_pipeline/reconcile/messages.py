@@ -10,6 +10,8 @@ from contextlib import closing
 from datetime import datetime
 from urllib.parse import quote
 
+import pendulum
+
 from tiledesk import errors
 from tiledesk.arrow import Page, Row, texts
 from tiledesk.project import Project
@@ -32,7 +34,8 @@ def messages(
 
     Without a call: by the last message that each conversation names. ``attributes.last_message`` is
     a copy of it, on servers since 2.18.1 (contract 4.6); only conversations that had not changed
-    since the point compared up to are looked at. Deep: all of them.
+    since the point compared up to are looked at. Deep: all that were written up to that point, and
+    the last ones that were written after it.
 
     Args:
         requests: what was found of the conversations, which may have been missing.
@@ -42,8 +45,17 @@ def messages(
         ((conversations,),) = here.rows("SELECT count(*) FROM {requests}") or [(0,)]
         return not_loaded(here, None if conversations else here.count())
     found = Compared(here.name, here.count())
-    if not deep:
-        _by_last_message(here, found)
+    if not deep and not here.reads_json:
+        found.is_whole = False
+        found.say(
+            "not compared: the last message of each conversation is looked for in DuckDB and"
+            " Postgres only. --deep compares all."
+        )
+    elif not deep:
+        found.say(
+            "compared by the last message of each conversation only: the API does not count"
+            " messages."
+        )
     elif project.membership.may_list_messages:
         try:
             _by_csv(project, here, found)
@@ -54,6 +66,7 @@ def messages(
     else:
         found.say("messages outside conversations are for the project's owner to compare.")
         _by_conversation(project, here, Comparison(here, found), requests)
+    _add_last_ones(here, found, here.up_to if deep else here.since)
     _add_those_twice(here, found)
     found.missing, found.extra, found.stale = (
         sorted(set(ids)) for ids in (found.missing, found.extra, found.stale)
@@ -66,29 +79,24 @@ def conversation(project: Project, recipient: str) -> list[Row]:
     return project.page(f"requests/{quote(recipient, safe='')}/messages").rows
 
 
-def _by_last_message(here: Here, found: Compared) -> None:
+def _add_last_ones(here: Here, found: Compared, since: pendulum.DateTime | None) -> None:
+    """The last messages of conversations, written from a time on, that are not here."""
     if not here.reads_json:
-        found.is_whole = False
-        found.say(
-            "not compared: the last message of each conversation is looked for in DuckDB and"
-            " Postgres only. --deep compares all."
-        )
         return
     last = "((r.attributes->'last_message')->>'_id')"
     written = "((r.attributes->'last_message')->>'createdAt')"
+    sent_to = "((r.attributes->'last_message')->>'recipient')"
     rows = here.rows(
-        f"SELECT r.request_id, {last} FROM {{requests}} AS r"  # noqa: S608
+        f"SELECT coalesce({sent_to}, r.request_id), {last} FROM {{requests}} AS r"  # noqa: S608
         f" LEFT JOIN {{messages}} AS m ON m._id = {last}"
         f" WHERE r.updated_at <= %s AND {last} IS NOT NULL AND m._id IS NULL"
         f" AND {here.live('r.', 'requests')} AND coalesce({written}, '9999') >= %s",
         here.up_to,
-        iso(here.since) if here.since else "",
+        iso(since) if since else "",
     )
-    found.conversations.update((message, request) for request, message in rows)
-    found.missing += found.conversations
-    found.say(
-        "compared by the last message of each conversation only: the API does not count messages."
-    )
+    missing = {message: recipient for recipient, message in rows}
+    found.conversations.update(missing)
+    found.missing += missing
 
 
 def _add_those_twice(here: Here, found: Compared) -> None:
