@@ -113,7 +113,7 @@ class Simulation:
         self.app = App(self.world, ties=rng.choice(["natural", "shuffle"]))
         self.app.abort = lambda scope: None
         self.app.hooks.append(self._before_call)
-        self.base_url = "http://desk.example"
+        self.base_url = "https://desk.example"
         self.user_id = self.world.users[self.role].id
         self.slices = rng.choice([[NO_END], [NO_END], [1, 20, 60, NO_END], [1, 8, 8]])
         self.saved: dict[str, Any] = {}

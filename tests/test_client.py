@@ -624,7 +624,7 @@ def test_a_host_that_is_not_known_is_told_with_its_address(
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)  # a real question would leave the machine
     with pytest.raises(errors.Unreachable, match=r"http://tiledesk\.invalid cannot be reached"):
-        talk(base_url="http://tiledesk.invalid").read()
+        talk(base_url="http://tiledesk.invalid", allow_http=True).read()
     assert len(slept) == TRIES - 1
 
 
@@ -660,6 +660,21 @@ def test_a_base_url_works_however_it_was_copied(
 def test_an_address_that_cannot_work_is_told_before_any_call(talk: Talking, wrong: str) -> None:
     with pytest.raises(errors.BadSetting, match=r"base_url is not an address like"):
         talk(base_url=wrong)
+
+
+@pytest.mark.parametrize(
+    "host", ["tiledesk.example", "10.0.0.1", "127.0.0.1.example", "localhost.example", "[fe80::1]"]
+)
+def test_plain_http_to_another_machine_needs_to_be_allowed(talk: Talking, host: str) -> None:
+    with pytest.raises(errors.BadSetting, match="is plain http: .*allow_http to true"):
+        talk(base_url=f"http://{host}:8081/api")
+    assert talk(base_url=f"http://{host}:8081/api", allow_http=True).client
+    assert talk(base_url=f"https://{host}:8081/api").client
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]", "a.localhost"])
+def test_plain_http_to_this_machine_is_no_matter(talk: Talking, host: str) -> None:
+    assert talk(base_url=f"http://{host}:3000").client.base_url == f"http://{host}:3000"
 
 
 @pytest.mark.parametrize("port", ["8080", "no-port"])

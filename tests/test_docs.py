@@ -251,6 +251,7 @@ def test_the_variables_of_the_settings_table_reach_the_source(
         "RATE_LIMIT_PER_MINUTE": "7",
         "READ_TIMEOUT": "8.5",
         "LOOKBACK_SECONDS": "9",
+        "ALLOW_HTTP": "true",
     }
     assert {docs.SECTION + name for name in values} == set(docs.setting_names())
     for name, value in values.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import ipaddress
 import json
 import re
 import time
@@ -73,6 +74,7 @@ class Client:
 
     Args:
         base_url: address of the API, with or without a trailing slash.
+        allow_http: whether it may be plain http to another machine.
         credentials: resolved credentials.
         rate_limit_per_minute: calls allowed in any 60 seconds, the sign-in included; 0 for none.
         read_timeout: seconds to wait for an answer.
@@ -94,8 +96,10 @@ class Client:
         rate_limit_per_minute: int = 200,
         read_timeout: float = 60.0,
         watcher: Watcher | None = None,
+        *,
+        allow_http: bool = False,
     ) -> None:
-        self.base_url = checked_base_url(base_url)
+        self.base_url = checked_base_url(base_url, allow_http)
         self.server_time: pendulum.DateTime | None = None
         self.began_at: pendulum.DateTime | None = None
         self.calls = self.retries = self.bytes_read = 0
@@ -374,11 +378,12 @@ def _proxy(base_url: str) -> str | None:
     return urllib.request.getproxies().get(url.scheme)
 
 
-def checked_base_url(base_url: str) -> str:
+def checked_base_url(base_url: str, allow_http: bool = False) -> str:
     """The base URL without a trailing slash.
 
     Raises:
-        BadSetting: it is not an http(s) address, or holds credentials, a query or a fragment.
+        BadSetting: it is not an http(s) address, or holds credentials, a query or a fragment; or it
+            is plain http to another machine, and that is not allowed.
     """
     try:
         url = httpx.URL(base_url.strip())
@@ -394,7 +399,20 @@ def checked_base_url(base_url: str) -> str:
             "sources.tiledesk.base_url must not hold a user name or password: they belong to"
             " sources.tiledesk.credentials."
         )
+    if url.scheme == "http" and not allow_http and not _is_this_machine(url.host):
+        raise errors.BadSetting(
+            "sources.tiledesk.base_url is plain http: whoever is on the way could read the password"
+            " and the conversations. Use https; or, across a network that you trust, set"
+            " sources.tiledesk.allow_http to true."
+        )
     return str(url).rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def checked_project_id(project_id: str) -> str:

@@ -44,6 +44,7 @@ def tiledesk_source(
     lookback_seconds: int = LOOKBACK_SECONDS,
     rate_limit_per_minute: int = RATE_LIMIT_PER_MINUTE,
     read_timeout: float = READ_TIMEOUT,
+    allow_http: bool = False,
     observer: Observer | None = None,
 ) -> Sequence[DltResource]:
     """Conversations, messages, leads and activities of a Tiledesk project.
@@ -70,13 +71,22 @@ def tiledesk_source(
         lookback_seconds: how long before its cursor a run starts reading.
         rate_limit_per_minute: calls in any 60 seconds, at most; 0 for no limit.
         read_timeout: seconds to wait for an answer.
+        allow_http: whether `base_url` may be plain http to another machine: the password and
+            everything that is read could be seen on the way.
         observer: told what happens during a run.
 
     Raises:
         TiledeskError: while running; see :mod:`tiledesk.errors`.
     """
     observer = observer or Observer()
-    client = Client(base_url, credentials, rate_limit_per_minute, read_timeout, observer)
+    client = Client(
+        base_url,
+        credentials,
+        rate_limit_per_minute,
+        read_timeout,
+        observer,
+        allow_http=allow_http,
+    )
     project = Project(client, project_id)
 
     def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows | Reading]:
@@ -125,10 +135,18 @@ def open_project(
     base_url: str = BASE_URL,
     rate_limit_per_minute: int = RATE_LIMIT_PER_MINUTE,
     read_timeout: float = READ_TIMEOUT,
+    allow_http: bool = False,
     observer: Observer | None = None,
 ) -> Project:
     """The project that :func:`tiledesk_source` would read, by the same configuration."""
-    client = Client(base_url, credentials, rate_limit_per_minute, read_timeout, observer)
+    client = Client(
+        base_url,
+        credentials,
+        rate_limit_per_minute,
+        read_timeout,
+        observer,
+        allow_http=allow_http,
+    )
     return Project(client, project_id)
 
 
