@@ -39,6 +39,7 @@ from tiledesk_sandbox import REMOVED, Reset, ServerError, SignedOut, TooMany, Tr
 from tiledesk_sandbox.app import App
 from tiledesk_sandbox.documents import Row, decode, shuffle_key
 from tiledesk_sandbox.wire import Call
+from truth import as_json
 
 Document = dict[str, Any]
 
@@ -225,7 +226,7 @@ class Simulation:
             if since <= row.created < until
             # by conversation: those that moved since then (contract 4.6)
             and (name != "messages" or self.lists_messages or moved.get(row.group, "") >= since)
-            and (key not in self.rows[name] or self.rows[name][key] != AS_SENT.decode(row.bytes))
+            and (key not in self.rows[name] or out_of_date(self.rows[name][key], row))
         ]
 
     def _load_slice(
@@ -299,13 +300,7 @@ class Simulation:
                 for key in loaded.keys() - self.gone[name] - own.keys()
             ]
             for key in shown.keys() & loaded.keys():
-                # mostly byte by byte the same: then there is nothing to decode
-                if loaded[key] == AS_SENT.decode(shown[key].bytes):
-                    continue
-                truth = decode(shown[key].body)
-                have = {field: decode(bytes(raw)) for field, raw in loaded[key].items()}
-                fields = truth.keys() | have.keys()
-                wrong = [f for f in fields if truth.get(f) != have.get(f)]
+                wrong = out_of_date(loaded[key], shown[key])
                 if wrong:
                     problems.append(f"{name} {key} is out of date: {', '.join(sorted(wrong))}")
         return sorted(problems)
@@ -643,6 +638,15 @@ class Simulation:
                 mock.patch("backoff._sync.time", SimpleNamespace(sleep=self._sleep))
             )
             yield
+
+
+def out_of_date(loaded: dict[str, msgspec.Raw], shown: Row) -> list[str]:
+    """The fields of a row that was loaded that are not as they are shown now."""
+    if loaded == AS_SENT.decode(shown.bytes):  # mostly: then there is nothing to decode
+        return []
+    truth = as_json(decode(shown.body))
+    have = {field: decode(bytes(raw)) for field, raw in loaded.items()}
+    return [field for field in truth.keys() | have.keys() if truth.get(field) != have.get(field)]
 
 
 class Cursor:

@@ -36,6 +36,41 @@ def extra_of(row: dict[str, Any]) -> dict[str, Any]:
     return extra
 
 
+@pytest.mark.parametrize("name", list(tables.SECRETS))
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda secret: secret,
+        lambda secret: {"attributes": {"a": [{"b": {**secret, "c": 1.50}}, 2]}},
+        lambda secret: {"snapshot": {"requester": {**secret, "fullname": "Nina"}}},
+        lambda secret: {"location": {"city": "Bari", **secret}},
+        lambda secret: {"tags": [{"tag": "vip", **secret}]},
+        lambda secret: {"fieldNeverSeen": [[secret]]},
+        lambda secret: {"attributes": {"text": "NUL \0 and \ud83d", **secret}},
+        lambda secret: {"attributes": {"deep": {**secret, "\ud83d": 1}}},
+    ],
+    ids=["field", "attributes", "snapshot", "column", "list", "unknown", "NUL", "surrogate"],
+)
+def test_a_secret_is_removed_wherever_it_stands(place: Any, name: str) -> None:
+    document = {"_id": "1", "subject": "x", **place({name: {"token": "hunter2"}})}
+    found = arrow_of(tables.REQUESTS, document)
+    loaded = json.dumps([part.to_pylist() for part in found.values()], default=str)
+    assert "hunter2" not in loaded
+    assert name not in loaded
+    (row,) = found["requests"].to_pylist()
+    assert row["subject"] == "x"
+
+
+def test_what_stands_beside_a_secret_is_the_text_that_was_sent() -> None:
+    body = b'[{"_id": "1", "attributes": {"n": 1.50, "big": 123456789012345678901234567890,'
+    body += b' "word": "secret", "decoded_jwt": {"a": [1]}, "x": "\\"secret\\": 1"}}]'
+    ((_, arrow), *_) = to_arrow(tables.REQUESTS, read_page(body).rows, Counter())
+    (attributes,) = arrow["attributes"].to_pylist()
+    assert attributes.replace(" ", "") == (
+        '{"n":1.50,"big":123456789012345678901234567890,"word":"secret","x":"\\"secret\\":1"}'
+    )
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -666,7 +666,7 @@ def test_an_address_that_cannot_work_is_told_before_any_call(talk: Talking, wron
     "host", ["tiledesk.example", "10.0.0.1", "127.0.0.1.example", "localhost.example", "[fe80::1]"]
 )
 def test_plain_http_to_another_machine_needs_to_be_allowed(talk: Talking, host: str) -> None:
-    with pytest.raises(errors.BadSetting, match="is plain http: .*allow_http to true"):
+    with pytest.raises(errors.BadSetting, match=r"is plain http: .*allow_http to true"):
         talk(base_url=f"http://{host}:8081/api")
     assert talk(base_url=f"http://{host}:8081/api", allow_http=True).client
     assert talk(base_url=f"https://{host}:8081/api").client

@@ -17,6 +17,16 @@ from tiledesk.tables import Column, Table
 SYNTHESIZED = {"activities": {"message"}}
 # free objects that the server dresses up with virtual fields when it answers
 DRESSED = {"snapshot", "target_object", "action_obj", "related_object"}
+# never loaded, wherever they stand
+SECRETS = {
+    "last_ip",
+    "ipAddress",
+    "senderAuthInfo",
+    "decoded_jwt",
+    "secret",
+    "jwtSecret",
+    "privateKey",
+}
 
 
 def plain(value: Any) -> Any:
@@ -38,13 +48,13 @@ def plain(value: Any) -> Any:
 
 
 def as_json(value: Any) -> Any:
-    """As it reads when it has gone through JSON."""
+    """As it reads when it has gone through JSON and was loaded: without secrets."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, list):
         return [as_json(item) for item in value]
     if isinstance(value, dict):
-        return {key: as_json(item) for key, item in value.items()}
+        return {key: as_json(item) for key, item in value.items() if key not in SECRETS}
     return value
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from .errors import BadAnswer
-from .tables import DELETED, DELETED_AT, EXTRA, PARENT_ID, POSITION, Column, Table, Type
+from .tables import DELETED, DELETED_AT, EXTRA, PARENT_ID, POSITION, SECRETS, Column, Table, Type
 
 Row = dict[str, Raw]
 
@@ -33,6 +33,7 @@ ARROW_TYPES: dict[Type, pa.DataType] = {
     "json": pa.string(),
 }
 NULL = Raw(b"null")
+SECRETS_IN_JSON = tuple(f'"{name}"'.encode() for name in SECRETS)
 
 
 class Page(NamedTuple):
@@ -49,6 +50,8 @@ class Page(NamedTuple):
 def read_page(body: bytes, key: str = "") -> Page:
     """The rows of an answer: an envelope that holds them under `key`, or a bare array.
 
+    They are without the fields that are never loaded (:data:`tiledesk.tables.SECRETS`).
+
     Raises:
         BadAnswer: not JSON, or not of that shape.
     """
@@ -56,11 +59,12 @@ def read_page(body: bytes, key: str = "") -> Page:
         try:
             if b"\\u0000" in body:  # no warehouse but DuckDB takes a NUL in text
                 body = _storable(body)
-            return _page_decoder(key)(body)
+            page = _page_decoder(key)(body)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            return _page_decoder(key)(_storable(body))
+            page = _page_decoder(key)(_storable(body))
+        return page._replace(rows=[_open(row) for row in page.rows]) if _has_secrets(body) else page
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise BadAnswer(
             "An answer is cut off or is not what the API sends"
@@ -87,6 +91,34 @@ def _page_decoder(key: str) -> Callable[[bytes], Page]:
     return decode
 
 
+def _has_secrets(body: bytes) -> bool:
+    return any(name in body for name in SECRETS_IN_JSON)
+
+
+def _open(row: Row) -> Row:
+    """A row without its secrets; what is not one stays the very text that was sent."""
+    return {name: _without_secrets(raw) for name, raw in row.items() if name not in SECRETS}
+
+
+def _without_secrets(raw: Raw) -> Raw:
+    body = bytes(raw)
+    if not _has_secrets(body):
+        return raw
+    if body.startswith(b"{"):
+        return Raw(msgspec.json.encode(_open(msgspec.json.decode(body, type=Row))))
+    if body.startswith(b"["):
+        items = msgspec.json.decode(body, type=list[Raw])
+        return Raw(msgspec.json.encode([_without_secrets(item) for item in items]))
+    return raw
+
+
+def _open_value(value: Any) -> Any:
+    """The same for what is decoded."""
+    if isinstance(value, dict):
+        return {k: _open_value(item) for k, item in value.items() if k not in SECRETS}
+    return [_open_value(item) for item in value] if isinstance(value, list) else value
+
+
 def _storable(body: bytes) -> bytes:
     """The same answer with U+FFFD for what no database stores: NUL and lone surrogates.
 
@@ -97,6 +129,7 @@ def _storable(body: bytes) -> bytes:
     def repair(fields: dict[str, Any]) -> dict[str, Any]:
         if "_id" not in fields:
             return fields
+        fields = _open_value(fields)
         whole = {}
         for name, value in fields.items():
             clean = _clean(value)

@@ -22,6 +22,18 @@ DELETED_AT = "_deleted_at"
 PARENT_ID = "parent_id"
 POSITION = "position"
 
+# Fields that are removed from every row, in whatever object or list they stand: they open
+# something, or tell where somebody is (contract 8.38).
+SECRETS = {
+    "last_ip": "the address that a customer last wrote from",
+    "ipAddress": "the same, with the place that was made of it",
+    "senderAuthInfo": "who signed a message, with the token",
+    "decoded_jwt": "what the token of a signed-in customer says",
+    "secret": "what a bot or a subscription signs with",
+    "jwtSecret": "what a project signs with",
+    "privateKey": "the same",
+}
+
 
 @dataclass(frozen=True)
 class Column:
@@ -205,7 +217,6 @@ REQUESTS = Table(
         Column("location.region", "text", "Region, from the customer's address."),
         Column("location.zipcode", "text", "Postal code.", personal=True),
         Column("location.streetAddress", "text", "Street.", personal=True),
-        Column("location.ipAddress", "text", "The customer's IP address.", personal=True),
         Column("location.geometry", "json", "Coordinates, as GeoJSON.", personal=True),
         Column(
             "attributes",
