@@ -74,11 +74,11 @@ class Client:
 
     Args:
         base_url: address of the API, with or without a trailing slash.
-        allow_http: whether it may be plain http to another machine.
         credentials: resolved credentials.
         rate_limit_per_minute: calls allowed in any 60 seconds, the sign-in included; 0 for none.
         read_timeout: seconds to wait for an answer.
         watcher: told of every call, and of every pause before a call is tried again.
+        allow_http: whether `base_url` may be plain http to another machine.
 
     Attributes:
         server_time: when the last answer was given, by the server's clock (its ``Date`` header),
@@ -96,7 +96,6 @@ class Client:
         rate_limit_per_minute: int = 200,
         read_timeout: float = 60.0,
         watcher: Watcher | None = None,
-        *,
         allow_http: bool = False,
     ) -> None:
         self.base_url = checked_base_url(base_url, allow_http)

@@ -80,12 +80,7 @@ def tiledesk_source(
     """
     observer = observer or Observer()
     client = Client(
-        base_url,
-        credentials,
-        rate_limit_per_minute,
-        read_timeout,
-        observer,
-        allow_http=allow_http,
+        base_url, credentials, rate_limit_per_minute, read_timeout, observer, allow_http
     )
     project = Project(client, project_id)
 
@@ -140,12 +135,7 @@ def open_project(
 ) -> Project:
     """The project that :func:`tiledesk_source` would read, by the same configuration."""
     client = Client(
-        base_url,
-        credentials,
-        rate_limit_per_minute,
-        read_timeout,
-        observer,
-        allow_http=allow_http,
+        base_url, credentials, rate_limit_per_minute, read_timeout, observer, allow_http
     )
     return Project(client, project_id)
 
