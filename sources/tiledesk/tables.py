@@ -431,7 +431,13 @@ LOADS = Table(
             name="cursor_after",
         ),
         Column("", "bigint", "Rows read, those read once more included.", name="rows_read"),
-        Column("", "bigint", "Of these, created after `cursor_before`.", name="rows_new"),
+        Column(
+            "",
+            "bigint",
+            "Of these, created after `cursor_before`. Without one all are, and those at the seam of"
+            " two slices, which both have read, count twice.",
+            name="rows_new",
+        ),
         Column("", "bigint", "Older ones that changed after it.", name="rows_changed"),
         Column("", "bigint", "Calls made, those tried again included.", name="calls"),
         Column("", "bigint", "Calls tried again after a failure.", name="retries"),
