@@ -434,6 +434,18 @@ def test_a_repair_reads_no_more_than_needed_and_moves_no_cursor(owner: Account, 
     assert summary.calls <= 8
 
 
+@pytest.mark.slow
+def test_many_large_conversations_are_repaired(owner: Account, db: Path, world: World) -> None:
+    """DuckDB is given little memory, but enough for what is there."""
+    for number, key in enumerate(world.requests):
+        world.change("requests", key, transcript=f"{number:07d}" * 150_000)
+    owner.load(db)
+    execute(db, "DELETE FROM tiledesk.requests")
+    found = repaired(owner, db)
+    assert len(found.streams[0].missing) > 50
+    assert found.streams[0].is_equal
+
+
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_last_message_is_found_and_loaded_however_new_and_whosever_it_is(
     owner: Account, db: Path, world: World, deep: bool

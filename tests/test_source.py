@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,42 @@ def test_a_window_is_loaded_whole_and_leaves_the_cursor_alone(
     assert pipeline.state["sources"]["tiledesk"]["resources"] == {"requests": {}}
     pipeline.run(tiledesk_source(**owner.settings).with_resources("requests"))
     assert ids(db, "requests") == own(world, "requests").keys()
+
+
+def test_a_window_of_changes_that_was_stopped_has_what_changed_meanwhile(
+    owner: Account,
+    pipeline: dlt.Pipeline,
+    db: Path,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is by its own column that rows belong to it, not by their creation."""
+    monkeypatch.setattr("tiledesk.streams.leads.LIMIT", 5)
+    monkeypatch.setattr("tiledesk.reading.FIRST_ROWS", 6)  # so that both lists are begun
+    stamps = sorted(row["updatedAt"] for row in own(world, "leads").values())
+    start, end = pendulum.parse(stamps[5]), pendulum.now("UTC").add(days=1)
+
+    def run(column: str, limit: int) -> int:
+        """Returns how many windows are not read to their end."""
+        source = tiledesk_source(**owner.settings, lookback_seconds=0).with_resources("leads")
+        source.leads.apply_hints(
+            incremental=dlt.sources.incremental(column, initial_value=start, end_value=end)
+        )
+        pipeline.run(source.add_limit(limit))
+        return len(pipeline.state["sources"]["tiledesk"]["resources"]["leads"])
+
+    assert run("created_at", 1) == 1
+    assert run("updated_at", 1) == 2  # another window, though its ends are the same
+    normal = {k: row for k, row in own(world, "leads").items() if row["status"] == 100}
+    older = min(normal, key=lambda key: normal[key]["updatedAt"])
+    assert normal[older]["updatedAt"] < stamps[5]
+    time.sleep(1.1)  # the server tells its time in seconds
+    world.change("leads", older, updatedAt=iso(pendulum.now("UTC")))
+    while run("updated_at", 1000) == 2:
+        pass
+    inside = {k for k, r in own(world, "leads").items() if r["updatedAt"] >= stamps[5]}
+    assert older in inside
+    assert inside <= ids(db, "leads")
 
 
 def test_an_initial_value_is_where_the_history_starts_and_the_cursor_goes_on_from_there(

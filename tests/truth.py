@@ -18,15 +18,7 @@ SYNTHESIZED = {"activities": {"message"}}
 # free objects that the server dresses up with virtual fields when it answers
 DRESSED = {"snapshot", "target_object", "action_obj", "related_object"}
 # never loaded, wherever they stand
-SECRETS = {
-    "last_ip",
-    "ipAddress",
-    "senderAuthInfo",
-    "decoded_jwt",
-    "secret",
-    "jwtSecret",
-    "privateKey",
-}
+SECRETS = {"last_ip", "ipAddress", "senderAuthInfo", "decoded_jwt", "secret"}
 
 
 def plain(value: Any) -> Any:

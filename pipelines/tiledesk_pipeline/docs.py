@@ -206,9 +206,8 @@ def _data_dictionary() -> Iterator[str]:
     yield "- A column is null where the API did not send the field."
     yield "- **personal** marks what can tell who somebody is, or what they said. Nothing is masked"
     yield "  yet: such columns are loaded as they are."
-    names = ", ".join(f"`{name}`" for name in SECRETS)
-    yield "- Never loaded, in whatever object or list they stand, since they open something or tell"
-    yield f"  where somebody is: {names}."
+    yield "- Never loaded, in whatever object or list they stand:"
+    yield from (f"  - `{name}`: {told}." for name, told in SECRETS.items())
     yield f"- `{EXTRA}` holds what the server sent and no other column can."
     yield "- A list inside a row is a table of its own. Its rows are found by"
     yield f"  `{PARENT_ID}`, in the order of `{POSITION}`. When the row changes, all rows of its"

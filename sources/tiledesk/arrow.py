@@ -64,7 +64,9 @@ def read_page(body: bytes, key: str = "") -> Page:
             raise
         except msgspec.DecodeError:
             page = _page_decoder(key)(_storable(body))
-        return page._replace(rows=[_open(row) for row in page.rows]) if _has_secrets(body) else page
+        if _has_secrets(body):
+            page = page._replace(rows=[_row_without_secrets(row) for row in page.rows])
+        return page
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise BadAnswer(
             "An answer is cut off or is not what the API sends"
@@ -95,28 +97,28 @@ def _has_secrets(body: bytes) -> bool:
     return any(name in body for name in SECRETS_IN_JSON)
 
 
-def _open(row: Row) -> Row:
-    """A row without its secrets; what is not one stays the very text that was sent."""
-    return {name: _without_secrets(raw) for name, raw in row.items() if name not in SECRETS}
+def _row_without_secrets(row: Row) -> Row:
+    """What is no secret stays the very text that was sent."""
+    return {name: _raw_without_secrets(raw) for name, raw in row.items() if name not in SECRETS}
 
 
-def _without_secrets(raw: Raw) -> Raw:
+def _raw_without_secrets(raw: Raw) -> Raw:
     body = bytes(raw)
     if not _has_secrets(body):
         return raw
     if body.startswith(b"{"):
-        return Raw(msgspec.json.encode(_open(msgspec.json.decode(body, type=Row))))
+        return Raw(msgspec.json.encode(_row_without_secrets(msgspec.json.decode(body, type=Row))))
     if body.startswith(b"["):
         items = msgspec.json.decode(body, type=list[Raw])
-        return Raw(msgspec.json.encode([_without_secrets(item) for item in items]))
+        return Raw(msgspec.json.encode([_raw_without_secrets(item) for item in items]))
     return raw
 
 
-def _open_value(value: Any) -> Any:
+def _without_secrets(value: Any) -> Any:
     """The same for what is decoded."""
     if isinstance(value, dict):
-        return {k: _open_value(item) for k, item in value.items() if k not in SECRETS}
-    return [_open_value(item) for item in value] if isinstance(value, list) else value
+        return {k: _without_secrets(item) for k, item in value.items() if k not in SECRETS}
+    return [_without_secrets(item) for item in value] if isinstance(value, list) else value
 
 
 def _storable(body: bytes) -> bytes:
@@ -129,7 +131,6 @@ def _storable(body: bytes) -> bytes:
     def repair(fields: dict[str, Any]) -> dict[str, Any]:
         if "_id" not in fields:
             return fields
-        fields = _open_value(fields)
         whole = {}
         for name, value in fields.items():
             clean = _clean(value)
@@ -138,7 +139,7 @@ def _storable(body: bytes) -> bytes:
                 whole[f"{_clean(name)} (as sent)"] = json.dumps(value)
         return whole
 
-    answer = json.loads(body, parse_float=_finite)
+    answer = _without_secrets(json.loads(body, parse_float=_finite))
     for rows in answer.values() if isinstance(answer, dict) else [answer]:
         if isinstance(rows, list):
             rows[:] = [repair(row) if isinstance(row, dict) else row for row in rows]

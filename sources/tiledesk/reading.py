@@ -252,7 +252,9 @@ class _Job:
         self._scope: int | None = None
         self._is_rest = False
         self._key = (
-            "unfinished" if self.is_for_the_cursor else " ".join(("window", *self.window.bounds()))
+            "unfinished"
+            if self.is_for_the_cursor
+            else " ".join(("window", self.window.stamp, *self.window.bounds()))
         )
         if kept := state.get(self._key):
             since = kept["since"] and parse(kept["since"])
@@ -286,8 +288,8 @@ class _Job:
         if not self._is_rest:
             return rows
         start, end = self._asked.bounds()
-        made = texts(rows, "createdAt")
-        return [row for row, at in zip(rows, made, strict=True) if start <= (at or "") < end]
+        stamps = texts(rows, self._asked.stamp)
+        return [row for row, at in zip(rows, stamps, strict=True) if start <= (at or "") < end]
 
     def keep(self, position: Position | None) -> None:
         """Another run goes on here."""

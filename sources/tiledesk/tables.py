@@ -22,16 +22,14 @@ DELETED_AT = "_deleted_at"
 PARENT_ID = "parent_id"
 POSITION = "position"
 
-# Fields that are removed from every row, in whatever object or list they stand: they open
-# something, or tell where somebody is (contract 8.38).
+# Fields that are removed from every row, in whatever object or list they stand, and what they would
+# tell (contract 8.38).
 SECRETS = {
     "last_ip": "the address that a customer last wrote from",
-    "ipAddress": "the same, with the place that was made of it",
+    "ipAddress": "the address that a customer's place was made of",
     "senderAuthInfo": "who signed a message, with the token",
     "decoded_jwt": "what the token of a signed-in customer says",
-    "secret": "what a bot or a subscription signs with",
-    "jwtSecret": "what a project signs with",
-    "privateKey": "the same",
+    "secret": "what a bot signs with",
 }
 
 

@@ -17,6 +17,7 @@ from tiledesk.source import given_rows
 from tiledesk.tables import DELETED_AT
 
 from ..load import Progress
+from ..target import Target
 from .compare import Comparison
 from .found import Compared, Reconciliation
 from .here import Here, chunks
@@ -42,7 +43,7 @@ def repair(
     with pipeline.sql_client() as client:
         here = Here(client, pipeline, tables.MESSAGES)
         _add_messages_of_deleted(project, here, streams["requests"], streams["messages"])
-    loaded = _load(pipeline, project, streams, progress)
+    loaded = _load(pipeline, project, found.target, streams, progress)
     streams["messages"].calls += progress.calls - before
     with pipeline.sql_client() as client:
         for table in tables.TABLES:
@@ -60,13 +61,24 @@ def repair(
 
 
 def _load(
-    pipeline: dlt.Pipeline, project: Project, streams: dict[str, Compared], progress: Progress
+    pipeline: dlt.Pipeline,
+    project: Project,
+    target: Target,
+    streams: dict[str, Compared],
+    progress: Progress,
 ) -> set[str]:
     """Load the missing and stale rows; the ids of those that were still to be had."""
     loaded: set[str] = set()
+    sizes = dict.fromkeys(streams, 0)
     schema = pipeline.default_schema
+
+    def measured(name: str, batches: Iterator[Rows]) -> Iterator[Rows]:
+        for rows in batches:
+            sizes[name] += sum(memoryview(raw).nbytes for row in rows for raw in row.values())
+            yield rows
+
     rows = {
-        name: _rows(pipeline, project, stream, loaded)
+        name: measured(name, _rows(pipeline, project, stream, loaded))
         for name, stream in streams.items()
         if stream.missing
         or stream.stale
@@ -76,7 +88,7 @@ def _load(
     if rows:
         pipeline.extract(given_rows(rows, progress))
         pipeline.normalize()
-        pipeline.load().raise_on_failed_jobs()
+        target.write(pipeline, max(sizes.values()))
     return loaded
 
 
