@@ -51,7 +51,13 @@ def work(seeds: Iterable[int], until: float, results: Results) -> None:
     results.put(None)
 
 
-def soak(seeds: Iterable[int], hours: float, processes: int, say: Callable[[str], None]) -> int:
+def soak(
+    seeds: Iterable[int],
+    hours: float,
+    processes: int,
+    say: Callable[[str], None],
+    is_stopped: threading.Event,
+) -> int:
     """Runs seeds in so many processes, for so long at most; returns how many failed.
 
     Raises:
@@ -59,9 +65,6 @@ def soak(seeds: Iterable[int], hours: float, processes: int, say: Callable[[str]
     """
     began = reported = time.monotonic()
     done = failed = 0
-    # Ctrl-C reaches all processes; a flag cannot come at a bad moment, as an exception can.
-    is_stopped = threading.Event()
-    signal.signal(signal.SIGINT, lambda number, frame: is_stopped.set())
 
     def so_far() -> str:
         minutes = (time.monotonic() - began) / 60
@@ -123,6 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         print(text, flush=True)  # noqa: T201
 
+    # Ctrl-C reaches all processes; a flag cannot come at a bad moment, as an exception can.
+    is_stopped = threading.Event()
+    signal.signal(signal.SIGINT, lambda number, frame: is_stopped.set())
+
     hours = asked.hours or 2.0
     if asked.schedules:
         say(f"From seed {start} on, in {processes} processes, {asked.schedules} schedules.")
@@ -130,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         say(f"From seed {start} on, in {processes} processes, for {hours:g} hours.")
         seeds = count(start)
-    return 1 if soak(seeds, hours, processes, say) else 0
+    return 1 if soak(seeds, hours, processes, say, is_stopped) else 0
 
 
 if __name__ == "__main__":
