@@ -117,7 +117,7 @@ class Simulation:
         self.base_url = "https://desk.example"
         self.user_id = self.world.users[self.role].id
         self.slices = rng.choice([[NO_END], [NO_END], [1, 20, 60, NO_END], [1, 8, 8]])
-        self.saved: dict[str, Any] = {}
+        self.saved: dict[str, Any] = {}  # by stream, the state that dlt keeps
         self.rows: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
         self.gone: dict[str, set[str]] = {name: set() for name in TABLES}
         self.log: list[str] = []
@@ -196,7 +196,7 @@ class Simulation:
         was_moving, self._moving = self._moving, self._moving and self.rng.random() < 0.5
         # what is missing can be told only where the one who loads is the desk's own user
         is_checked = not self._moving and self.users == [self.role]
-        cursors = {name: self.saved.get(name) for name in TABLES}
+        cursors = {name: self.cursor(name) for name in TABLES}
         project = self.project()
         try:
             left = list(TABLES)
@@ -209,7 +209,7 @@ class Simulation:
         finally:
             project.client.close()
             self._dies_at, self._moving = None, was_moving
-            assert cursors == {name: self.saved.get(name) for name in TABLES}, "a cursor moved"
+            assert cursors == {name: self.cursor(name) for name in TABLES}, "a cursor moved"
         if is_checked:
             problems = self._missing_in_window(*map(walks.iso, self._window))
             assert not problems, f"the window has a gap: {problems[:3]}"
@@ -244,8 +244,8 @@ class Simulation:
                 table,
                 STREAMS[name],
                 project,
-                Cursor(self, saved, name, window),
-                saved.setdefault(f"state of {name}", {}),
+                Wish(name, window),
+                saved.setdefault(name, {}),
                 self.lookback,
                 Patient(self.rng.choice(self.slices)),
                 is_shown_by_role=name in ("requests", "messages"),
@@ -271,11 +271,16 @@ class Simulation:
                 raise Killed  # with some tables written, but not how far was read
             self.rows[name].update(found[name])
         for name in done:
-            is_further = any(saved.get(k) != self.saved.get(k) for k in (name, f"state of {name}"))
+            is_further = saved.get(name) != self.saved.get(name)
             assert done[name].is_complete or is_further, f"{name} would go on so for ever"
         self.saved = saved
         self.log.append("loaded " + ", ".join(f"{len(found[n])} {n}" for n in names))
         return done
+
+    def cursor(self, name: str) -> pendulum.DateTime | None:
+        """How far a stream has been read."""
+        (cursor,) = self.saved.get(name, {}).get("incremental", {}).values() or [{}]
+        return cursor.get("last_value")
 
     def state_of_a_run(self) -> dict[str, Any]:
         """As dlt gives it back; what a run does to it counts when the run is committed."""
@@ -558,11 +563,11 @@ class Simulation:
 
         Not one that goes on with a reading: for those who were there already, the row comes late.
         """
-        begun = [name for name in TABLES if "unfinished" in self.saved.get(f"state of {name}", {})]
-        name = self.rng.choice([n for n in TABLES if n in self.saved and n not in begun] or [""])
+        begun = [name for name in TABLES if "unfinished" in self.saved.get(name, {})]
+        name = self.rng.choice([n for n in TABLES if self.cursor(n) and n not in begun] or [""])
         if not name:
             return
-        stamp = pendulum.instance(self.saved[name]).subtract(seconds=self.lookback)
+        stamp = pendulum.instance(self.cursor(name)).subtract(seconds=self.lookback)
         self._show_up(name, _text(stamp), anew=True)
 
     def _show_up(self, name: str, stamp: str, *, anew: bool = False) -> None:
@@ -649,35 +654,20 @@ def out_of_date(loaded: dict[str, msgspec.Raw], shown: Row) -> list[str]:
     return [field for field in truth.keys() | have.keys() if truth.get(field) != have.get(field)]
 
 
-class Cursor:
-    """What the source uses of dlt's cursor; `saved` is the state that a commit makes last."""
+class Wish:
+    """What the source uses of dlt's incremental: read by this column, all or a window."""
 
     def __init__(
-        self,
-        desk: Simulation,
-        saved: dict[str, Any],
-        name: str,
-        window: tuple[pendulum.DateTime, pendulum.DateTime] | None = None,
+        self, name: str, window: tuple[pendulum.DateTime, pendulum.DateTime] | None = None
     ) -> None:
-        self.desk = desk
-        self._saved, self._name = saved, name
         self.cursor_path = next(t.cursor for t in tables.TABLES if t.name == name)
-        self.start_value = saved.get(name)
         self.initial_value = self.end_value = None
         if window is not None:
             self.cursor_path = "created_at"
-            self.start_value, self.end_value = window
-            self.initial_value = self.start_value
+            self.initial_value, self.end_value = window
 
-    @property
-    def last_value(self) -> pendulum.DateTime | None:
-        """Where the cursor is."""
-        return self._saved.get(self._name)
-
-    def advance(self, value: pendulum.DateTime | None) -> None:
-        """Move the cursor; None only switches dlt's filter off."""
-        if value is not None:
-            self._saved[self._name] = value
+    def advance(self, last_value: None) -> None:
+        """Switches dlt's filter off."""
 
 
 class Patient(Observer):

@@ -20,7 +20,7 @@ from dlt.common.configuration.specs import ConnectionStringCredentials
 from typer.main import get_command
 
 from conftest import Account, account_of, query, run_cli
-from tiledesk import errors, open_project
+from tiledesk import errors, open_projects
 from tiledesk.tables import LOADS, TABLES
 from tiledesk_pipeline import docs
 from tiledesk_pipeline.cli import app
@@ -256,7 +256,7 @@ def test_the_variables_of_the_settings_table_reach_the_source(
     assert {docs.SECTION + name for name in values} == set(docs.setting_names())
     for name, value in values.items():
         monkeypatch.setenv(docs.SECTION + name, value)
-    client = open_project().client
+    client = open_projects()[0].client
     assert client.base_url == values["BASE_URL"]
     assert client._read_timeout == 8.5
     assert client._limiter is not None

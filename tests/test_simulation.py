@@ -192,7 +192,10 @@ class LoadedByDlt(Simulation):
                 cause = cause.__cause__ or cause.__context__
             raise cause or error from error
         if not wishes:
-            self.saved = {s.resource: s.cursor for s in summary.streams if s.cursor}
+            self.saved = {
+                s.resource: {"incremental": {"cursor": {"last_value": s.cursor}}}
+                for s in summary.streams
+            }
         self.log.append("loaded " + ", ".join(f"{s.read} {s.resource}" for s in summary.streams))
 
     def differences(self) -> list[str]:
@@ -273,11 +276,16 @@ def no_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    advance = simulation.Cursor.advance
+    advance, load_slice = reading.Cursor.advance, Simulation._load_slice
+    desks: list[Simulation] = []
+
+    def load_a_slice(self: Simulation, *what: Any) -> Any:
+        desks.append(self)
+        return load_slice(self, *what)
+
+    monkeypatch.setattr(Simulation, "_load_slice", load_a_slice)
     monkeypatch.setattr(
-        simulation.Cursor,
-        "advance",
-        lambda self, value: advance(self, value and self.desk.own_time()),
+        reading.Cursor, "advance", lambda self, value: advance(self, desks[-1].own_time())
     )
 
 

@@ -50,9 +50,14 @@ def now(world: World) -> str:
     return iso(pendulum.parse(newest).add(hours=1))  # type: ignore[union-attr]
 
 
+def state_of(pipeline: dlt.Pipeline, resource: str) -> Any:
+    """What is kept of a stream, of which one project was read."""
+    (state,) = pipeline.state["sources"]["tiledesk"]["resources"][resource]["projects"].values()
+    return state
+
+
 def cursor_of(pipeline: dlt.Pipeline, resource: str) -> Any:
-    state = pipeline.state["sources"]["tiledesk"]["resources"][resource]["incremental"]
-    (cursor,) = state.values()
+    (cursor,) = state_of(pipeline, resource)["incremental"].values()
     return cursor["last_value"]
 
 
@@ -145,7 +150,7 @@ def test_a_window_is_loaded_whole_and_leaves_the_cursor_alone(
     pipeline.run(source)
     inside = {k for k, r in own(world, "requests").items() if start <= r["updatedAt"] < end}
     assert ids(db, "requests") == inside
-    assert pipeline.state["sources"]["tiledesk"]["resources"] == {"requests": {}}
+    assert state_of(pipeline, "requests") == {}
     pipeline.run(tiledesk_source(**owner.settings).with_resources("requests"))
     assert ids(db, "requests") == own(world, "requests").keys()
 
@@ -170,7 +175,7 @@ def test_a_window_of_changes_that_was_stopped_has_what_changed_meanwhile(
             incremental=dlt.sources.incremental(column, initial_value=start, end_value=end)
         )
         pipeline.run(source.add_limit(limit))
-        return len(pipeline.state["sources"]["tiledesk"]["resources"]["leads"])
+        return len(state_of(pipeline, "leads"))
 
     assert run("created_at", 1) == 1
     assert run("updated_at", 1) == 2  # another window, though its ends are the same
@@ -329,10 +334,9 @@ def test_a_first_load_has_no_cursor_before_it_has_read_everything(
     with Sandbox(world) as large:
         settings = account_of(large).settings
         pipeline.run(tiledesk_source(**settings).add_limit(1))
-        state = pipeline.state["sources"]["tiledesk"]["resources"]
         for table in ("requests", "messages"):
             assert cursor_of(pipeline, table) is None
-            assert "unfinished" in state[table]
+            assert "unfinished" in state_of(pipeline, table)
         # what changes now is behind the place where the reading goes on
         old = min(own(world, "requests").values(), key=lambda row: row["createdAt"])
         world.change("requests", old["_id"], subject="changed", updatedAt=now(world))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tiledesk import errors, open_project
+from tiledesk import errors, open_projects
 from tiledesk.project import Project
 from tiledesk.streams.leads import STATUSES
 
@@ -61,7 +61,7 @@ def check(**settings: Any) -> Report:
     """
     use_defaults()
     progress = Progress()
-    project = open_project(observer=progress, **settings)
+    (project, *_) = open_projects(observer=progress, **settings)
     name = msgspec.json.decode(project.client.get(f"/projects/{project.id}"), type=_Named).name
     membership = project.membership
     report = Report(project.client.base_url, name, membership.role)

@@ -89,7 +89,7 @@ def load(
     """Load what is new or changed since the last load."""
     with _told_plainly(verbose):
         from . import display
-        from .failures import STOPPED_LOAD
+        from .failures import EXIT_FAILED, EXIT_PARTIAL, STOPPED_LOAD
         from .load import load as run
         from .target import Target
 
@@ -107,6 +107,8 @@ def load(
         if summary.stopped_by is not None:
             display.err.print(STOPPED_LOAD)
             raise typer.Exit(128 + summary.stopped_by)
+        if summary.failed:
+            raise typer.Exit(EXIT_PARTIAL if summary.streams else EXIT_FAILED)
 
 
 @app.command(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import Progress as Bars
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from tiledesk.reading import Reading
 
     from .check import Report
-    from .load import Summary
+    from .load import Loaded, Summary
     from .reconcile import Compared, Reconciliation
-    from .status import Status
+    from .status import Status, Stream
+
+    OfProject = TypeVar("OfProject", Loaded, Compared, Stream)
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -120,6 +122,12 @@ class _Bars(Progress):
     def __exit__(self, *exception: object) -> None:
         self._bars.stop()
 
+    def begin_project(self, project: str) -> None:
+        super().begin_project(project)
+        for task in self._tasks.values():
+            self._bars.remove_task(task)
+        self._tasks = {}
+
     def called(self, call: Call) -> None:
         super().called(call)
         self._note()
@@ -174,24 +182,26 @@ def _of(progress: Progress, resource: str) -> str:
 
 def show_summary(summary: Summary) -> None:
     """Rows by stream, calls, seconds, cursors."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("resource")
-    for heading in ("read", "new", "changed", "in table"):
-        table.add_column(heading, justify="right")
-    table.add_column("read up to (UTC)", no_wrap=True)
-    for stream in summary.streams:
-        table.add_row(
-            stream.resource,
-            _number(stream.read),
-            _number(stream.new),
-            _number(stream.changed),
-            _number(stream.rows),
-            _time(stream.cursor),
-        )
-    out.print(table)
-    for stream in summary.streams:
-        if not stream.is_complete:
-            out.print(f"[yellow]{stream.resource}[/yellow]: not read to the end yet.")
+    for streams in _by_project(summary.streams, bool(summary.failed)):
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("resource")
+        for heading in ("read", "new", "changed", "in table"):
+            table.add_column(heading, justify="right")
+        table.add_column("read up to (UTC)", no_wrap=True)
+        for stream in streams:
+            table.add_row(
+                stream.resource,
+                _number(stream.read),
+                _number(stream.new),
+                _number(stream.changed),
+                _number(stream.rows),
+                _time(stream.cursor),
+            )
+        out.print(table)
+        for stream in streams:
+            if not stream.is_complete:
+                out.print(f"[yellow]{stream.resource}[/yellow]: not read to the end yet.")
+    _show_failed(summary.failed)
     retries = f" ({summary.retries} of them again)" if summary.retries else ""
     out.print(
         f"{summary.calls} calls{retries}, {summary.seconds:.1f} seconds, into {summary.target}."
@@ -225,29 +235,33 @@ def show_check(report: Report) -> None:
 
 def show_status(status: Status, now: pendulum.DateTime) -> None:
     """Rows, newest record, cursor and age of each stream; the last loads, newest first."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("table", no_wrap=True)
-    table.add_column("rows", justify="right")
-    for heading in ("newest (UTC)", "read up to (UTC)", "age"):
-        table.add_column(heading, no_wrap=True)
-    for stream in status.streams:
-        age = stream.cursor.diff_for_humans(now, absolute=True) if stream.cursor else "-"
-        table.add_row(
-            stream.resource,
-            _number(stream.rows),
-            _time(stream.newest),
-            "first load goes on" if stream.is_in_first_load else _time(stream.cursor),
-            age,
-        )
-        for name, rows in stream.lists.items():
-            table.add_row("__" + name.partition("__")[2], _number(rows))
     out.print(f"{status.target}")
-    out.print(table)
+    for streams in _by_project(status.streams):
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("table", no_wrap=True)
+        table.add_column("rows", justify="right")
+        for heading in ("newest (UTC)", "read up to (UTC)", "age"):
+            table.add_column(heading, no_wrap=True)
+        for stream in streams:
+            age = stream.cursor.diff_for_humans(now, absolute=True) if stream.cursor else "-"
+            table.add_row(
+                stream.resource,
+                _number(stream.rows),
+                _time(stream.newest),
+                "first load goes on" if stream.is_in_first_load else _time(stream.cursor),
+                age,
+            )
+            for name, rows in stream.lists.items():
+                table.add_row("__" + name.partition("__")[2], _number(rows))
+        out.print(table)
     if not status.loads:
         out.print("\nNo load yet.")
         return
     loads = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     loads.add_column("last loads (UTC)", no_wrap=True)
+    has_several = len({stream.project for stream in status.streams}) > 1
+    if has_several:
+        loads.add_column("project", no_wrap=True)
     loads.add_column("outcome", no_wrap=True)
     for heading in ("read", "new", "changed", "calls", "seconds"):
         loads.add_column(heading, justify="right")
@@ -255,7 +269,8 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
         seconds = None if load.seconds is None else round(load.seconds)
         figures = (load.read, load.new, load.changed, load.calls, seconds)
         outcome = Text(load.outcome or "-", style=OUTCOMES.get(load.outcome or "", ""))
-        loads.add_row(_time(load.at), outcome, *map(_number, figures))
+        which = [load.project or "-"] if has_several else []
+        loads.add_row(_time(load.at), *which, outcome, *map(_number, figures))
     out.print()
     out.print(loads)
     for error in dict.fromkeys(load.error for load in status.loads if load.error):
@@ -265,12 +280,20 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
 
 def show_reconciliation(found: Reconciliation, *, all_ids: bool) -> None:
     """How each table compares with the API, the ids that differ, and what it cost."""
+    out.print(f"{found.target}")
+    for streams in _by_project(found.streams, bool(found.failed)):
+        _show_compared(streams, all_ids=all_ids, is_repaired=found.is_repaired)
+    _show_failed(found.failed)
+    out.print(f"{found.calls} calls.")
+
+
+def _show_compared(streams: Sequence[Compared], *, all_ids: bool, is_repaired: bool) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("resource")
     for heading in ("here", "there", "missing", "extra", "stale", "calls"):
         table.add_column(heading, justify="right")
     table.add_column("")
-    for stream in found.streams:
+    for stream in streams:
         verdict = ("equal", "green") if stream.is_whole else ("not compared", "yellow")
         if stream.differs:
             is_mended = stream.differs <= stream.mended
@@ -282,9 +305,8 @@ def show_reconciliation(found: Reconciliation, *, all_ids: bool) -> None:
             _number(stream.calls),
             Text(*verdict),
         )
-    out.print(f"{found.target}")
     out.print(table)
-    for stream in found.streams:
+    for stream in streams:
         for what, ids in (
             ("missing: the API has them, the destination has not", stream.missing),
             ("extra: deleted for good at the source", stream.extra),
@@ -297,20 +319,19 @@ def show_reconciliation(found: Reconciliation, *, all_ids: bool) -> None:
             for key in shown:
                 out.print(key, markup=False, soft_wrap=True)
     out.print()
-    for stream in found.streams:
+    for stream in streams:
         if stream.remark:
             out.print(f"[yellow]{stream.resource}[/yellow]: {stream.remark}", soft_wrap=True)
     limits = ", ".join(
-        f"{stream.resource} {_time(stream.up_to)}" for stream in found.streams if stream.up_to
+        f"{stream.resource} {_time(stream.up_to)}" for stream in streams if stream.up_to
     )
     out.print(
         f"Compared are rows created up to (UTC): {limits}; newer ones are for the next load.",
         soft_wrap=True,
     )
-    if found.is_repaired:
-        for stream in found.streams:
+    if is_repaired:
+        for stream in streams:
             _show_repair(stream)
-    out.print(f"{found.calls} calls.")
 
 
 def _show_repair(stream: Compared) -> None:
@@ -328,6 +349,20 @@ def _show_repair(stream: Compared) -> None:
     ]
     if done:
         out.print(f"[bold]{stream.resource}[/bold]: {', '.join(done)}.", soft_wrap=True)
+
+
+def _by_project(streams: Sequence[OfProject], is_headed: bool = False) -> Iterator[list[OfProject]]:
+    """The streams of one project after the other, each under its name if there are several."""
+    projects = list(dict.fromkeys(stream.project for stream in streams))
+    for project in projects:
+        if is_headed or len(projects) > 1:
+            out.print(f"\n[bold]Project {project}[/bold]")
+        yield [stream for stream in streams if stream.project == project]
+
+
+def _show_failed(failed: dict[str, str]) -> None:
+    for project, why in failed.items():
+        out.print(f"\n[bold red]Project {project} failed[/bold red]: {why}", soft_wrap=True)
 
 
 def show_purge(removed: dict[str, int], target: object) -> None:

@@ -6,9 +6,9 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import dlt
 import pendulum
@@ -17,9 +17,10 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.sources import DltSource
 
-from tiledesk import Observer, tables, tiledesk_source
+from tiledesk import Observer, errors, open_projects, tables, tiledesk_source
 from tiledesk.client import Call
 from tiledesk.observer import Stopped
+from tiledesk.project import Project
 from tiledesk.reading import END_OF_TIME, FAILED, Reading
 from tiledesk.source import readings_resource
 from tiledesk.tables import Table
@@ -35,12 +36,36 @@ from .timeleft import TimeLeft
 SLICE_BYTES = 8_000_000
 SLICE_SECONDS = 150.0
 
+# What goes wrong with one project and may go well with the next; anything else ends the load.
+OF_ONE_PROJECT = (
+    errors.AccessRefused,
+    errors.BadAnswer,
+    errors.IncompleteRead,
+    errors.NoAnswer,
+    errors.NoRequestList,
+    errors.NotAMember,
+    errors.ProjectNotFound,
+    errors.Rejected,
+    errors.RoleTooLow,
+    errors.ServerTrouble,
+)
+# The settings of `open_projects`, among those of the source.
+OF_A_CLIENT = (
+    "project_id",
+    "credentials",
+    "base_url",
+    "rate_limit_per_minute",
+    "read_timeout",
+    "allow_http",
+)
+
 
 class Progress(Observer):
     """Counts what happens during a load, and ends a slice when it is time.
 
     Attributes:
         stopped_by: the signal that asked the load to end, if one did.
+        project: the id of the project that is being read, if there are several; else empty.
         rows: rows read, by stream; of a load in slices, all of them together.
         totals: how many that will be, of streams that are not read to the end; of messages, which
             the API does not count, about.
@@ -51,14 +76,23 @@ class Progress(Observer):
     def __init__(self) -> None:
         self.calls = 0
         self.retries = 0
-        self.rows: dict[str, int] = {}
-        self.totals: dict[str, int] = {}
         self.notices: list[tuple[str, str]] = []
-        self.readings: dict[str, list[Reading]] = {}
-        self.time_left = TimeLeft()
         self.stopped_by: int | None = None
         self._is_pausing = False
+        self._begin("")
+
+    def _begin(self, project: str) -> None:
+        self.project = project
+        self.rows: dict[str, int] = {}
+        self.totals: dict[str, int] = {}
+        self.readings: dict[str, list[Reading]] = {}
+        self.time_left = TimeLeft()
         self._slice: dict[str, Reading] = {}
+
+    def begin_project(self, project: str) -> None:
+        """One project of several begins to be read: streams are counted anew."""
+        self._begin(project)
+        self.step(f"project {project}")
 
     def called(self, call: Call) -> None:
         self._is_pausing = False
@@ -92,6 +126,8 @@ class Progress(Observer):
             self.totals.pop(reading.resource, None)
 
     def noticed(self, resource: str, notice: str) -> None:
+        if self.project:
+            resource = f"{resource} of {self.project}"
         if (resource, notice) not in self.notices:
             self.notices.append((resource, notice))
 
@@ -105,7 +141,8 @@ class Progress(Observer):
 
     def unfinished(self, names: Sequence[str]) -> list[str]:
         """The streams that have not been read to their end."""
-        return [name for name in names if not self.readings[name][-1].is_complete]
+        done = {name for name, readings in self.readings.items() if readings[-1].is_complete}
+        return [name for name in names if name not in done]
 
     def is_behind(self) -> bool:
         """Whether a stream was last read to an end that is that of an earlier time."""
@@ -129,18 +166,19 @@ class Progress(Observer):
 
 @dataclass
 class Loaded:
-    """What a load did to one stream.
+    """What a load did to one stream of a project.
 
     Attributes:
         read: rows that were read, those of the lookback included.
         new: rows created since the last load; None where the load was of a window.
         changed: older rows that changed since the last load; None as above.
-        rows: rows in the table now.
+        rows: rows of the project in the table now.
         cursor: how far the stream has been read.
         is_complete: whether it was read to its end.
     """
 
     resource: str
+    project: str
     read: int
     rows: int
     new: int | None
@@ -154,11 +192,13 @@ class Summary:
     """What a load did.
 
     Attributes:
+        failed: of several projects those that could not be loaded, and why, in a sentence.
         stopped_by: the signal that ended it early, if one did.
     """
 
     target: Target
     streams: list[Loaded] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     notices: list[tuple[str, str]] = field(default_factory=list)
     calls: int = 0
     retries: int = 0
@@ -179,7 +219,8 @@ def load(
     """Load what is new, or a window of time, into a target.
 
     A load that is long commits in slices, and one that ended early is gone on with by the next.
-    Either ends with what changed meanwhile.
+    Either ends with what changed meanwhile. Several projects are loaded one after the other; what
+    goes wrong with one of them does not keep the others from being loaded.
 
     Args:
         resources: names of streams; all unless given.
@@ -205,61 +246,88 @@ def load(
     progress = progress or Progress()
     started = time.monotonic()
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # the default one keeps what is freed
+    summary = Summary(target)
     with target.pipeline() as pipeline, _stopped_by_signals(progress):
-        source = tiledesk_source(observer=progress, **settings)
-        windows = _set_window(source, names, since, until, pipeline) if since else set()
-        left = names
-        catches_up = False
-        refresh: Literal["drop_resources"] | None = None
+        of_client = {name: value for name, value in settings.items() if name in OF_A_CLIENT}
+        projects = open_projects(observer=progress, **of_client)
         if full_refresh:
-            _forget(pipeline, target, names)
-            refresh = "drop_resources"
-        while left and progress.stopped_by is None:
-            try:
-                _load_slice(pipeline, source.with_resources(*left), refresh, target, progress)
-            except Exception as error:
-                _write_down(pipeline, left, error)
-                raise
-            refresh = None
-            left = progress.unfinished(left)
-            if not left and not catches_up and progress.is_behind():
-                # once: what the lookback reads again may be more than a slice
-                left, catches_up = [name for name in names if name not in windows], True
-        after = state.cursors(pipeline)
-        with pipeline.sql_client() as client:
-            streams = [
-                _loaded(
-                    table,
-                    progress.readings.get(table.name, []),
-                    rows_of(client, table),
-                    after.get(table.name),
-                    table.name in windows,
+            _forget(pipeline, target, names, projects)
+        drops_tables = full_refresh
+        with closing(projects[0].client):
+            for project in projects:
+                if progress.stopped_by is not None:
+                    break
+                if len(projects) > 1:
+                    progress.begin_project(project.id)
+                source = tiledesk_source(
+                    observer=progress,
+                    **{**settings, "project_id": project.id, "client": project.client},
                 )
-                for table in tables.TABLES
-                if table.name in names
-            ]
-    return Summary(
-        target,
-        streams,
-        progress.notices,
-        progress.calls,
-        progress.retries,
-        time.monotonic() - started,
-        progress.stopped_by,
-    )
+                windows = (
+                    _set_window(source, names, since, until, pipeline, project) if since else set()
+                )
+                try:
+                    _load_project(pipeline, source, names, windows, drops_tables, target, progress)
+                except Exception as error:
+                    _write_down(pipeline, project, progress.unfinished(names), error)
+                    if len(projects) == 1 or not _is_of_one_project(error):
+                        raise
+                    summary.failed[project.id] = explain(error)
+                    pipeline.drop().sync_destination()
+                else:
+                    drops_tables = False
+                    summary.streams += _loaded(pipeline, project, names, windows, progress)
+    summary.notices, summary.calls = progress.notices, progress.calls
+    summary.retries, summary.stopped_by = progress.retries, progress.stopped_by
+    summary.seconds = time.monotonic() - started
+    return summary
 
 
-def _forget(pipeline: dlt.Pipeline, target: Target, names: list[str]) -> None:
+def _load_project(
+    pipeline: dlt.Pipeline,
+    source: DltSource,
+    names: Sequence[str],
+    windows: set[str],
+    drops_tables: bool,
+    target: Target,
+    progress: Progress,
+) -> None:
+    """Slice after slice, until all is read or the load is stopped."""
+    left = list(names)
+    catches_up = False
+    while left and progress.stopped_by is None:
+        _load_slice(pipeline, source.with_resources(*left), drops_tables, target, progress)
+        drops_tables = False
+        left = progress.unfinished(left)
+        if not left and not catches_up and progress.is_behind():
+            # once: what the lookback reads again may be more than a slice
+            left, catches_up = [name for name in names if name not in windows], True
+
+
+def _is_of_one_project(error: Exception) -> bool:
+    return isinstance(find_tiledesk_error(error), OF_ONE_PROJECT)
+
+
+def _forget(
+    pipeline: dlt.Pipeline, target: Target, names: list[str], projects: Sequence[Project]
+) -> None:
     """Commit a state without the streams' cursors, before their tables are dropped.
 
     dlt drops the tables first and saves the state last: a load that dies in between would leave
     cursors behind that speak of rows that are not there any more.
 
     Raises:
-        Failure: the state would not be the newest one: dlt goes by the clock of the machine.
+        Failure: the tables hold other projects, too; or the state would not be the newest one: dlt
+            goes by the clock of the machine.
     """
-    if not state.streams(pipeline):
+    known = state.projects(pipeline)
+    if not known:
         return
+    if others := set(known) - {project.id for project in projects}:
+        raise Failure(
+            f"The tables hold project {min(others)}, too, which a full refresh would drop and not"
+            " load again: name it in sources.tiledesk.project_id, or use another dataset."
+        )
     newest = _newest_load(pipeline)
     if newest is not None and newest > pendulum.now("UTC"):
         raise Failure(
@@ -285,12 +353,12 @@ def _newest_load(pipeline: dlt.Pipeline) -> pendulum.DateTime | None:
 def _load_slice(
     pipeline: dlt.Pipeline,
     source: DltSource,
-    refresh: Literal["drop_resources"] | None,
+    drops_tables: bool,
     target: Target,
     progress: Progress,
 ) -> None:
     progress.begin_slice()
-    pipeline.extract(source, refresh=refresh)
+    pipeline.extract(source, refresh="drop_resources" if drops_tables else None)
     progress.step("writing")
     pipeline.normalize()
     readings = [progress.readings[name] for name in source.selected_resources]
@@ -299,12 +367,16 @@ def _load_slice(
     write_comments(pipeline)
 
 
-def _write_down(pipeline: dlt.Pipeline, names: Sequence[str], error: Exception) -> None:
+def _write_down(
+    pipeline: dlt.Pipeline, project: Project, names: Sequence[str], error: Exception
+) -> None:
     """Streams that could not be read stand in the table of loads, too, once there is one."""
-    if find_tiledesk_error(error) is None or not state.streams(pipeline):
+    if find_tiledesk_error(error) is None or not state.projects(pipeline):
         return
     now = pendulum.now("UTC")
-    failed = [Reading(name, now, outcome=FAILED, error=explain(error)) for name in names]
+    failed = [
+        Reading(name, project.id, now, outcome=FAILED, error=explain(error)) for name in names
+    ]
     with suppress(Exception):  # what went wrong first is what counts
         pipeline.drop().sync_destination()
         pipeline.run(readings_resource(failed))
@@ -362,9 +434,10 @@ def _set_window(
     since: pendulum.DateTime,
     until: pendulum.DateTime | None,
     pipeline: dlt.Pipeline,
+    project: Project,
 ) -> set[str]:
     """Tell the streams where to begin; returns those that read a window, beside their cursor."""
-    begun, beginnings = state.begun(pipeline), state.beginnings(pipeline)
+    begun, beginnings = state.begun(pipeline, project.id), state.beginnings(pipeline, project.id)
     windows = set()
     for table in tables.TABLES:
         if table.name not in names:
@@ -380,18 +453,29 @@ def _set_window(
 
 
 def _loaded(
-    table: Table,
-    readings: Sequence[Reading],
-    rows: int,
-    cursor: pendulum.DateTime | None,
-    is_window: bool,
-) -> Loaded:
-    return Loaded(
-        table.name,
-        sum(reading.rows_read for reading in readings),
-        rows,
-        None if is_window else sum(reading.rows_new for reading in readings),
-        None if is_window else sum(reading.rows_changed for reading in readings),
-        None if is_window else cursor,
-        bool(readings) and readings[-1].is_complete,
-    )
+    pipeline: dlt.Pipeline,
+    project: Project,
+    names: Sequence[str],
+    windows: set[str],
+    progress: Progress,
+) -> list[Loaded]:
+    after = state.cursors(pipeline, project.id)
+    streams = []
+    with pipeline.sql_client() as client:
+        for table in tables.TABLES:
+            if (name := table.name) not in names:
+                continue
+            readings, is_window = progress.readings.get(name, []), name in windows
+            streams.append(
+                Loaded(
+                    name,
+                    project.id,
+                    sum(reading.rows_read for reading in readings),
+                    rows_of(client, table, "WHERE id_project = %s", project.id),
+                    None if is_window else sum(reading.rows_new for reading in readings),
+                    None if is_window else sum(reading.rows_changed for reading in readings),
+                    None if is_window else after.get(name),
+                    bool(readings) and readings[-1].is_complete,
+                )
+            )
+    return streams

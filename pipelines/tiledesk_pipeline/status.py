@@ -14,6 +14,7 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from tiledesk import tables
 from tiledesk.reading import COMPLETE, FAILED, STOPPED
+from tiledesk.tables import PARENT_ID, Table
 
 from . import state
 from .load import rows_of
@@ -27,15 +28,17 @@ MOST_ROWS = 10_000  # of the table of loads, to find the last loads in
 
 @dataclass
 class Stream:
-    """A stream as it stands in the destination; times are UTC.
+    """A stream of a project as it stands in the destination; times are UTC.
 
     Attributes:
+        project: the project's id; empty before the first load.
         cursor: how far it has been read; None before the first load is finished.
         is_in_first_load: whether that goes on with the next load.
         lists: rows of the tables made of its lists, by name.
     """
 
     resource: str
+    project: str
     rows: int
     newest: pendulum.DateTime | None
     cursor: pendulum.DateTime | None
@@ -45,7 +48,7 @@ class Stream:
 
 @dataclass
 class Load:
-    """What a load did, all its slices together; times are UTC.
+    """What a load did to a project, all its slices together; times are UTC.
 
     Attributes:
         at: when it began; where that was not noted, when it was written.
@@ -55,6 +58,7 @@ class Load:
         changed: older rows that changed since the load before; None as above.
         seconds: from its beginning until all was written; None where that was not noted.
         error: why it failed.
+        project: its id; empty where nothing was noted.
     """
 
     at: pendulum.DateTime
@@ -65,6 +69,7 @@ class Load:
     calls: int | None = None
     seconds: float | None = None
     error: str | None = None
+    project: str = ""
 
 
 @dataclass
@@ -85,27 +90,41 @@ def status(target: Target, loads: int = 5) -> Status:
     target.must_exist()
     found = Status(target)
     with target.pipeline() as pipeline, pipeline.sql_client() as client:
-        reached, in_first_load = state.cursors(pipeline), state.in_first_load(pipeline)
-        for table in tables.TABLES:
-            name = table.name
-            found.streams.append(
-                Stream(
-                    name,
-                    rows := rows_of(client, table),
-                    _newest(client, table) if rows else None,
-                    reached.get(name),
-                    name in in_first_load,
-                    {part.name: rows_of(client, part) for part in table.lists},
+        for project in state.projects(pipeline) or [""]:
+            reached = state.cursors(pipeline, project)
+            in_first_load = state.in_first_load(pipeline, project)
+            for table in tables.TABLES:
+                name = table.name
+                rows, newest = _rows(client, table, project)
+                lists = {
+                    part.name: _rows_of_list(client, part, table, project) for part in table.lists
+                }
+                is_in_first_load = name in in_first_load
+                found.streams.append(
+                    Stream(name, project, rows, newest, reached.get(name), is_in_first_load, lists)
                 )
-            )
         found.loads = _loads(client)[:loads]
     return found
 
 
-def _newest(client: SqlClientBase[Any], table: tables.Table) -> pendulum.DateTime | None:
+def _rows(
+    client: SqlClientBase[Any], table: Table, project: str
+) -> tuple[int, pendulum.DateTime | None]:
+    """How many rows of a project a table has, and the newest stamp of its cursor column."""
     name = client.make_qualified_table_name(table.name)
-    rows = client.execute_sql(f"SELECT max({table.cursor}) FROM {name}")  # noqa: S608 (our own names)
-    return _time(rows[0][0]) if rows else None
+    what = f"count(*), max({table.cursor})"
+    query = f"SELECT {what} FROM {name} WHERE id_project = %s"  # noqa: S608 (our own names)
+    try:
+        ((rows, newest),) = client.execute_sql(query, project) or [(0, None)]
+    except DestinationUndefinedEntity:
+        return 0, None
+    return rows, _time(newest)
+
+
+def _rows_of_list(client: SqlClientBase[Any], part: Table, table: Table, project: str) -> int:
+    name = client.make_qualified_table_name(table.name)
+    of_project = f"(SELECT _id FROM {name} WHERE id_project = %s)"  # noqa: S608 (our own names)
+    return rows_of(client, part, f"WHERE {PARENT_ID} IN {of_project}", project)
 
 
 # --- loads ----------------------------------------------------------------------------------------
@@ -116,6 +135,7 @@ class _Noted:
     """A row of the table of loads."""
 
     resource: str
+    id_project: str
     started_at: datetime
     window_end: datetime | None
     rows_read: int
@@ -136,6 +156,10 @@ class _Package:
     @property
     def begun(self) -> pendulum.DateTime:
         return min((pendulum.instance(row.started_at) for row in self.noted), default=self.written)
+
+    @property
+    def project(self) -> str:
+        return self.noted[0].id_project if self.noted else ""
 
     def has(self, outcome: str) -> bool:
         return any(row.outcome == outcome for row in self.noted)
@@ -192,7 +216,9 @@ def _is_of_one_load(before: Sequence[_Package], package: _Package) -> bool:
     pause = (package.begun - before[-1].written).total_seconds()
     was_begun = any(slice_.has(STOPPED) for slice_ in before)
     is_failure = package.has(FAILED) or before[-1].has(FAILED)
-    return bool(package.noted) and was_begun and not is_failure and pause <= SECONDS_BETWEEN_SLICES
+    is_other = package.project != before[-1].project
+    follows = was_begun and not is_failure and not is_other
+    return bool(package.noted) and follows and pause <= SECONDS_BETWEEN_SLICES
 
 
 def _load(packages: Sequence[_Package]) -> Load:
@@ -201,7 +227,7 @@ def _load(packages: Sequence[_Package]) -> Load:
         return Load(packages[-1].written)
     begun, failed = packages[0].begun, [row for row in rows if row.outcome == FAILED]
     if failed:
-        return Load(begun, FAILED, error=failed[0].error)
+        return Load(begun, FAILED, error=failed[0].error, project=packages[0].project)
     last = {row.resource: row.outcome for row in rows}
     is_window = any(row.window_end for row in rows)
     return Load(
@@ -212,6 +238,7 @@ def _load(packages: Sequence[_Package]) -> Load:
         None if is_window else sum(row.rows_changed for row in rows),
         sum(row.calls for row in rows),
         (packages[-1].written - begun).total_seconds(),
+        project=packages[0].project,
     )
 
 

@@ -10,6 +10,6 @@ pipeline.run(tiledesk_source())
 from .credentials import TiledeskCredentials
 from .errors import TiledeskError
 from .observer import Observer
-from .source import open_project, tiledesk_source
+from .source import open_projects, tiledesk_source
 
-__all__ = ["Observer", "TiledeskCredentials", "TiledeskError", "open_project", "tiledesk_source"]
+__all__ = ["Observer", "TiledeskCredentials", "TiledeskError", "open_projects", "tiledesk_source"]

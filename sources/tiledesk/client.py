@@ -415,7 +415,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def checked_project_id(project_id: str) -> str:
-    """The project id.
+    """The project id, in small letters, as the API gives it.
 
     Raises:
         BadSetting: it is not 24 hexadecimal digits.
@@ -425,7 +425,7 @@ def checked_project_id(project_id: str) -> str:
             "sources.tiledesk.project_id is not a project id: it is the 24 characters in the"
             " dashboard's address after /project/."
         )
-    return project_id.strip()
+    return project_id.strip().lower()
 
 
 def _asked(request: httpx.Request) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import msgspec
@@ -17,6 +17,9 @@ ROLES = ("guest", "user", "teammate", "agent", "supervisor", "admin", "owner")
 
 # A scope from which on a user is shown all conversations.
 ALL_REQUESTS = 2
+
+ALL_PROJECTS = "all"
+ACTIVE = 100  # the status of a project that was not deleted
 
 
 class Membership(msgspec.Struct):
@@ -84,3 +87,48 @@ class Project:
         except (msgspec.MsgspecError, ValueError):
             raise errors.BadAnswer("The server does not tell this user's role.") from None
         return membership
+
+
+class _Found(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    status: int = ACTIVE
+
+
+class _Membership(msgspec.Struct):
+    id_project: _Found | None = None
+
+
+def find_projects(client: Client, wanted: str | Sequence[str]) -> list[Project]:
+    """The projects that are meant, each once: one call for `ALL_PROJECTS`, none otherwise.
+
+    Args:
+        wanted: a project's id, or several: as a list, or in a text with commas between them or as
+            JSON, which is how a list comes from an environment variable; or `ALL_PROJECTS`: those
+            that the user is an active member of.
+
+    Raises:
+        BadSetting: one of them is not 24 hexadecimal digits, or there is none.
+        ProjectNotFound: the user is a member of none.
+    """
+    if wanted == ALL_PROJECTS:
+        return _all_projects(client)
+    ids: Sequence[str] = wanted if not isinstance(wanted, str) else wanted.split(",")
+    if isinstance(wanted, str) and wanted.lstrip().startswith("["):
+        try:
+            ids = msgspec.json.decode(wanted, type=list[str])
+        except (msgspec.MsgspecError, ValueError):
+            ids = [""]
+    return [Project(client, each) for each in dict.fromkeys(map(checked_project_id, ids or [""]))]
+
+
+def _all_projects(client: Client) -> list[Project]:
+    body = client.get("/projects")
+    try:
+        found = msgspec.json.decode(body, type=list[_Membership])
+    except (msgspec.MsgspecError, ValueError):
+        raise errors.BadAnswer("The server does not tell this user's projects.") from None
+    # those that were deleted stay in the list (contract 3)
+    projects = [each.id_project for each in found if each.id_project]
+    if active := [project.id for project in projects if project.status == ACTIVE]:
+        return [Project(client, each) for each in dict.fromkeys(active)]
+    raise errors.ProjectNotFound("This user is an active member of no project.")

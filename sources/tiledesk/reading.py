@@ -1,9 +1,9 @@
 """What a run reads of a stream, how far it got, and what it writes down about that.
 
-A stream's state has two parts. The cursor says up to where everything was read. While a reading is
-under way that a run could not finish, ``unfinished`` says where it goes on and what the cursor will
-be then: a first load has none until it has read everything. Both are saved by dlt with the rows
-they speak of, or not at all.
+A stream has a state of its own for each project. Its cursor says up to where everything was read.
+While a reading is under way that a run could not finish, ``unfinished`` says where it goes on and
+what the cursor will be then: a first load has none until it has read everything. Both are saved by
+dlt with the rows they speak of, or not at all.
 """
 
 from __future__ import annotations
@@ -40,20 +40,41 @@ END_OF_TIME = pendulum.datetime(9999, 12, 31)  # open, yet no window for the cur
 COMPLETE, STOPPED, FAILED = "complete", "goes on", "failed"
 
 
-class Cursor(Protocol):
-    """What is used of ``dlt.sources.incremental``."""
+class Wish(Protocol):
+    """What is used of ``dlt.sources.incremental``: by what column to read, from where, to where."""
 
     cursor_path: str
     initial_value: Any
-    start_value: Any
     end_value: Any
 
-    @property
-    def last_value(self) -> Any:
-        """Where the cursor is."""
-
     def advance(self, last_value: Any) -> Any:
-        """Set the cursor; None only switches dlt's filter on rows off."""
+        """None switches dlt's filter on rows off."""
+
+
+class Cursor:
+    """How far a stream of one project has been read.
+
+    dlt keeps one cursor for each resource. A resource may read several projects, each as far as it
+    got, so theirs are kept beside it, in the same form; a window has none.
+    """
+
+    def __init__(self, wish: Wish, state: State) -> None:
+        self.column = wish.cursor_path
+        self.initial_value = None if wish.initial_value is None else _utc(wish.initial_value)
+        self.end_value = None if wish.end_value is None else _utc(wish.end_value)
+        self.last_value = self.initial_value
+        self._kept: State | None = None
+        if self.end_value is None:
+            self._kept = state.setdefault("incremental", {}).setdefault(self.column, {})
+            if (last_value := self._kept.get("last_value")) is None:
+                self._kept |= {"initial_value": self.initial_value, "last_value": self.last_value}
+            else:
+                self.last_value = _utc(last_value)
+
+    def advance(self, last_value: pendulum.DateTime) -> None:
+        """Everything up to there was read."""
+        assert self._kept is not None  # noqa: S101 (a window leaves the cursor alone)
+        self.last_value = self._kept["last_value"] = last_value
 
 
 @functools.cache
@@ -64,7 +85,7 @@ def own_version() -> str:
 
 @dataclass
 class Reading:
-    """What one run read of one stream; a row of the table ``_tiledesk_loads``.
+    """What one run read of one stream of a project; a row of the table ``_tiledesk_loads``.
 
     Attributes:
         cursor_after: None if there is still none: a first load that goes on with the next run.
@@ -79,6 +100,7 @@ class Reading:
     """
 
     resource: str
+    id_project: str
     started_at: pendulum.DateTime
     window_field: str = ""
     window_start: pendulum.DateTime | None = None
@@ -115,7 +137,7 @@ def read(
     table: Table,
     stream: Stream,
     project: Project,
-    cursor: Cursor,
+    wish: Wish,
     state: State,
     lookback_seconds: int,
     observer: Observer,
@@ -132,19 +154,21 @@ def read(
     lists. The window does its work, on the rows.
 
     Args:
-        state: the stream's own, kept by dlt.
+        wish: where the user wants to begin, and to end.
+        state: the stream's own in this project, kept by dlt.
         is_shown_by_role: whether what there is to read depends on the user's role (contract 1.4).
     """
-    cursor.advance(None)
+    wish.advance(None)
     name = table.name
-    last_value = cursor.last_value if cursor.end_value is None else None
-    before = None if last_value is None else _utc(last_value)
+    cursor = Cursor(wish, state)
+    before = cursor.last_value if cursor.end_value is None else None
     job = _Job(table, cursor, state, lookback_seconds)
     calls = project.client.calls
     if is_shown_by_role and job.is_for_the_cursor:
         job.mind_the_role(project.membership.scope, observer)
     done = Reading(
         name,
+        project.id,
         started_at=pendulum.now("UTC"),
         window_field=job.window.stamp,
         window_start=job.window.start,
@@ -181,7 +205,7 @@ def read(
             pending, wanted, written = [], min(2 * wanted, MOST_ROWS), done.bytes_read
     if done.is_complete and not job.finish(project.client.began_at):
         done.outcome, done.can_go_on = STOPPED, True
-    if pending or (not has_yielded and cursor.start_value is None):
+    if pending or (not has_yielded and cursor.last_value is None):
         yield tuple(pending)  # empty in a first load of nothing: so that the tables are made
     observer.ended(done)
     yield done
@@ -236,9 +260,9 @@ class _Job:
     """
 
     def __init__(self, table: Table, cursor: Cursor, state: State, lookback_seconds: int) -> None:
-        if cursor.cursor_path not in ("created_at", table.cursor):
+        if cursor.column not in ("created_at", table.cursor):
             raise errors.BadSetting(
-                f"{table.name} cannot be read by {cursor.cursor_path}, only by created_at"
+                f"{table.name} cannot be read by {cursor.column}, only by created_at"
                 + (f" or {table.cursor}." if table.cursor != "created_at" else ".")
             )
         self._name = table.name
@@ -246,7 +270,7 @@ class _Job:
         self._lookback_seconds = lookback_seconds
         self._state = state
         self.is_for_the_cursor = cursor.end_value is None
-        self.window = self._asked = _window(cursor, FIELDS[cursor.cursor_path], lookback_seconds)
+        self.window = self._asked = _window(cursor, FIELDS[cursor.column], lookback_seconds)
         self.position: Position | None = None
         self.as_of: pendulum.DateTime | None = None
         self._scope: int | None = None
@@ -328,15 +352,14 @@ class _Job:
 
 def _window(cursor: Cursor, stamp: str, lookback_seconds: int) -> Window:
     """What to read: from the cursor less the lookback, or just the window that was asked for."""
-    start, end = cursor.start_value, cursor.end_value
+    start, end = cursor.last_value, cursor.end_value
     if start is None:
         return Window("createdAt")
-    start = _utc(start)
     if end is not None:
-        return Window(stamp, start, _utc(end))
+        return Window(stamp, start, end)
     since = start.subtract(seconds=lookback_seconds)
     if cursor.initial_value is not None:
-        since = max(since, _utc(cursor.initial_value))
+        since = max(since, cursor.initial_value)
     return Window(stamp, since)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from .arrow import key_of, to_arrow
 from .client import Client
 from .credentials import TiledeskCredentials
 from .observer import Observer
-from .project import Project
+from .project import ALL_PROJECTS, Project, find_projects
 from .reading import Reading, Rows, Stream, read
 from .streams.activities import activities as read_activities
 from .streams.leads import leads as read_leads
@@ -38,7 +39,7 @@ SHOWN_BY_ROLE = (tables.REQUESTS, tables.MESSAGES)
 
 @dlt.source(name="tiledesk", section="tiledesk", max_table_nesting=0)
 def tiledesk_source(
-    project_id: str = dlt.config.value,
+    project_id: Any = dlt.config.value,  # str | Sequence[str], a union that dlt cannot resolve
     credentials: TiledeskCredentials = dlt.secrets.value,
     base_url: str = BASE_URL,
     lookback_seconds: int = LOOKBACK_SECONDS,
@@ -46,17 +47,19 @@ def tiledesk_source(
     read_timeout: float = READ_TIMEOUT,
     allow_http: bool = False,
     observer: Observer | None = None,
+    client: Client | None = None,
 ) -> Sequence[DltResource]:
-    """Conversations, messages, leads and activities of a Tiledesk project.
+    """Conversations, messages, leads and activities of one Tiledesk project or several.
 
     Each resource is incremental and merged on ``_id``; it fills its own table and one for each list
     in its rows (see :mod:`tiledesk.tables`). All times are UTC, exact to the millisecond.
 
-    A resource's cursor is the newest time stamp up to which everything was read, by the server's
-    clock; it is saved with the load that carries the rows. The next run starts `lookback_seconds`
-    before it, since a row may become visible a little after its stamp (contract 8.3). Set
-    ``initial_value`` to start a history later, and ``end_value``, too, to load a window without
-    touching the cursor:
+    A resource has a cursor for each project: the newest time stamp up to which everything was read,
+    by the server's clock. It is saved with the load that carries the rows. The next run starts
+    `lookback_seconds` before it, since a row may become visible a little after its stamp (contract
+    8.3). An error in one project ends the run, and nothing of it is loaded; ``tiledesk-dlt load``
+    goes on with the other projects. Set ``initial_value`` to start a history later, and
+    ``end_value``, too, to load a window without touching the cursor:
 
         source = tiledesk_source()
         source.requests.apply_hints(
@@ -64,7 +67,8 @@ def tiledesk_source(
         )
 
     Args:
-        project_id: the project's id, 24 hexadecimal digits.
+        project_id: the project's id, 24 hexadecimal digits; several in a list, or with commas
+            between them; ``all``: those that the user is an active member of.
         credentials: email and password of a member, or a token. An owner or admin sees everything;
             others see their own conversations only.
         base_url: where the API is.
@@ -74,27 +78,33 @@ def tiledesk_source(
         allow_http: whether `base_url` may be plain http to another machine: the password and
             everything that is read could be seen on the way.
         observer: told what happens during a run.
+        client: one that is shared with other sources, its sign-in and rate limit, too; made of the
+            settings unless given.
 
     Raises:
         TiledeskError: while running; see :mod:`tiledesk.errors`.
     """
     observer = observer or Observer()
-    client = Client(
+    client = client or Client(
         base_url, credentials, rate_limit_per_minute, read_timeout, observer, allow_http
     )
-    project = Project(client, project_id)
+    projects = functools.cache(functools.partial(find_projects, client, project_id))
+    if project_id != ALL_PROJECTS:
+        projects()  # so that a wrong id is told before anything runs
 
     def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows | Reading]:
-        return read(
-            table,
-            stream,
-            project,
-            cursor,
-            dlt.current.resource_state(),
-            lookback_seconds,
-            observer,
-            is_shown_by_role=table in SHOWN_BY_ROLE,
-        )
+        states = dlt.current.resource_state().setdefault("projects", {})
+        for project in projects():
+            yield from read(
+                table,
+                stream,
+                project,
+                cursor,
+                states.setdefault(project.id, {}),
+                lookback_seconds,
+                observer,
+                is_shown_by_role=table in SHOWN_BY_ROLE,
+            )
 
     @_resource(tables.REQUESTS, observer)
     def requests(
@@ -124,20 +134,23 @@ def tiledesk_source(
 
 
 @with_config(sections=("sources", "tiledesk"))
-def open_project(
-    project_id: str = dlt.config.value,
+def open_projects(
+    project_id: Any = dlt.config.value,
     credentials: TiledeskCredentials = dlt.secrets.value,
     base_url: str = BASE_URL,
     rate_limit_per_minute: int = RATE_LIMIT_PER_MINUTE,
     read_timeout: float = READ_TIMEOUT,
     allow_http: bool = False,
     observer: Observer | None = None,
-) -> Project:
-    """The project that :func:`tiledesk_source` would read, by the same configuration."""
+) -> list[Project]:
+    """The projects that :func:`tiledesk_source` would read, by the same configuration.
+
+    They share one client.
+    """
     client = Client(
         base_url, credentials, rate_limit_per_minute, read_timeout, observer, allow_http
     )
-    return Project(client, project_id)
+    return find_projects(client, project_id)
 
 
 def readings_resource(readings: Sequence[Reading]) -> DltResource:

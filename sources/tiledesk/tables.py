@@ -410,9 +410,11 @@ TABLES = (REQUESTS, MESSAGES, LEADS, ACTIVITIES)
 
 LOADS = Table(
     "_tiledesk_loads",
-    "What each load did, one row for each stream, and for each package of a load in several.",
+    "What each load did, one row for each stream of a project, and for each package of a load in"
+    " several.",
     (
         Column("", "text", "Stream: requests, messages, leads or activities.", name="resource"),
+        Column("", "text", "The project.", name="id_project"),
         Column(
             "", "timestamp", "When reading began, by the clock of the machine.", name="started_at"
         ),

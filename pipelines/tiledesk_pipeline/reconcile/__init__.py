@@ -18,12 +18,12 @@ from typing import Any
 
 import dlt
 
-from tiledesk import open_project, tables
+from tiledesk import open_projects, tables
 from tiledesk.project import Project
 
 from .. import state
-from ..failures import Failure
-from ..load import Progress
+from ..failures import Failure, explain
+from ..load import OF_ONE_PROJECT, Progress
 from ..target import Target
 from .compare import activities, leads, requests
 from .found import Compared, Reconciliation
@@ -48,7 +48,7 @@ def reconcile(
     Args:
         deep: read all rows, and the ids of all messages, whatever the counts say.
         mend: load what is missing or stale, and mark what was deleted.
-        settings: arguments of :func:`tiledesk.open_project` that are not to come from dlt's
+        settings: arguments of :func:`tiledesk.open_projects` that are not to come from dlt's
             configuration.
 
     Raises:
@@ -59,34 +59,40 @@ def reconcile(
     progress = progress or Progress()
     found = Reconciliation(target, is_repaired=mend)
     with target.pipeline() as pipeline:
-        project = _compare(pipeline, found, deep, progress, settings)
-        with closing(project.client):
-            if mend:
-                repair(pipeline, project, found, progress)
+        if not state.projects(pipeline):
+            raise Failure(f"Nothing is loaded into {target} yet: there is nothing to compare.")
+        projects = open_projects(observer=progress, **settings)
+        with closing(projects[0].client):
+            for project in projects:
+                if len(projects) > 1:
+                    progress.begin_project(project.id)
+                try:
+                    compared = _compare(pipeline, project, target, deep, progress)
+                    if mend:
+                        repair(pipeline, project, target, compared, progress)
+                except (Failure, *OF_ONE_PROJECT) as error:
+                    if len(projects) == 1:
+                        raise
+                    found.failed[project.id] = explain(error)
+                else:
+                    found.streams += compared
         found.marked = marked(pipeline)
     found.calls = progress.calls
     return found
 
 
 def _compare(
-    pipeline: dlt.Pipeline,
-    found: Reconciliation,
-    deep: bool,
-    progress: Progress,
-    settings: dict[str, Any],
-) -> Project:
+    pipeline: dlt.Pipeline, project: Project, target: Target, deep: bool, progress: Progress
+) -> list[Compared]:
     with pipeline.sql_client() as client:
-        here: dict[str, Here] = {}
-        if pipeline.default_schema_name:
-            here = {table.name: Here(client, pipeline, table) for table in tables.TABLES}
+        here = {table.name: Here(client, pipeline, project, table) for table in tables.TABLES}
         if not any(one.up_to or one.count() for one in here.values()):
             raise Failure(
-                f"Nothing is loaded into {found.target} yet: there is nothing to compare."
+                f"Nothing of project {project.id} is loaded into {target} yet: there is nothing to"
+                " compare."
             )
-        project = open_project(observer=progress, **settings)
-        _must_be_of(project, here)
         compared: dict[str, Compared] = {}
-        shown_all = state.all_requests_shown(pipeline)
+        shown_all = state.all_requests_shown(pipeline, project.id)
         steps: dict[str, Callable[[], Compared]] = {
             "requests": lambda: requests(project, here["requests"], deep, shown_all),
             "messages": lambda: messages(
@@ -95,24 +101,10 @@ def _compare(
             "leads": lambda: leads(project, here["leads"], deep),
             "activities": lambda: activities(project, here["activities"], deep),
         }
-        try:
-            for name, step in steps.items():
-                progress.step(f"comparing {name}")
-                before = progress.calls
-                stream = compared[name] = step()
-                stream.calls = progress.calls - before
-                stream.up_to = here[name].up_to
-                found.streams.append(stream)
-        except BaseException:
-            project.client.close()
-            raise
-    return project
-
-
-def _must_be_of(project: Project, here: dict[str, Here]) -> None:
-    for one in here.values():
-        if one.count("id_project <> %s", project.id.lower()):
-            raise Failure(
-                f"The table {one.name} holds rows of another project than"
-                " sources.tiledesk.project_id: there is nothing to compare."
-            )
+        for name, step in steps.items():
+            progress.step(f"comparing {name}")
+            before = progress.calls
+            stream = compared[name] = step()
+            stream.project, stream.up_to = project.id, here[name].up_to
+            stream.calls = progress.calls - before
+    return list(compared.values())

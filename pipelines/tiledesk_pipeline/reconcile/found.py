@@ -29,6 +29,7 @@ class Compared:
         in_hand: the missing and stale rows that were read, by id.
         conversations: for missing and stale messages, the recipient whose messages they are among.
         mended: ids of those rows above that have been repaired.
+        project: the project's id.
     """
 
     resource: str
@@ -45,6 +46,7 @@ class Compared:
     in_hand: dict[str, Row] = field(default_factory=dict)
     conversations: dict[str, str] = field(default_factory=dict)
     mended: set[str] = field(default_factory=set)
+    project: str = ""
 
     @property
     def differs(self) -> set[str]:
@@ -66,6 +68,7 @@ class Reconciliation:
     """What :func:`tiledesk_pipeline.reconcile.reconcile` found.
 
     Attributes:
+        failed: of several projects those that could not be compared, and why, in a sentence.
         calls: all calls, the sign-in and the question for the role included.
         is_repaired: whether what differed was to be repaired.
         marked: rows of each table that are marked as deleted, or belong to a conversation that is:
@@ -74,6 +77,7 @@ class Reconciliation:
 
     target: Target
     streams: list[Compared] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     calls: int = 0
     is_repaired: bool = False
     marked: dict[str, int] = field(default_factory=dict)
@@ -81,4 +85,4 @@ class Reconciliation:
     @property
     def is_equal(self) -> bool:
         """Whether every table was compared and is equal, or has been made so."""
-        return all(stream.is_equal for stream in self.streams)
+        return not self.failed and all(stream.is_equal for stream in self.streams)

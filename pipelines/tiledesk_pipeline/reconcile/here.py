@@ -11,6 +11,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.sql_client import SqlClientBase
 
 from tiledesk.arrow import Row, to_arrow
+from tiledesk.project import Project
 from tiledesk.source import LOOKBACK_SECONDS
 from tiledesk.tables import DELETED, DELETED_AT, PARENT_ID, POSITION, TABLES, Table
 
@@ -23,7 +24,9 @@ JSON_DESTINATIONS = ("duckdb", "motherduck", "postgres")
 
 
 class Here:
-    """A table in the destination, as far as it is compared: without rows marked as deleted.
+    """A project's rows of a table in the destination, as far as they are compared.
+
+    Those marked as deleted are not among them.
 
     Attributes:
         up_to: rows created later are not compared, a whole second in UTC; None if the first load
@@ -32,20 +35,26 @@ class Here:
         reads_json: whether SQL into JSON columns is known for this destination.
     """
 
-    def __init__(self, client: SqlClientBase[Any], pipeline: dlt.Pipeline, table: Table) -> None:
+    def __init__(
+        self, client: SqlClientBase[Any], pipeline: dlt.Pipeline, project: Project, table: Table
+    ) -> None:
         self._client = client
         self._schema = pipeline.default_schema
         self.table = table
         self.name = table.name
-        parts = {part.name for root in TABLES for part in root.with_lists()}
-        self._names = {name: client.make_qualified_table_name(name) for name in parts}
-        self._names["here"] = self._names[table.name]
+        self._names: dict[str, str] = {}
+        for root in TABLES:
+            for part in root.with_lists():
+                self._names[part.name] = client.make_qualified_table_name(part.name)
+            rows = f"SELECT * FROM {self._names[root.name]} WHERE id_project = '{project.id}'"  # noqa: S608
+            self._names[root.name] = f"({rows})"
+        self._names["here"] = f"{self._names[table.name]} AS here"
         lookback = max(
             dlt.config.get("sources.tiledesk.lookback_seconds", int) or 0, LOOKBACK_SECONDS
         )
-        cursor = state.cursors(pipeline).get(table.name)
+        cursor = state.cursors(pipeline, project.id).get(table.name)
         self.up_to = cursor and cursor.subtract(seconds=lookback).replace(microsecond=0)
-        begins = state.beginnings(pipeline).get(table.name)
+        begins = state.beginnings(pipeline, project.id).get(table.name)
         self.since = begins and begins.add(microseconds=999_999).replace(microsecond=0)
         destination = pipeline.destination
         self.reads_json = bool(destination) and destination.destination_name in JSON_DESTINATIONS
@@ -60,7 +69,7 @@ class Here:
         return f"{alias}{DELETED_AT} IS NULL" if self.knows(DELETED_AT, table) else "1 = 1"
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """The rows of a query; ``{here}``, ``{requests}``, ``{messages}`` in it are tables."""
+        """The rows of a query; ``{here}``, ``{requests} AS r``, ``{messages} AS m`` are tables."""
         try:
             found = self._client.execute_sql(query.format(**self._names), *values) or []
             return [tuple(row) for row in found]
@@ -115,7 +124,7 @@ class Here:
             for some in chunks(there):
                 query = (
                     f"SELECT {key}, {', '.join(map(self._client.escape_column_name, names))}"  # noqa: S608
-                    f" FROM {{{part.name}}} WHERE {key} IN ({_places(some)})"
+                    f" FROM {{{part.name}}} AS part WHERE {key} IN ({_places(some)})"
                 )
                 if not part.source:
                     query += f" AND {self.live()}"

@@ -42,7 +42,7 @@ def messages(
         step: told where the comparison goes on in another way.
     """
     if here.up_to is None:
-        ((conversations,),) = here.rows("SELECT count(*) FROM {requests}") or [(0,)]
+        ((conversations,),) = here.rows("SELECT count(*) FROM {requests} AS r") or [(0,)]
         return not_loaded(here, None if conversations else here.count())
     found = Compared(here.name, here.count())
     if not deep and not here.reads_json:
@@ -226,12 +226,9 @@ def _by_conversation(
 ) -> None:
     """One call for each conversation that is here, or was found missing."""
     found = comparison.found
-    recipients = [
-        key
-        for (key,) in here.rows(
-            f"SELECT request_id FROM {{requests}} WHERE {here.live(table='requests')} ORDER BY 1"  # noqa: S608
-        )
-    ]
+    live = here.live(table="requests")
+    query = f"SELECT request_id FROM {{requests}} AS r WHERE {live} ORDER BY 1"  # noqa: S608 (our own)
+    recipients = [key for (key,) in here.rows(query)]
     recipients += _request_ids(requests.in_hand[key] for key in requests.missing)
     ids_here: dict[str, set[str]] = {}
     for key, recipient in here.rows(

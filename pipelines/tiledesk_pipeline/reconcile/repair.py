@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dlt
@@ -19,7 +19,7 @@ from tiledesk.tables import DELETED_AT
 from ..load import Progress
 from ..target import Target
 from .compare import Comparison
-from .found import Compared, Reconciliation
+from .found import Compared
 from .here import Here, chunks
 from .messages import conversation
 
@@ -28,7 +28,11 @@ ROWS = 1000
 
 
 def repair(
-    pipeline: dlt.Pipeline, project: Project, found: Reconciliation, progress: Progress
+    pipeline: dlt.Pipeline,
+    project: Project,
+    target: Target,
+    compared: Sequence[Compared],
+    progress: Progress,
 ) -> None:
     """Load what is missing or stale, mark what was deleted, and see whether it is so.
 
@@ -37,18 +41,18 @@ def repair(
     marked with it if its list no longer has them: one of the API's two ways to delete leaves them
     (contract 6).
     """
-    streams = {stream.resource: stream for stream in found.streams}
+    streams = {stream.resource: stream for stream in compared}
     before = progress.calls
     progress.step("repairing")
     with pipeline.sql_client() as client:
-        here = Here(client, pipeline, tables.MESSAGES)
+        here = Here(client, pipeline, project, tables.MESSAGES)
         _add_messages_of_deleted(project, here, streams["requests"], streams["messages"])
-    loaded = _load(pipeline, project, found.target, streams, progress)
+    loaded = _load(pipeline, project, target, streams, progress)
     streams["messages"].calls += progress.calls - before
     with pipeline.sql_client() as client:
         for table in tables.TABLES:
             stream = streams[table.name]
-            here = Here(client, pipeline, table)
+            here = Here(client, pipeline, project, table)
             _mark(client, table.name, stream.extra, project.client.server_time)
             read = {*stream.missing, *stream.stale}
             rows = [row for key, row in stream.in_hand.items() if key in read]
@@ -109,7 +113,7 @@ def _rows(
     if not wanted:
         return
     with pipeline.sql_client() as client:
-        here = Here(client, pipeline, tables.MESSAGES)
+        here = Here(client, pipeline, project, tables.MESSAGES)
         for recipient in sorted({stream.conversations[key] for key in wanted}):
             rows = conversation(project, recipient)
             more = Compared(stream.resource, 0)
