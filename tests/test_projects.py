@@ -395,3 +395,23 @@ def test_both_projects_of_a_real_server(real_server: RealServer, db: Path) -> No
     assert ids_here(db, "leads", projects[0]) == {
         key for key, lead in leads.items() if lead["id_project"] == projects[0]
     }
+
+
+def test_what_an_empty_stream_got_since_is_for_the_next_load(
+    load_projects: LoadProjects, owner: Account, world: World, db: Path, projects: list[str]
+) -> None:
+    project = projects[1]
+    for key in ids_there(world, "messages", project):
+        world.remove("messages", key)
+    leads = {key: world.leads[key] for key in ids_there(world, "leads", project)}
+    for key in leads:
+        world.remove("leads", key)
+    load_projects(project)
+    settings = {**owner.settings, "project_id": project}
+    world.insert("leads", next(iter(leads.values())))
+    found = {stream.resource: stream for stream in reconcile(Target(db=db), **settings).streams}
+    assert found["messages"].is_equal
+    assert found["leads"].is_equal
+    assert "1 came since the last load" in found["leads"].remark
+    load_projects(project)
+    assert ids_here(db, "leads", project) == {next(iter(leads))}

@@ -269,7 +269,7 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
         seconds = None if load.seconds is None else round(load.seconds)
         figures = (load.read, load.new, load.changed, load.calls, seconds)
         outcome = Text(load.outcome or "-", style=OUTCOMES.get(load.outcome or "", ""))
-        which = [load.project or "-"] if has_several else []
+        which = [f"...{load.project[-6:]}" if load.project else "-"] if has_several else []
         loads.add_row(_time(load.at), *which, outcome, *map(_number, figures))
     out.print()
     out.print(loads)

@@ -112,10 +112,14 @@ def gathered(batches: Iterable[Batch]) -> Iterator[list[Row]]:
 
 
 def not_loaded(here: Here, there: int | None = None) -> Compared:
-    """A stream without a cursor: equal if there is nothing to load."""
+    """A stream without a cursor: equal if there is nothing to load, or was not by then.
+
+    Whatever came since is read by the next load, which begins at the beginning.
+    """
     rows = here.count()
-    if rows == 0 and there == 0:
-        return Compared(here.name, 0, 0)
+    if rows == 0 and (there == 0 or here.is_loaded):
+        remark = f"{there:,} came since the last load and come with the next." if there else ""
+        return Compared(here.name, 0, 0, remark=remark)
     remark = NOT_FINISHED if rows else NOT_LOADED
     return Compared(here.name, rows, there, is_whole=False, remark=remark)
 

@@ -31,6 +31,7 @@ class Here:
     Attributes:
         up_to: rows created later are not compared, a whole second in UTC; None if the first load
             has not come to its end.
+        is_loaded: whether a load has read it to its end, even if there was nothing.
         since: where a history begins that was not to begin at the beginning, a whole second.
         reads_json: whether SQL into JSON columns is known for this destination.
     """
@@ -54,6 +55,8 @@ class Here:
         )
         cursor = state.cursors(pipeline, project.id).get(table.name)
         self.up_to = cursor and cursor.subtract(seconds=lookback).replace(microsecond=0)
+        known = state.streams(pipeline, project.id).get(table.name, {})
+        self.is_loaded = "incremental" in known and "unfinished" not in known
         begins = state.beginnings(pipeline, project.id).get(table.name)
         self.since = begins and begins.add(microseconds=999_999).replace(microsecond=0)
         destination = pipeline.destination
