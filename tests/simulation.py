@@ -292,7 +292,7 @@ class Simulation:
         credentials = TiledeskCredentials()
         user = self.world.users[self.role if self.is_at_rest else self.rng.choice(self.users)]
         credentials.email, credentials.password = user.email, user.password
-        return Project(Client(self.base_url, credentials, 0), self.world.project_id)
+        return Project(Client(self.base_url, credentials, 0), self.world.project_id, True)
 
     def differences(self) -> list[str]:
         """What the rows loaded have less, more or other than the desk."""

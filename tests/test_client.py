@@ -376,8 +376,28 @@ def test_a_role_too_low_names_the_call(talk: Talking, world: World) -> None:
 def test_the_super_admin_is_told_to_use_a_member_s_account(talk: Talking, world: World) -> None:
     admin = talk("superadmin")
     with pytest.raises(errors.NoRequestList, match="Sign in as an owner or admin"):
-        _ = Project(admin.client, world.project_id).membership
+        Project(admin.client, world.project_id).must_see_all_requests()
     assert admin.watch.pauses == []
+
+
+@pytest.mark.parametrize("token", ["JWT a.b.c", "JWT a..c", "JWT a.W10.c", "JWT a.eyJzdWIiOjF9.c"])
+def test_a_token_that_cannot_be_looked_into_is_for_the_server_to_refuse(
+    sandbox: Sandbox, token: str
+) -> None:
+    client = Client(sandbox.base_url, TiledeskCredentials(token=token))
+    assert client.subject == ""
+    with pytest.raises(errors.TokenRefused):
+        client.get(f"/{sandbox.world.project_id}/leads")
+
+
+def test_a_super_admin_of_an_old_server_is_recognised_by_the_sign_in(
+    talk: Talking, sandbox: Sandbox, world: World
+) -> None:
+    """Before 2.18.1 neither the role nor the list fails: the list is empty."""
+    admin = talk("superadmin")
+    sandbox.faults.add(Answer(200, b'[{"role":"owner","permissions":[]}]'), "*/project_users/me")
+    with pytest.raises(errors.NoRequestList):
+        Project(admin.client, world.project_id).must_see_all_requests()
 
 
 # --- not the API ----------------------------------------------------------------------------------

@@ -227,7 +227,7 @@ USED_IN = {
     "LOAD__DELETE_COMPLETED_JOBS": "tests/test_docs.py",
 }
 SHORT = {"BASE_URL"}  # SOURCES__TILEDESK__BASE_URL, in a sentence that has just named it
-OF_THE_SERVER = {"ACTIVITY_HISTORY_ENABLED"}
+OF_THE_SERVER = {"ADMIN_EMAIL", "ACTIVITY_HISTORY_ENABLED"}
 OF_DLT = {"DESTINATION__POSTGRES__CREDENTIALS"}
 
 
@@ -252,11 +252,14 @@ def test_the_variables_of_the_settings_table_reach_the_source(
         "READ_TIMEOUT": "8.5",
         "LOOKBACK_SECONDS": "9",
         "ALLOW_HTTP": "true",
+        "ALLOW_PARTIAL": "true",
     }
     assert {docs.SECTION + name for name in values} == set(docs.setting_names())
     for name, value in values.items():
         monkeypatch.setenv(docs.SECTION + name, value)
-    client = open_projects()[0].client
+    (project,) = open_projects()
+    assert project.allow_partial
+    client = project.client
     assert client.base_url == values["BASE_URL"]
     assert client._read_timeout == 8.5
     assert client._limiter is not None

@@ -156,7 +156,7 @@ def test_an_agent_is_told_that_the_load_is_partial_and_nothing_hangs(
     real_server: RealServer, files: Path
 ) -> None:
     db = files / f"agent-{real_server.seed['project_id']}.duckdb"
-    output = load(real_server.account("late_agent"), db)
+    output = load(real_server.account("late_agent"), db, "--allow-partial")
     assert "partial" in output
     assert "activities: skipped" in output
     assert query(db, "SELECT count(*) FROM tiledesk.leads")[0][0] == len(real_server.truth("leads"))

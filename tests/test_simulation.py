@@ -184,6 +184,7 @@ class LoadedByDlt(Simulation):
                 base_url=self.base_url,
                 lookback_seconds=self.lookback,
                 rate_limit_per_minute=0,
+                allow_partial=True,
                 **wishes,
             )
         except Exception as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,7 +12,6 @@ from tiledesk import errors, open_projects
 from tiledesk.project import Project
 from tiledesk.streams.leads import STATUSES
 
-from .load import Progress
 from .target import use_defaults
 
 Verdict = Literal["all", "partial", "none"]
@@ -60,48 +59,83 @@ def check(**settings: Any) -> Report:
         TiledeskError: there is nothing to load with these settings.
     """
     use_defaults()
-    progress = Progress()
-    (project, *_) = open_projects(observer=progress, **settings)
-    name = msgspec.json.decode(project.client.get(f"/projects/{project.id}"), type=_Named).name
-    membership = project.membership
-    report = Report(project.client.base_url, name, membership.role)
-    for look in (_requests, _messages, _leads, _activities):
-        report.streams.append(look(project, report.server.append))
-    report.calls = progress.calls
+    (project, *_) = open_projects(**settings)
+    role = project.membership.role
+    report = Report(project.client.base_url, _name(project), role)
+    report.streams = look_at(project, tuple(LOOKS), report.server.append)
+    report.calls = project.client.calls
     return report
 
 
+def look_at(
+    project: Project, names: Sequence[str], tell: Callable[[str], None] = lambda fact: None
+) -> list[Access]:
+    """What these streams will give the user, by one small call or a few to each.
+
+    Args:
+        tell: told what the answers show of the server.
+    """
+    return [look(project, tell) for name, look in LOOKS.items() if name in names]
+
+
+def _name(project: Project) -> str:
+    """The project's name; its id where the user is not told, as a bot is not by every server."""
+    try:
+        answer = project.client.get(f"/projects/{project.id}")
+    except (errors.NotAMember, errors.RoleTooLow):
+        return project.id
+    return msgspec.json.decode(answer, type=_Named).name
+
+
 def _requests(project: Project, tell: Callable[[str], None]) -> Access:
+    membership = project.membership
+    if not membership.has_request_list:
+        return Access(
+            "requests",
+            "none",
+            None,
+            f"the server does not give them to a {membership.role}. {_how_to_load(project)}",
+        )
     page = project.page(
         "requests", "requests", status="all", preflight="true", no_populate="true", limit=1
     )
     attributes = page.rows[0].get("attributes", b"") if page.rows else b""
     if b'"last_message"' in bytes(attributes):
         tell("conversations carry their last message (2.18.1 or newer)")
-    if project.membership.sees_all_requests:
+    if membership.sees_all_requests:
         return Access("requests", "all", page.total)
     return Access(
         "requests",
         "partial",
         page.total,
-        f"partial: the role {project.membership.role} is shown only the conversations it takes"
-        " part in, and the server does not say so. Use an owner's or admin's account.",
+        f"the role {membership.role} is shown only the conversations it takes part in, and the"
+        f" server does not say so. {_how_to_load(project)}",
     )
 
 
 def _messages(project: Project, tell: Callable[[str], None]) -> Access:
-    if project.membership.may_list_messages:
-        project.page("messages", limit=1)
+    membership = project.membership
+    if membership.may_list_messages:
+        try:
+            project.page("messages", limit=1)
+        except (errors.NotAMember, errors.RoleTooLow):
+            if membership.has_request_list:
+                raise
+            remark = f"they are closed to a {membership.role}. {_how_to_load(project)}"
+            return Access("messages", "none", None, remark)
         return Access("messages", "all", None)
-    sees_all = project.membership.sees_all_requests
-    return Access(
-        "messages",
-        "partial",
-        None,
-        "partial: read conversation by conversation, one call each"
-        + (", without messages between members" if sees_all else ", of its own conversations")
-        + ". Use the owner's account.",
-    )
+    remark = "read conversation by conversation, one call each, without those between members."
+    if membership.sees_all_requests:
+        return Access("messages", "partial", None, remark)
+    remark = f"of its own conversations only; {remark} {_how_to_load(project)}"
+    return Access("messages", "partial", None, remark)
+
+
+def _how_to_load(project: Project) -> str:
+    """What lets a user load who is not shown all conversations."""
+    if project.allow_partial:
+        return "An owner's or admin's account loads them all."
+    return "load refuses this without --allow-partial: use an owner's or admin's account."
 
 
 def _leads(project: Project, tell: Callable[[str], None]) -> Access:
@@ -112,12 +146,19 @@ def _leads(project: Project, tell: Callable[[str], None]) -> Access:
 def _activities(project: Project, tell: Callable[[str], None]) -> Access:
     try:
         page = project.page("activities", "activities", chart="true", limit=1)
-    except errors.RoleTooLow:
-        return Access(
-            "activities", "none", None, "skipped: only owners and admins may read the log."
-        )
+    except (errors.NotAMember, errors.RoleTooLow):
+        remark = "skipped: only owners and admins may read the log."
+        return Access("activities", "none", None, remark)
     if page.per_page == 1:
         tell("the activity log comes in pages of up to 500 (2.19.14 or newer)")
     if not page.total:
         tell("the activity log is empty: it is only kept with ACTIVITY_HISTORY_ENABLED=true")
     return Access("activities", "all", page.total)
+
+
+LOOKS: dict[str, Callable[[Project, Callable[[str], None]], Access]] = {
+    "requests": _requests,
+    "messages": _messages,
+    "leads": _leads,
+    "activities": _activities,
+}

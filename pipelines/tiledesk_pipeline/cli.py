@@ -81,6 +81,10 @@ def load(
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Drop the tables and read everything.")
     ] = False,
+    allow_partial: Annotated[
+        bool,
+        typer.Option("--allow-partial", help="Load what is shown to a user who is not shown all."),
+    ] = False,
     destination: Destination = "duckdb",
     db: Db = Path("support.duckdb"),
     dataset: Dataset = "tiledesk",
@@ -102,6 +106,7 @@ def load(
                 until=window[1],
                 full_refresh=full_refresh,
                 progress=progress,
+                **({"allow_partial": True} if allow_partial else {}),
             )
         display.show_summary(summary)
         if summary.stopped_by is not None:

@@ -26,6 +26,7 @@ from tiledesk.source import readings_resource
 from tiledesk.tables import Table
 
 from . import state
+from .check import look_at
 from .comments import write_comments
 from .failures import Failure, explain, find_tiledesk_error
 from .target import Target
@@ -46,6 +47,7 @@ OF_ONE_PROJECT = (
     errors.NotAMember,
     errors.ProjectNotFound,
     errors.Rejected,
+    errors.ShownInPart,
     errors.RoleTooLow,
     errors.ServerTrouble,
 )
@@ -57,6 +59,7 @@ OF_A_CLIENT = (
     "rate_limit_per_minute",
     "read_timeout",
     "allow_http",
+    "allow_partial",
 )
 
 
@@ -251,6 +254,8 @@ def load(
         of_client = {name: value for name, value in settings.items() if name in OF_A_CLIENT}
         projects = open_projects(observer=progress, **of_client)
         if full_refresh:
+            for project in projects:
+                _must_be_readable(project, names)
             _forget(pipeline, target, names, projects)
         drops_tables = full_refresh
         with closing(projects[0].client):
@@ -306,6 +311,23 @@ def _load_project(
 
 def _is_of_one_project(error: Exception) -> bool:
     return isinstance(find_tiledesk_error(error), OF_ONE_PROJECT)
+
+
+def _must_be_readable(project: Project, names: Sequence[str]) -> None:
+    """Refuses to drop tables that this user may not read anew.
+
+    Raises:
+        NoRequestList, ShownInPart: as the load itself would.
+        Failure: a table may not be read.
+    """
+    if "requests" in names or ("messages" in names and not project.membership.may_list_messages):
+        project.must_see_all_requests()
+    for access in look_at(project, names):
+        if access.verdict == "none":
+            raise Failure(
+                f"--full-refresh would drop {access.resource}, which this user may not read anew."
+                " Use an owner's or admin's account, or leave them out with --resources."
+            )
 
 
 def _forget(

@@ -114,6 +114,16 @@ class Client:
             headers={"Accept": "application/json", "User-Agent": USER_AGENT},
         )
 
+    @property
+    def subject(self) -> str:
+        """Whom a ready token is for, such as ``user``, ``bot`` or ``subscription``; else empty."""
+        return self._auth.subject
+
+    @property
+    def is_super_admin(self) -> bool:
+        """Whether the sign-in, once made, has named the user the installation's super admin."""
+        return self._auth.is_super_admin
+
     def close(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
         self._http.close()

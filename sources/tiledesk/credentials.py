@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Generator
+from typing import Any
 
 import httpx
 import msgspec
@@ -18,7 +20,8 @@ from .errors import BadSetting, NotTheApi, SignInRefused, TokenRefused
 class TiledeskCredentials(CredentialsConfiguration):
     """``email`` and ``password`` of a member of the project, or a ready ``token``.
 
-    The token is what ``POST /auth/signin`` gives, ``JWT `` included. It has no expiry
+    The token is what ``POST /auth/signin`` gives, ``JWT `` included, or a webhook's (contract 1.4).
+    It has no expiry
     (contract 1.1), so either way is good for scheduled runs; with e-mail and password the source
     can sign in again when the server's secret was changed.
     """
@@ -38,6 +41,11 @@ class TiledeskCredentials(CredentialsConfiguration):
 
 class _SignedIn(msgspec.Struct):
     token: str
+    role: Any = None  # "admin" for the installation's super admin, and for nobody else
+
+
+class _Claims(msgspec.Struct):
+    sub: str = ""
 
 
 class TokenAuth(httpx.Auth):
@@ -51,6 +59,10 @@ class TokenAuth(httpx.Auth):
     Where the sign-in itself meets a server in trouble, its answer is the answer to the call: the
     client names it and waits as told.
 
+    Attributes:
+        subject: whom a ready token is for, as it says itself; empty without one.
+        is_super_admin: whether the sign-in has said so.
+
     Raises:
         SignInRefused: the server does not accept the e-mail and password.
         NotTheApi: the sign-in is answered without a token.
@@ -62,6 +74,8 @@ class TokenAuth(httpx.Auth):
         self._credentials = credentials
         self._sign_in_url = f"{base_url}/auth/signin"
         self._token = _checked(credentials.token)
+        self.subject = _subject(self._token)
+        self.is_super_admin = False
         self._lock = threading.Lock()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -94,7 +108,9 @@ class TokenAuth(httpx.Auth):
                 )
                 if response.status_code in (429, 502, 503, 504):
                     return None
-                self._token = _token_of(response)
+                signed_in = _signed_in(response)
+                self._token = signed_in.token
+                self.is_super_admin = signed_in.role == "admin"
             return self._token
 
 
@@ -103,20 +119,19 @@ def token_died(response: httpx.Response) -> bool:
     return response.status_code == 401 and "json" not in response.headers.get("Content-Type", "")
 
 
-def _token_of(response: httpx.Response) -> str:
+def _signed_in(response: httpx.Response) -> _SignedIn:
     if response.status_code in (401, 422):
         raise SignInRefused(
             "Tiledesk does not accept this e-mail and password. Check"
             " sources.tiledesk.credentials.email and .password."
         )
     try:
-        token = msgspec.json.decode(response.content, type=_SignedIn).token
+        return msgspec.json.decode(response.content, type=_SignedIn)
     except msgspec.MsgspecError:
         raise NotTheApi(
             f"The sign-in was answered with status {response.status_code} and without a token."
             " Check sources.tiledesk.base_url: is it the address of the Tiledesk API?"
         ) from None
-    return token
 
 
 def _checked(token: str | None) -> str | None:
@@ -131,6 +146,15 @@ def _checked(token: str | None) -> str | None:
             " three parts joined by dots."
         )
     return " ".join(words)
+
+
+def _subject(token: str | None) -> str:
+    """The claim ``sub`` of a token; what is no JWT has none, and the server will refuse it."""
+    try:
+        claims = (token or "").split(".")[1]
+        return msgspec.json.decode(base64.urlsafe_b64decode(f"{claims}=="), type=_Claims).sub
+    except (IndexError, ValueError, msgspec.MsgspecError):
+        return ""
 
 
 def refused_token(signed_in: bool) -> TokenRefused:

@@ -9,6 +9,7 @@
     ├── NotAMember            the user does not belong to the project
     ├── RoleTooLow            the user's role may not read this
     ├── NoRequestList         super admins and bots are not given the list of requests
+    ├── ShownInPart           the user is shown only some of the conversations
     ├── NotTheApi             something answers, but it is not the Tiledesk API
     ├── Rejected              the server refuses this call, and will refuse it again
     ├── IncompleteRead        a list that changes too fast to be read without a gap
@@ -60,6 +61,10 @@ class RoleTooLow(TiledeskError):
 
 class NoRequestList(TiledeskError):
     """Super admins and bots are not given the list of requests."""
+
+
+class ShownInPart(TiledeskError):
+    """The user is shown only some of the conversations, and ``allow_partial`` is not set."""
 
 
 class NotTheApi(TiledeskError):

@@ -14,6 +14,7 @@ from .client import Client, checked_project_id
 # has-role.js's ladder; a name outside it is a custom role (contract 1.4)
 ROLES = ("guest", "user", "teammate", "agent", "supervisor", "admin", "owner")
 
+SUPER_ADMIN = "super admin"
 
 # A scope from which on a user is shown all conversations.
 ALL_REQUESTS = 2
@@ -38,6 +39,11 @@ class Membership(msgspec.Struct):
         return self.role in ("admin", "owner")
 
     @property
+    def has_request_list(self) -> bool:
+        """Whether the server gives the user a list of requests, be it in part."""
+        return True
+
+    @property
     def scope(self) -> int:
         """How much of requests and messages the user is shown; more is a larger number."""
         return ALL_REQUESTS * self.sees_all_requests + self.may_list_messages
@@ -48,15 +54,59 @@ class Membership(msgspec.Struct):
         return self.role == "owner" or self.role not in ROLES
 
 
+class Subscription(Membership):
+    """A webhook's token: not a member, yet shown all conversations (contract 1.4).
+
+    The project's list of messages is open to it only where the server names no super admin, by
+    accident: it is left alone.
+    """
+
+    @property
+    def sees_all_requests(self) -> bool:
+        return True
+
+    @property
+    def may_list_messages(self) -> bool:
+        return False
+
+
+class WithoutRequests(Membership):
+    """A super admin or a bot: the list of requests fails, or is empty before 2.18.1 (contract 1.4).
+
+    The list of messages is open to some of them: to a super admin where they are the project's
+    owner, and to a bot where the server names no super admin.
+    """
+
+    @property
+    def sees_all_requests(self) -> bool:
+        return False
+
+    @property
+    def may_list_messages(self) -> bool:
+        return True
+
+    @property
+    def has_request_list(self) -> bool:
+        return False
+
+    @property
+    def scope(self) -> int:
+        return 0
+
+
 class Project:
     """A project, read through a client.
+
+    Attributes:
+        allow_partial: whether a user may load who is shown only some of the conversations.
 
     Raises:
         BadSetting: the id is not 24 hexadecimal digits.
     """
 
-    def __init__(self, client: Client, project_id: str) -> None:
+    def __init__(self, client: Client, project_id: str, allow_partial: bool = False) -> None:
         self.client = client
+        self.allow_partial = allow_partial
         self.id = checked_project_id(project_id)
 
     def page(self, path: str, key: str = "", **params: str | float) -> Page:
@@ -69,24 +119,58 @@ class Project:
 
     @cached_property
     def membership(self) -> Membership:
-        """The user's role in the project: one call, made once.
+        """The user's role in the project: one call, made once, and none with a bot's token.
 
         Raises:
-            NoRequestList: the user is a super admin or a bot.
+            NotAMember: the user does not belong to the project.
+            RoleTooLow: the user may not read anything.
         """
+        if self.client.subject == "subscription":
+            return Subscription("subscription")
+        if self.client.subject == "bot":
+            return WithoutRequests("bot")
         try:
             body = self.get("project_users/me")
         except errors.Rejected:
-            raise errors.NoRequestList(
-                "The server does not give the list of conversations to a super admin (the account"
-                " the installation was made with) or to a bot. Sign in as an owner or admin who is"
-                " a member of the project."
+            return WithoutRequests(SUPER_ADMIN)
+        except errors.RoleTooLow:
+            raise errors.RoleTooLow(
+                "This user's role may not read the project: it is below an agent's. Use an owner's"
+                " or admin's account."
             ) from None
+        if self.client.is_super_admin:
+            return WithoutRequests(SUPER_ADMIN)
         try:
             (membership,) = msgspec.json.decode(body, type=list[Membership])
         except (msgspec.MsgspecError, ValueError):
             raise errors.BadAnswer("The server does not tell this user's role.") from None
         return membership
+
+    def must_see_all_requests(self) -> None:
+        """Refuses a user whose load would lack conversations, unless that is allowed.
+
+        Raises:
+            NoRequestList: the user is a super admin or a bot.
+            ShownInPart: the user is shown only some of the conversations.
+        """
+        if self.allow_partial or self.membership.sees_all_requests:
+            return
+        if not self.membership.has_request_list:
+            raise no_request_list()
+        raise errors.ShownInPart(
+            f"The role {self.membership.role} is shown only the conversations it takes part in, and"
+            " the server does not say so. Use an owner's or admin's account, or load this part"
+            " with --allow-partial (sources.tiledesk.allow_partial)."
+        )
+
+
+def no_request_list() -> errors.NoRequestList:
+    """The error for a user whom the server does not give the list of conversations."""
+    return errors.NoRequestList(
+        "The server does not give the list of conversations to a super admin (the account the"
+        " installation was made with) or to a bot. Sign in as an owner or admin who is a member of"
+        " the project, or load the rest with --allow-partial (sources.tiledesk.allow_partial)."
+    )
 
 
 class _Found(msgspec.Struct):
@@ -98,30 +182,34 @@ class _Membership(msgspec.Struct):
     id_project: _Found | None = None
 
 
-def find_projects(client: Client, wanted: str | Sequence[str]) -> list[Project]:
+def find_projects(
+    client: Client, wanted: str | Sequence[str], allow_partial: bool = False
+) -> list[Project]:
     """The projects that are meant, each once: one call for `ALL_PROJECTS`, none otherwise.
 
     Args:
         wanted: a project's id, or several: as a list, or in a text with commas between them or as
             JSON, which is how a list comes from an environment variable; or `ALL_PROJECTS`: those
             that the user is an active member of.
+        allow_partial: see :class:`Project`.
 
     Raises:
         BadSetting: one of them is not 24 hexadecimal digits, or there is none.
         ProjectNotFound: the user is a member of none.
     """
     if wanted == ALL_PROJECTS:
-        return _all_projects(client)
+        return [Project(client, each, allow_partial) for each in _all_projects(client)]
     ids: Sequence[str] = wanted if not isinstance(wanted, str) else wanted.split(",")
     if isinstance(wanted, str) and wanted.lstrip().startswith("["):
         try:
             ids = msgspec.json.decode(wanted, type=list[str])
         except (msgspec.MsgspecError, ValueError):
             ids = [""]
-    return [Project(client, each) for each in dict.fromkeys(map(checked_project_id, ids or [""]))]
+    each_once = dict.fromkeys(map(checked_project_id, ids or [""]))
+    return [Project(client, each, allow_partial) for each in each_once]
 
 
-def _all_projects(client: Client) -> list[Project]:
+def _all_projects(client: Client) -> list[str]:
     body = client.get("/projects")
     try:
         found = msgspec.json.decode(body, type=list[_Membership])
@@ -130,5 +218,5 @@ def _all_projects(client: Client) -> list[Project]:
     # those that were deleted stay in the list (contract 3)
     projects = [each.id_project for each in found if each.id_project]
     if active := [project.id for project in projects if project.status == ACTIVE]:
-        return [Project(client, each) for each in dict.fromkeys(active)]
+        return list(dict.fromkeys(active))
     raise errors.ProjectNotFound("This user is an active member of no project.")

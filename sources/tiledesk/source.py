@@ -46,6 +46,7 @@ def tiledesk_source(
     rate_limit_per_minute: int = RATE_LIMIT_PER_MINUTE,
     read_timeout: float = READ_TIMEOUT,
     allow_http: bool = False,
+    allow_partial: bool = False,
     observer: Observer | None = None,
     client: Client | None = None,
 ) -> Sequence[DltResource]:
@@ -69,14 +70,15 @@ def tiledesk_source(
     Args:
         project_id: the project's id, 24 hexadecimal digits; several in a list, or with commas
             between them; ``all``: those that the user is an active member of.
-        credentials: email and password of a member, or a token. An owner or admin sees everything;
-            others see their own conversations only.
+        credentials: email and password of a member, or a token. An owner or admin sees everything.
         base_url: where the API is.
         lookback_seconds: how long before its cursor a run starts reading.
         rate_limit_per_minute: calls in any 60 seconds, at most; 0 for no limit.
         read_timeout: seconds to wait for an answer.
         allow_http: whether `base_url` may be plain http to another machine: the password and
             everything that is read could be seen on the way.
+        allow_partial: whether a user may load who is shown only some of the conversations, as an
+            agent is, or none, as a super admin is. Otherwise that is refused.
         observer: told what happens during a run.
         client: one that is shared with other sources, its sign-in and rate limit, too; made of the
             settings unless given.
@@ -88,7 +90,7 @@ def tiledesk_source(
     client = client or Client(
         base_url, credentials, rate_limit_per_minute, read_timeout, observer, allow_http
     )
-    projects = functools.cache(functools.partial(find_projects, client, project_id))
+    projects = functools.cache(functools.partial(find_projects, client, project_id, allow_partial))
     if project_id != ALL_PROJECTS:
         projects()  # so that a wrong id is told before anything runs
 
@@ -141,6 +143,7 @@ def open_projects(
     rate_limit_per_minute: int = RATE_LIMIT_PER_MINUTE,
     read_timeout: float = READ_TIMEOUT,
     allow_http: bool = False,
+    allow_partial: bool = False,
     observer: Observer | None = None,
 ) -> list[Project]:
     """The projects that :func:`tiledesk_source` would read, by the same configuration.
@@ -150,7 +153,7 @@ def open_projects(
     client = Client(
         base_url, credentials, rate_limit_per_minute, read_timeout, observer, allow_http
     )
-    return find_projects(client, project_id)
+    return find_projects(client, project_id, allow_partial)
 
 
 def readings_resource(readings: Sequence[Reading]) -> DltResource:

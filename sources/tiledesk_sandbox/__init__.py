@@ -18,6 +18,7 @@ from .faults import (
     Truncated,
 )
 from .generator import generate
+from .roles import employ
 from .server import Sandbox, listen, serve
 from .wire import Answer, Call
 from .world import REMOVED, Person, World
@@ -38,6 +39,7 @@ __all__ = [
     "TooMany",
     "Truncated",
     "World",
+    "employ",
     "generate",
     "listen",
     "serve",

@@ -38,12 +38,12 @@ class Person:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a token belongs to: a registered user, or an anonymous visitor (`guest`)."""
+    """Who a token belongs to; `kind` is user, guest, bot or subscription (a webhook)."""
 
     id: str
     fullname: str
     email: str | None
-    guest: bool = False
+    kind: str = "user"
 
     @property
     def super_admin(self) -> bool:
@@ -97,6 +97,12 @@ class World:
             )
         }  # fmt: skip
         self.users: dict[str, Person] = {}
+        self.tokens: dict[str, str] = {}
+        """Ready tokens of those who do not sign in, by name."""
+        self.role_permissions: dict[str, list[str]] = {}
+        """What the documents of roles grant, by the role's name."""
+        self.names_super_admin = False
+        """Whether the server was told its super admin's e-mail, rather than take the default."""
         self.onlookers: dict[str, frozenset[str]] = {}
         """Request `_id` to the users in its hidden ``snapshot.agents``: they may list it too."""
         self.requests_of_lead: dict[str, set[str]] = {}
@@ -176,6 +182,10 @@ class World:
                 return document
         return None
 
+    def permissions(self, member: Document) -> set[str]:
+        """What a project_user row and the document of its role grant by name."""
+        return {*member["permissions"], *self.role_permissions.get(member["role"], ())}
+
     # --- tokens
 
     def token(self, claims: Mapping[str, Any]) -> str:
@@ -192,8 +202,8 @@ class World:
         ):
             return None
         claims = decode(base64.urlsafe_b64decode(parts[1] + "=="))
-        if claims.get("sub") == "guest":
-            return Caller(claims["_id"], f"{claims.get('fullName', '')}", None, guest=True)
+        if (kind := claims.get("sub")) in ("guest", "bot", "subscription"):
+            return Caller(claims["_id"], f"{claims.get('fullName', '')}", None, kind)
         person = self.person(str(claims.get("email")))
         return None if person is None else caller_of(person)
 

@@ -16,7 +16,7 @@ from .documents import Document, encode
 from .reads import ERROR, NOT_FOUND, find_request, populated
 from .routing import ANY_MEMBER, PUBLIC, Context, route
 from .wire import Answer, NeverAnsweredError, answer, refuse
-from .world import ISSUER, REMOVED, World, embedded
+from .world import ISSUER, REMOVED, SUPER_ADMIN_EMAIL, World, embedded
 
 # How long after the change that caused it a server-made message or activity is written.
 LATE_MS = 8
@@ -75,9 +75,8 @@ def sign_in(c: Context) -> Answer:
         "emailverified": False,
     }
     token = c.world.token({**user, **_claims(c.world, "user")})
-    if person.email == "admin@tiledesk.com":
-        user["role"] = "admin"
-    return answer({"success": True, "token": token, "user": user})
+    more = {"role": "admin"} if person.email == SUPER_ADMIN_EMAIL else {}
+    return answer({"success": True, "token": token, "user": user, **more})
 
 
 def _claims(world: World, subject: str) -> Document:

@@ -10,7 +10,7 @@ import pendulum
 
 from tiledesk import errors
 from tiledesk.arrow import Page, Row, texts
-from tiledesk.project import Project
+from tiledesk.project import Project, no_request_list
 from tiledesk.streams.activities import FIRST_LIMIT as FIRST_ACTIVITIES
 from tiledesk.streams.activities import LIMIT as ACTIVITIES_LIMIT
 from tiledesk.streams.leads import LIMIT as LEADS_LIMIT
@@ -151,6 +151,8 @@ def requests(project: Project, here: Here, deep: bool, shown_all: bool) -> Compa
     def partial() -> Compared | None:
         if project.membership.sees_all_requests:
             return None
+        if not project.membership.has_request_list:
+            raise no_request_list()
         remark = (
             f"partial: the role {project.membership.role} is shown only the conversations it"
             " takes part in, so they cannot be compared."
@@ -173,7 +175,8 @@ def requests(project: Project, here: Here, deep: bool, shown_all: bool) -> Compa
     try:
         whole = windows.mark(here.up_to)
     except errors.Rejected:
-        project.membership  # noqa: B018 (a super admin is not given the list, and is told so here)
+        if not project.membership.has_request_list:
+            raise no_request_list() from None
         raise
     differs = whole.there != whole.here or any(place <= here.up_to for place in suspects)
     if differs and (refused := partial()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..arrow import Page
-from ..errors import RoleTooLow
+from ..errors import NotAMember, RoleTooLow
 from ..project import Project
 from ..walks import Batch, Position, Window, newest_first
 
@@ -23,8 +23,12 @@ def activities(
     Entries are never changed, so ``createdAt`` is a fixed order; see
     :func:`tiledesk.walks.newest_first` for why none is missed. The server's date filter means whole
     days in the server's own time zone (contract 2.10), so it is not used. The server drops entries
-    after 30 days: load more often than that. Only owners and admins may read the log; for others
-    there is a notice and no row.
+    after 30 days: load more often than that. Only owners, admins and custom roles may read the log;
+    for others there is a notice and no row.
+
+    Raises:
+        NotAMember: the user does not belong to the project.
+        RoleTooLow: the user may not read anything.
     """
 
     def fetch(page: float, limit: int) -> Page:
@@ -41,5 +45,6 @@ def activities(
     first_limit = FIRST_LIMIT if window.start else LIMIT
     try:
         yield from newest_first(fetch, window, position, limit=LIMIT, first_limit=first_limit)
-    except RoleTooLow:
+    except (NotAMember, RoleTooLow):
+        project.membership  # noqa: B018 (who may read nothing at all is told so here)
         yield Batch([], notice="skipped: only owners and admins may read them.")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from ..arrow import Page, texts
-from ..errors import NoAnswer
+from ..errors import NoAnswer, NotAMember, RoleTooLow
 from ..project import Project
 from ..walks import Answer, Batch, Position, Window, newest_first, parse
 from .requests import count, newest_change
@@ -22,12 +22,21 @@ def messages(project: Project, window: Window, position: Position | None = None)
     The project's list has no index to follow: for each page the database sorts all messages up to
     it in memory, and past a limit the call is never answered (contract 2.7). What the list did not
     give by then is read conversation by conversation.
+
+    Raises:
+        NoRequestList: the user is a super admin or a bot to whom the project's list is closed.
+        ShownInPart: the user is shown only some of the conversations, and not the project's list.
     """
+    if not project.membership.has_request_list:
+        yield from _where_open(project, window, position)
+        return
     if not project.membership.may_list_messages:
+        project.must_see_all_requests()
+        whose = "" if project.membership.sees_all_requests else "of its own conversations only, "
         yield Batch(
             [],
-            notice="read conversation by conversation, one call each: the project's list is for its"
-            " owner. Messages outside conversations are not included.",
+            notice=f"{whose}read conversation by conversation, one call each: the project's list is"
+            " for its owner. Messages outside conversations are not included.",
         )
         yield from by_conversation(project, window, position)
         return
@@ -43,6 +52,7 @@ def messages(project: Project, window: Window, position: Position | None = None)
         except NoAnswer:
             if not last:
                 raise
+    project.must_see_all_requests()
     yield Batch(
         [],
         notice="the project's list is longer than the server's database can sort; older"
@@ -56,6 +66,17 @@ def messages(project: Project, window: Window, position: Position | None = None)
         rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]
         delivered.update(keys)
         yield batch._replace(rows=rows)
+
+
+def _where_open(project: Project, window: Window, position: Position | None) -> Iterator[Batch]:
+    """The project's list, for a user who is given no list of conversations."""
+    if position and "conversations" in position:
+        position = None
+    try:
+        yield from listed(project, window, position)
+    except (NotAMember, RoleTooLow):
+        project.must_see_all_requests()
+        yield Batch([], notice=f"skipped: they are closed to a {project.membership.role}.")
 
 
 def listed(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
@@ -95,6 +116,8 @@ def _about_before(project: Project, stamp: str, newer: int) -> int | None:
 
     As many to a conversation that was begun before as to those begun since.
     """
+    if not project.membership.has_request_list:
+        return None
     everything, since = (count(project, "createdAt", start) for start in ("", stamp))
     return round(newer * (everything - since) / since) if everything and since else None
 

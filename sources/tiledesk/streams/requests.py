@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+import msgspec
 
 from ..arrow import Page
-from ..project import Project
+from ..project import Project, no_request_list
 from ..walks import Answer, Batch, Position, Window, moving_window, parse
 
 LIMIT = 100  # over 100 the server goes down to 40 (contract 2.1)
@@ -16,10 +19,20 @@ def requests(project: Project, window: Window, position: Position | None = None)
 
     A first load reads by ``createdAt``, the order that the database has an index for (contract
     9.1). It begins by asking for the newest change: whatever changes later is for the run after,
-    and what does not change keeps its place, so that each conversation is met. An agent or
-    supervisor is given only the conversations they take part in, and the server does not say so
-    (contract 1.4): then a notice does.
+    and what does not change keeps its place, so that each conversation is met.
+
+    An agent or supervisor is given only the conversations they take part in, and the server does
+    not say so (contract 1.4); a super admin or bot is given none. That is refused, or, where a part
+    is allowed, told by a notice.
+
+    Raises:
+        NoRequestList: the user is a super admin or a bot.
+        ShownInPart: the user is shown only some of the conversations.
     """
+    project.must_see_all_requests()
+    if not project.membership.has_request_list:
+        yield Batch([], notice="skipped: the server does not give them to a super admin or a bot.")
+        return
     if not project.membership.sees_all_requests:
         yield Batch(
             [],
@@ -28,6 +41,8 @@ def requests(project: Project, window: Window, position: Position | None = None)
         )
     if window.is_everything:
         newest = position["newest"] if position else newest_change(project)
+        if newest is None:
+            _must_be_empty(project)
         for batch in _going_on(project, window, position):
             yield batch._replace(position=batch.position and {**batch.position, "newest": newest})
         yield Batch([], newest)
@@ -50,6 +65,21 @@ def newest_change(project: Project) -> str | None:
     """When a conversation that this user is shown last changed; None if there is none."""
     answer = Answer(_page(project, "updatedAt", direction=-1, limit=1), "updatedAt", 1)
     return answer.stamps[0] if answer.stamps else None
+
+
+def _must_be_empty(project: Project) -> None:
+    """Before 2.18.1 a super admin is given an empty list, where newer servers fail (contract 1.4).
+
+    The server's own counter goes by no role.
+
+    Raises:
+        NoRequestList: there are conversations, though the list seems to have none.
+    """
+    if project.allow_partial or not project.membership.sees_all_requests:
+        return
+    counted = msgspec.json.decode(project.get("requests/count"), type=dict[str, Any])
+    if any(counted.values()) and newest_change(project) is None:
+        raise no_request_list()
 
 
 def count(project: Project, stamp: str, since: str = "") -> int | None:
