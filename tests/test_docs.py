@@ -21,6 +21,7 @@ from typer.main import get_command
 
 from conftest import Account, account_of, query, run_cli
 from tiledesk import errors, open_projects
+from tiledesk.source import open_privacy
 from tiledesk.tables import LOADS, TABLES
 from tiledesk_pipeline import docs
 from tiledesk_pipeline.cli import app
@@ -152,8 +153,10 @@ def test_every_personal_column_is_marked_in_the_dictionary() -> None:
         for part in root.with_lists():
             section = PAGES[docs.DICTIONARY].split(f"\n## {part.name}\n")[1].split("\n## ")[0]
             rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
-            marked = {row[0].strip("| `") for row in rows if row[2] == "personal"}
-            assert marked == {column.name for column in part.all_columns() if column.personal}
+            marked = {row[0].strip("| `"): row[2] for row in rows}
+            assert marked == {
+                column.name: docs.PERSONAL[column.personal] for column in part.all_columns()
+            }
 
 
 # --- commands -------------------------------------------------------------------------------------
@@ -253,6 +256,9 @@ def test_the_variables_of_the_settings_table_reach_the_source(
         "LOOKBACK_SECONDS": "9",
         "ALLOW_HTTP": "true",
         "ALLOW_PARTIAL": "true",
+        "PRIVACY": "drop",
+        "PRIVACY_OVERRIDES": '{"leads": "pseudonymize"}',
+        "PSEUDONYM_KEY": "sixteen characters",
     }
     assert {docs.SECTION + name for name in values} == set(docs.setting_names())
     for name, value in values.items():
@@ -264,6 +270,7 @@ def test_the_variables_of_the_settings_table_reach_the_source(
     assert client._read_timeout == 8.5
     assert client._limiter is not None
     client.close()
+    assert str(open_privacy()) == "personal data is left out; but leads = pseudonymize"
 
 
 def test_the_variable_for_postgres_is_dlts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,7 +371,7 @@ def test_what_dlt_leaves_on_disk_is_what_the_readme_says(
     assert any(file.suffix == ".parquet" for file in files) == (not delete)
     everything = b"".join(file.read_bytes() for file in files)
     assert desk.password.encode() not in everything
-    assert desk.email.encode() in everything
+    assert desk.email.encode() not in everything
 
 
 def test_the_commands_leave_no_rows_and_no_credentials_on_disk(

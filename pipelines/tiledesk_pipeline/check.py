@@ -10,8 +10,10 @@ import msgspec
 
 from tiledesk import errors, open_projects
 from tiledesk.project import Project
+from tiledesk.source import open_privacy
 from tiledesk.streams.leads import STATUSES
 
+from .settings import of_privacy, of_projects
 from .target import use_defaults
 
 Verdict = Literal["all", "partial", "none"]
@@ -33,11 +35,16 @@ class Access:
 
 @dataclass
 class Report:
-    """What :func:`check` found."""
+    """What :func:`check` found.
+
+    Attributes:
+        privacy: what a load would do to personal data, in words.
+    """
 
     base_url: str
     project: str
     role: str
+    privacy: str = ""
     streams: list[Access] = field(default_factory=list)
     server: list[str] = field(default_factory=list)
     calls: int = 0
@@ -59,9 +66,10 @@ def check(**settings: Any) -> Report:
         TiledeskError: there is nothing to load with these settings.
     """
     use_defaults()
-    (project, *_) = open_projects(**settings)
+    privacy = open_privacy(**of_privacy(settings))
+    (project, *_) = open_projects(**of_projects(settings))
     role = project.membership.role
-    report = Report(project.client.base_url, _name(project), role)
+    report = Report(project.client.base_url, _name(project), role, str(privacy))
     report.streams = look_at(project, tuple(LOOKS), report.server.append)
     report.calls = project.client.calls
     return report

@@ -215,6 +215,7 @@ def show_check(report: Report) -> None:
     out.print(f"Signed in to {report.base_url}")
     out.print(f"Project      {report.project}")
     out.print(f"Role         {report.role}")
+    out.print(f"Privacy      {report.privacy}")
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("resource")
     table.add_column("loads")

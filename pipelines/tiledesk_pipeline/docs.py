@@ -41,6 +41,22 @@ TYPES = (
     ("json", "JSON", "jsonb"),
 )
 
+# How the declaration's words about a column read.
+PERSONAL: dict[object, str] = {True: "personal", "id": "id", False: "", None: ""}
+
+# What becomes of a column under each policy (tiledesk.privacy).
+PRIVACY = (
+    ("personal text", "as it is", "a pseudonym", "null"),
+    (
+        "id",
+        "as it is",
+        "as it is if opaque, else a pseudonym",
+        "as it is if opaque; else a pseudonym where there is a key, null where there is none",
+    ),
+    ("personal json", "as it is", "null", "null"),
+    ("all others", "as they are", "as they are", "as they are"),
+)
+
 EXAMPLE = """SELECT r.channel_name, m.attributes->>'$.subtype' AS subtype, count(*) AS messages
 FROM tiledesk.messages AS m
 JOIN tiledesk.requests AS r ON r.request_id = m.recipient
@@ -204,8 +220,9 @@ def _data_dictionary() -> Iterator[str]:
     yield ""
     yield "- Times are UTC, exact to the millisecond."
     yield "- A column is null where the API did not send the field."
-    yield "- **personal** marks what can tell who somebody is, or what they said. Nothing is masked"
-    yield "  yet: such columns are loaded as they are."
+    yield "- **personal** marks what can tell who somebody is, or what they said, and **id** what"
+    yield "  is mostly an opaque id, and in some channels a phone number or a name. What becomes of"
+    yield "  them is a [setting](#privacy)."
     yield "- Never loaded, in whatever object or list they stand:"
     yield from (f"  - `{name}`: {told}." for name, told in SECRETS.items())
     yield f"- `{EXTRA}` holds what the server sent and no other column can."
@@ -216,6 +233,23 @@ def _data_dictionary() -> Iterator[str]:
     yield ""
     yield _grid(("type", "in DuckDB", "in Postgres"), TYPES)
     yield ""
+    yield "## Privacy"
+    yield ""
+    yield "What becomes of a column by `sources.tiledesk.privacy` and `privacy_overrides`:"
+    yield ""
+    yield _grid(("column", "`keep`", "`pseudonymize`", "`drop`"), PRIVACY)
+    yield ""
+    yield "- A pseudonym is `p_` and 32 hexadecimal digits: HMAC-SHA256 with `pseudonym_key` of the"
+    yield "  value exactly as it was sent, case and blanks included. The same value has the same"
+    yield "  pseudonym in every column and table. That of a value that begins with `support-group-`"
+    yield "  does so, too. Null and empty text stay."
+    yield "- Opaque are ids that the server or the widget has drawn (24 hexadecimal digits, with"
+    yield "  `bot_` before them or not; a UUID; `support-group-`, 24 digits and 32), and the words"
+    yield "  `system`, `_trigger` and `_bot_unresponsive`. A UUID still is the id of one person."
+    yield "- Values of json columns are left out as a whole: nobody knows where a free object holds"
+    yield f"  a name. `{EXTRA}` is one of them; a notice names the fields it would have held."
+    yield "- Times, numbers, keys, tags, languages and countries stay under each policy."
+    yield ""
     yield "## Tables"
     yield ""
     yield _grid(
@@ -225,7 +259,7 @@ def _data_dictionary() -> Iterator[str]:
                 f"[{part.name}](#{part.name})",
                 part.description,
                 _key(part),
-                f"{sum(column.personal for column in part.all_columns())}"
+                f"{sum(bool(column.personal) for column in part.all_columns())}"
                 f" of {len(part.all_columns())}",
             )
             for part in _parts()
@@ -283,7 +317,7 @@ def _described(table: Table, root: Table) -> Iterator[str]:
             (
                 f"`{column.name}`",
                 column.type,
-                "personal" if column.personal else "",
+                PERSONAL[column.personal],
                 f"`{column.source}`" if column.source else "",
                 column.description,
             )

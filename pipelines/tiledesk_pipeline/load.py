@@ -29,6 +29,7 @@ from . import state
 from .check import look_at
 from .comments import write_comments
 from .failures import Failure, explain, find_tiledesk_error
+from .settings import of_projects
 from .target import Target
 from .timeleft import TimeLeft
 
@@ -50,16 +51,6 @@ OF_ONE_PROJECT = (
     errors.ShownInPart,
     errors.RoleTooLow,
     errors.ServerTrouble,
-)
-# The settings of `open_projects`, among those of the source.
-OF_A_CLIENT = (
-    "project_id",
-    "credentials",
-    "base_url",
-    "rate_limit_per_minute",
-    "read_timeout",
-    "allow_http",
-    "allow_partial",
 )
 
 
@@ -251,8 +242,7 @@ def load(
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # the default one keeps what is freed
     summary = Summary(target)
     with target.pipeline() as pipeline, _stopped_by_signals(progress):
-        of_client = {name: value for name, value in settings.items() if name in OF_A_CLIENT}
-        projects = open_projects(observer=progress, **of_client)
+        projects = open_projects(observer=progress, **of_projects(settings))
         if full_refresh:
             for project in projects:
                 _must_be_readable(project, names)

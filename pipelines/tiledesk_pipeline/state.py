@@ -57,10 +57,15 @@ def forget(pipeline: dlt.Pipeline, names: list[str]) -> None:
             state["sources"]["tiledesk"]["resources"].pop(name, None)
 
 
+def resources(pipeline: dlt.Pipeline) -> dict[str, dict[str, Any]]:
+    """By stream, all of its state."""
+    found: dict[str, Any] = pipeline.state.get("sources", {}).get("tiledesk", {})
+    return dict(found.get("resources", {}))
+
+
 def _resources(pipeline: dlt.Pipeline) -> dict[str, dict[str, Any]]:
     """By stream, its states by project."""
-    found: dict[str, Any] = pipeline.state.get("sources", {}).get("tiledesk", {})
-    return {name: state.get("projects", {}) for name, state in found.get("resources", {}).items()}
+    return {name: state.get("projects", {}) for name, state in resources(pipeline).items()}
 
 
 def _values(pipeline: dlt.Pipeline, project: str, key: str) -> dict[str, pendulum.DateTime]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import ipaddress
 import json
+import logging
 import re
 import time
 import urllib.request
@@ -445,7 +446,22 @@ def _asked(request: httpx.Request) -> str:
 
 def _shown(path: str) -> str:
     """A path without the ids of people's conversations."""
-    return re.sub(r"/requests/[^/]+/", "/requests/.../", path)
+    return re.sub(r"/requests/[^/?]+", "/requests/...", path)
+
+
+class _WithoutIds(logging.Filter):
+    """httpx logs the address of every call; this takes the ids of conversations out of it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                _shown(str(value)) if isinstance(value, httpx.URL) else value
+                for value in record.args
+            )
+        return True
+
+
+logging.getLogger("httpx").addFilter(_WithoutIds())
 
 
 def _is_html(response: httpx.Response) -> bool:

@@ -26,7 +26,7 @@ class TiledeskCredentials(CredentialsConfiguration):
     can sign in again when the server's secret was changed.
     """
 
-    email: str | None = None
+    email: TSecretStrValue | None = None  # else dlt would save it with the trace of a run
     password: TSecretStrValue | None = None
     token: TSecretStrValue | None = None
 

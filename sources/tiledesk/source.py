@@ -11,6 +11,7 @@ from typing import Any
 import dlt
 import pendulum
 from dlt.common.configuration import with_config
+from dlt.common.typing import TSecretStrValue
 from dlt.sources import DltResource
 
 from . import tables
@@ -18,6 +19,7 @@ from .arrow import key_of, to_arrow
 from .client import Client
 from .credentials import TiledeskCredentials
 from .observer import Observer
+from .privacy import Privacy
 from .project import ALL_PROJECTS, Project, find_projects
 from .reading import Reading, Rows, Stream, read
 from .streams.activities import activities as read_activities
@@ -47,6 +49,9 @@ def tiledesk_source(
     read_timeout: float = READ_TIMEOUT,
     allow_http: bool = False,
     allow_partial: bool = False,
+    privacy: str = "keep",
+    privacy_overrides: dict[str, Any] | None = None,
+    pseudonym_key: TSecretStrValue | None = None,
     observer: Observer | None = None,
     client: Client | None = None,
 ) -> Sequence[DltResource]:
@@ -79,14 +84,20 @@ def tiledesk_source(
             everything that is read could be seen on the way.
         allow_partial: whether a user may load who is shown only some of the conversations, as an
             agent is, or none, as a super admin is. Otherwise that is refused.
+        privacy: what becomes of personal data: `keep`; `pseudonymize`, keyed hashes instead; or
+            `drop`, nothing.
+        privacy_overrides: another policy by table or `table.column`, as a JSON object.
+        pseudonym_key: the secret that pseudonyms are made with, 16 characters or more.
         observer: told what happens during a run.
         client: one that is shared with other sources, its sign-in and rate limit, too; made of the
             settings unless given.
 
     Raises:
+        BadSetting: a setting cannot work.
         TiledeskError: while running; see :mod:`tiledesk.errors`.
     """
     observer = observer or Observer()
+    policy = Privacy(privacy, privacy_overrides, pseudonym_key)
     client = client or Client(
         base_url, credentials, rate_limit_per_minute, read_timeout, observer, allow_http
     )
@@ -95,7 +106,9 @@ def tiledesk_source(
         projects()  # so that a wrong id is told before anything runs
 
     def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows | Reading]:
-        states = dlt.current.resource_state().setdefault("projects", {})
+        state = dlt.current.resource_state()
+        policy.mind(table, state)
+        states = state.setdefault("projects", {})
         for project in projects():
             yield from read(
                 table,
@@ -108,25 +121,25 @@ def tiledesk_source(
                 is_shown_by_role=table in SHOWN_BY_ROLE,
             )
 
-    @_resource(tables.REQUESTS, observer)
+    @_resource(tables.REQUESTS, observer, policy)
     def requests(
         updated_at: Cursor = dlt.sources.incremental("updated_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
         yield from follow(tables.REQUESTS, read_requests, updated_at)
 
-    @_resource(tables.MESSAGES, observer)
+    @_resource(tables.MESSAGES, observer, policy)
     def messages(
         created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
         yield from follow(tables.MESSAGES, read_messages, created_at)
 
-    @_resource(tables.LEADS, observer)
+    @_resource(tables.LEADS, observer, policy)
     def leads(
         updated_at: Cursor = dlt.sources.incremental("updated_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
         yield from follow(tables.LEADS, read_leads, updated_at)
 
-    @_resource(tables.ACTIVITIES, observer)
+    @_resource(tables.ACTIVITIES, observer, policy)
     def activities(
         created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
@@ -156,6 +169,16 @@ def open_projects(
     return find_projects(client, project_id, allow_partial)
 
 
+@with_config(sections=("sources", "tiledesk"))
+def open_privacy(
+    privacy: str = "keep",
+    privacy_overrides: dict[str, Any] | None = None,
+    pseudonym_key: TSecretStrValue | None = None,
+) -> Privacy:
+    """What :func:`tiledesk_source` would do to personal data, by the same configuration."""
+    return Privacy(privacy, privacy_overrides, pseudonym_key)
+
+
 def readings_resource(readings: Sequence[Reading]) -> DltResource:
     """Readings as rows of the table of loads, without what was read."""
     rows = [reading.as_row() for reading in readings]
@@ -163,8 +186,11 @@ def readings_resource(readings: Sequence[Reading]) -> DltResource:
     return resource
 
 
-def _resource(table: Table, observer: Observer) -> Callable[[Callable[..., Any]], DltResource]:
+def _resource(
+    table: Table, observer: Observer, privacy: Privacy
+) -> Callable[[Callable[..., Any]], DltResource]:
     """Makes a resource of a generator of rows: to Arrow, each table under its own name."""
+    keeps_extra = {part.name for part in table.with_lists() if privacy.keeps(part, tables.EXTRA)}
 
     def make(read: Callable[..., Any]) -> DltResource:
         leftovers: Counter[str] = Counter()
@@ -175,13 +201,15 @@ def _resource(table: Table, observer: Observer) -> Callable[[Callable[..., Any]]
                 return
             known = set(leftovers)
             for part, arrow in to_arrow(table, rows, leftovers):
-                yield dlt.mark.with_table_name(arrow, part.name)
-            if found := sorted(leftovers.keys() - known):
-                observer.noticed(
-                    table.name,
-                    "kept in _extra, since no column knows them or their type does not fit: "
-                    + ", ".join(found),
-                )
+                yield dlt.mark.with_table_name(privacy.applied(part, arrow), part.name)
+            found = sorted(leftovers.keys() - known)
+            for is_kept, became in ((True, "kept in _extra"), (False, "left out")):
+                if some := [n for n in found if (n.partition(".")[0] in keeps_extra) == is_kept]:
+                    observer.noticed(
+                        table.name,
+                        f"{became}, since no column knows them or their type does not fit: "
+                        + ", ".join(some),
+                    )
 
         resource: DltResource = dlt.resource(read, name=table.name)
         # Hints of a resource would be copied to all its tables, so each table brings its own.
@@ -236,19 +264,22 @@ logging.getLogger("dlt").addFilter(_ExpectedDifference())
 
 @dlt.source(name="tiledesk", section="tiledesk", max_table_nesting=0)
 def given_rows(
-    rows: Mapping[str, Iterable[Rows]], observer: Observer | None = None
+    rows: Mapping[str, Iterable[Rows]],
+    observer: Observer | None = None,
+    privacy: Privacy | None = None,
 ) -> Sequence[DltResource]:
     """Rows that are in hand, into the same tables as a load's; no cursor moves.
 
     Args:
         rows: by table, rows as the API gave them; each ``_id`` once.
         observer: told what could not be put into a column.
+        privacy: what is done to personal data; it is kept unless given.
     """
 
     def resource(table: Table) -> DltResource:
         def given() -> Iterator[Rows]:
             yield from rows[table.name]
 
-        return _resource(table, observer or Observer())(given)
+        return _resource(table, observer or Observer(), privacy or Privacy())(given)
 
     return [resource(table) for table in tables.TABLES if table.name in rows]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Type = Literal["text", "bigint", "double", "bool", "timestamp", "json"]
+Personal = bool | Literal["id"]
 
 EXTRA = "_extra"
 DELETED = "_deleted"
@@ -42,14 +43,16 @@ class Column:
             for an element of a list of plain values, and for what the connector adds itself.
         type: dlt's data type.
         description: for the data dictionary and the column comment; durations name their unit.
-        personal: whether it can tell who somebody is, or what they said.
+        personal: whether it can tell who somebody is, or what they said; ``"id"`` for one that is
+            mostly opaque, and in some channels a phone number or a name. Every column of text or
+            JSON says so (:mod:`tiledesk.privacy`).
         name: the column's name; made from `source` unless given.
     """
 
     source: str
     type: Type
     description: str
-    personal: bool = False
+    personal: Personal | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -112,7 +115,7 @@ DELETED_AT_COLUMN = Column(
     name=DELETED_AT,
 )
 LIST_KEY = (
-    Column("", "text", "`_id` of the row that holds the list.", name=PARENT_ID),
+    Column("", "text", "`_id` of the row that holds the list.", name=PARENT_ID, personal=False),
     Column("", "bigint", "Place in the list, from 0.", name=POSITION),
 )
 
@@ -123,18 +126,18 @@ def snake_case(source: str) -> str:
 
 
 def _id(what: str) -> Column:
-    return Column("_id", "text", f"Key of the {what}.")
+    return Column("_id", "text", f"Key of the {what}.", personal=False)
 
 
 def _list(table: str, source: str, description: str, *columns: Column) -> Table:
     return Table(f"{table}__{snake_case(source)}", description, columns, source=source)
 
 
-def _value(name: str, description: str, *, personal: bool) -> Column:
+def _value(name: str, description: str, *, personal: Personal) -> Column:
     return Column("", "text", description, personal=personal, name=name)
 
 
-ID_PROJECT = Column("id_project", "text", "The project.")
+ID_PROJECT = Column("id_project", "text", "The project.", personal=False)
 CREATED_AT = Column("createdAt", "timestamp", "When it was created, by the server's clock.")
 UPDATED_AT = Column("updatedAt", "timestamp", "When it last changed, by the server's clock.")
 VERSION = Column("__v", "bigint", "Mongoose's `__v`: counts changes of lists.", name="version")
@@ -142,7 +145,7 @@ CREATED_BY = Column(
     "createdBy",
     "text",
     "Who created it: a user or lead id, `system`, or text such as `wab-` and a phone number.",
-    personal=True,
+    personal="id",
 )
 
 REQUESTS = Table(
@@ -155,7 +158,7 @@ REQUESTS = Table(
             "text",
             "The conversation's public key, mostly `support-group-...`; `messages.recipient`. For"
             " WhatsApp it ends with the customer's phone number.",
-            personal=True,
+            personal="id",
         ),
         Column("ticket_id", "bigint", "Number of the conversation in its project; may have gaps."),
         ID_PROJECT,
@@ -167,10 +170,10 @@ REQUESTS = Table(
         Column("preflight", "bool", "True until the conversation has really started."),
         Column("draft", "bool", "True for trial conversations of the bot designer."),
         Column("hasBot", "bool", "Whether a bot takes part now."),
-        Column("requester", "text", "Who asked: `_id` of a project user."),
-        Column("lead", "text", "The customer: `leads._id`."),
-        Column("department", "text", "`_id` of the department."),
-        Column("assignee", "text", "`_id` of a user; hardly used by the server."),
+        Column("requester", "text", "Who asked: `_id` of a project user.", personal=False),
+        Column("lead", "text", "The customer: `leads._id`.", personal=False),
+        Column("department", "text", "`_id` of the department.", personal=False),
+        Column("assignee", "text", "`_id` of a user; hardly used by the server.", personal=False),
         Column("subject", "text", "Subject, for e-mail and forms.", personal=True),
         Column("first_text", "text", "First message.", personal=True),
         Column(
@@ -179,11 +182,16 @@ REQUESTS = Table(
             "The whole conversation as text, written at each close; its times are UTC.",
             personal=True,
         ),
-        Column("language", "text", "The customer's language."),
+        Column("language", "text", "The customer's language.", personal=False),
         Column("sourcePage", "text", "Page the widget was opened on.", personal=True),
         Column("userAgent", "text", "The customer's browser.", personal=True),
-        Column("priority", "text", "low, medium, high or urgent."),
-        Column("workingStatus", "text", "new, open, pending, or what the project has defined."),
+        Column("priority", "text", "low, medium, high or urgent.", personal=False),
+        Column(
+            "workingStatus",
+            "text",
+            "new, open, pending, or what the project has defined.",
+            personal=False,
+        ),
         Column("rating", "double", "The customer's rating, 1 to 5."),
         Column("rating_message", "text", "What the customer wrote with the rating.", personal=True),
         Column(
@@ -204,15 +212,21 @@ REQUESTS = Table(
             "closed_by",
             "text",
             "Who closed it: a user or bot id, `system`, `_trigger` or `_bot_unresponsive`.",
+            personal="id",
         ),
-        Column("channel.name", "text", "Channel it came through: chat21, whatsapp, email, ..."),
-        Column("channelOutbound.name", "text", "Channel that answers go through."),
+        Column(
+            "channel.name",
+            "text",
+            "Channel it came through: chat21, whatsapp, email, ...",
+            personal=False,
+        ),
+        Column("channelOutbound.name", "text", "Channel that answers go through.", personal=False),
         Column("contact.phone", "text", "The customer's phone.", personal=True),
         Column("contact.email", "text", "The customer's e-mail.", personal=True),
-        Column("contact.external_id", "text", "The customer's id elsewhere.", personal=True),
-        Column("location.country", "text", "Country, from the customer's address."),
+        Column("contact.external_id", "text", "The customer's id elsewhere.", personal="id"),
+        Column("location.country", "text", "Country, from the customer's address.", personal=False),
         Column("location.city", "text", "City, from the customer's address.", personal=True),
-        Column("location.region", "text", "Region, from the customer's address."),
+        Column("location.region", "text", "Region, from the customer's address.", personal=True),
         Column("location.zipcode", "text", "Postal code.", personal=True),
         Column("location.streetAddress", "text", "Street.", personal=True),
         Column("location.geometry", "json", "Coordinates, as GeoJSON.", personal=True),
@@ -243,20 +257,20 @@ REQUESTS = Table(
             "participants",
             "Who takes part in a conversation now: users and bots.",
             _value(
-                "participant", "`_id` of a user, or `bot_` and the `_id` of a bot.", personal=False
+                "participant", "`_id` of a user, or `bot_` and the `_id` of a bot.", personal="id"
             ),
         ),
         _list(
             "requests",
             "participantsAgents",
             "The users among the participants.",
-            _value("agent", "`_id` of a user.", personal=False),
+            _value("agent", "`_id` of a user.", personal="id"),
         ),
         _list(
             "requests",
             "participantsBots",
             "The bots among the participants.",
-            _value("bot", "`_id` of a bot.", personal=False),
+            _value("bot", "`_id` of a bot.", personal="id"),
         ),
         _list(
             "requests",
@@ -268,9 +282,14 @@ REQUESTS = Table(
             "requests",
             "tags",
             "Tags of a conversation.",
-            Column("_id", "text", "Key of this use of the tag; not that of the tag library."),
-            Column("tag", "text", "The tag."),
-            Column("color", "text", "Colour, as CSS has it."),
+            Column(
+                "_id",
+                "text",
+                "Key of this use of the tag; not that of the tag library.",
+                personal=False,
+            ),
+            Column("tag", "text", "The tag.", personal=False),
+            Column("color", "text", "Colour, as CSS has it.", personal=False),
             Column("attributes", "json", "Free-form.", personal=True),
         ),
         _list(
@@ -280,7 +299,7 @@ REQUESTS = Table(
             _id("note"),
             Column("text", "text", "The note.", personal=True),
             Column("attributes", "json", "Free-form.", personal=True),
-            Column("createdBy", "text", "`_id` of the user who wrote it."),
+            Column("createdBy", "text", "`_id` of the user who wrote it.", personal="id"),
             CREATED_AT,
             UPDATED_AT,
         ),
@@ -296,22 +315,22 @@ MESSAGES = Table(
             "recipient",
             "text",
             "`requests.request_id` of the conversation; a user id for a direct message.",
-            personal=True,
+            personal="id",
         ),
         ID_PROJECT,
         Column(
             "sender",
             "text",
             "`leads.lead_id` of a customer, a user's `_id`, `bot_` and a bot's `_id`, or `system`.",
-            personal=True,
+            personal="id",
         ),
         Column("senderFullname", "text", "The sender's name.", personal=True),
         Column("recipientFullname", "text", "The recipient's name.", personal=True),
-        Column("type", "text", "text, image, frame, file, html, ..."),
-        Column("channel_type", "text", "group or direct."),
-        Column("channel.name", "text", "Channel: chat21, whatsapp, email, ..."),
+        Column("type", "text", "text, image, frame, file, html, ...", personal=False),
+        Column("channel_type", "text", "group or direct.", personal=False),
+        Column("channel.name", "text", "Channel: chat21, whatsapp, email, ...", personal=False),
         Column("text", "text", "What was said.", personal=True),
-        Column("language", "text", "Language."),
+        Column("language", "text", "Language.", personal=False),
         Column(
             "status",
             "bigint",
@@ -338,7 +357,7 @@ LEADS = Table(
             "lead_id",
             "text",
             "The lead's id elsewhere, such as the visitor's; `messages.sender`.",
-            personal=True,
+            personal="id",
         ),
         ID_PROJECT,
         Column("status", "bigint", "50 temporary, 100 normal, 1000 deleted."),
@@ -349,9 +368,9 @@ LEADS = Table(
         Column("note", "text", "Note.", personal=True),
         Column("streetAddress", "text", "Street.", personal=True),
         Column("city", "text", "City.", personal=True),
-        Column("region", "text", "Region."),
+        Column("region", "text", "Region.", personal=True),
         Column("zipcode", "text", "Postal code.", personal=True),
-        Column("country", "text", "Country."),
+        Column("country", "text", "Country.", personal=False),
         Column("attributes", "json", "Free-form.", personal=True),
         Column("properties", "json", "Free-form, as the project has defined.", personal=True),
         CREATED_BY,
@@ -376,18 +395,29 @@ ACTIVITIES = Table(
     (
         _id("activity"),
         ID_PROJECT,
-        Column("verb", "text", "What happened: REQUEST_CREATE, REQUEST_CLOSE, ..."),
+        Column("verb", "text", "What happened: REQUEST_CREATE, REQUEST_CLOSE, ...", personal=False),
         Column("message", "text", "The same as an English sentence.", personal=True),
-        Column("actor._id", "text", "Key of this entry of an actor.", name="actor_key"),
-        Column("actor.type", "text", "user, system, bot, ..."),
-        Column("actor.id", "text", "Who did it: `_id` of a user or bot, or `system`."),
+        Column(
+            "actor._id", "text", "Key of this entry of an actor.", name="actor_key", personal=False
+        ),
+        Column("actor.type", "text", "user, system, bot, ...", personal=False),
+        Column(
+            "actor.id", "text", "Who did it: `_id` of a user or bot, or `system`.", personal="id"
+        ),
         Column("actor.name", "text", "The actor's name.", personal=True),
-        Column("target.type", "text", "What it was done to: request, project_user, ..."),
-        Column("target.id", "text", "`_id` of the target; for a request `requests._id`."),
+        Column(
+            "target.type", "text", "What it was done to: request, project_user, ...", personal=False
+        ),
+        Column(
+            "target.id",
+            "text",
+            "`_id` of the target; for a request `requests._id`.",
+            personal="id",
+        ),
         Column("target.object", "json", "The target as it was then.", personal=True),
-        Column("related.role", "text", "Part that a further person had in it."),
-        Column("related.type", "text", "Kind of the further person."),
-        Column("related.id", "text", "`_id` of the further person."),
+        Column("related.role", "text", "Part that a further person had in it.", personal=False),
+        Column("related.type", "text", "Kind of the further person.", personal=False),
+        Column("related.id", "text", "`_id` of the further person.", personal="id"),
         Column("related.name", "text", "Name of the further person.", personal=True),
         Column("related.object", "json", "The further person as of then.", personal=True),
         Column("actionObj", "json", "What was done, in detail.", personal=True),
@@ -401,7 +431,7 @@ ACTIVITIES = Table(
             "activities",
             "involvedUserIds",
             "Users an activity concerns.",
-            _value("user_id", "`_id` of a user.", personal=False),
+            _value("user_id", "`_id` of a user.", personal="id"),
         ),
     ),
 )
@@ -413,12 +443,18 @@ LOADS = Table(
     "What each load did, one row for each stream of a project, and for each package of a load in"
     " several.",
     (
-        Column("", "text", "Stream: requests, messages, leads or activities.", name="resource"),
-        Column("", "text", "The project.", name="id_project"),
+        Column(
+            "",
+            "text",
+            "Stream: requests, messages, leads or activities.",
+            name="resource",
+            personal=False,
+        ),
+        Column("", "text", "The project.", name="id_project", personal=False),
         Column(
             "", "timestamp", "When reading began, by the clock of the machine.", name="started_at"
         ),
-        Column("", "text", "Field that the window is about.", name="window_field"),
+        Column("", "text", "Field that the window is about.", name="window_field", personal=False),
         Column("", "timestamp", "From when on was read; null: everything.", name="window_start"),
         Column(
             "", "timestamp", "Up to when was read, not included; null: open.", name="window_end"
@@ -447,8 +483,9 @@ LOADS = Table(
             "text",
             "`complete`: read to the end; `goes on`: the rest is for the next load; `failed`.",
             name="outcome",
+            personal=False,
         ),
-        Column("", "text", "Why it failed, in a sentence.", name="error"),
-        Column("", "text", "Version of the connector.", name="version"),
+        Column("", "text", "Why it failed, in a sentence.", name="error", personal=False),
+        Column("", "text", "Version of the connector.", name="version", personal=False),
     ),
 )

@@ -20,15 +20,18 @@ import dlt
 
 from tiledesk import open_projects, tables
 from tiledesk.project import Project
+from tiledesk.source import open_privacy
 
 from .. import state
 from ..failures import Failure, explain
 from ..load import OF_ONE_PROJECT, Progress
+from ..settings import of_privacy, of_projects
 from ..target import Target
 from .compare import activities, leads, requests
 from .found import Compared, Reconciliation
 from .here import Here
 from .messages import messages
+from .names import RequestIds
 from .purge import marked
 from .repair import repair
 
@@ -48,12 +51,13 @@ def reconcile(
     Args:
         deep: read all rows, and the ids of all messages, whatever the counts say.
         mend: load what is missing or stale, and mark what was deleted.
-        settings: arguments of :func:`tiledesk.open_projects` that are not to come from dlt's
+        settings: arguments of :func:`tiledesk.tiledesk_source` that are not to come from dlt's
             configuration.
 
     Raises:
         Failure: there is nothing to compare, or a load is running.
-        TiledeskError: the API cannot be read.
+        TiledeskError: the API cannot be read, or what is here was loaded with other privacy
+            settings.
     """
     target.must_exist()
     progress = progress or Progress()
@@ -61,15 +65,20 @@ def reconcile(
     with target.pipeline() as pipeline:
         if not state.projects(pipeline):
             raise Failure(f"Nothing is loaded into {target} yet: there is nothing to compare.")
-        projects = open_projects(observer=progress, **settings)
+        privacy = open_privacy(**of_privacy(settings))
+        known = state.resources(pipeline)
+        for table in tables.TABLES:
+            privacy.mind(table, dict(known.get(table.name, {})))
+        projects = open_projects(observer=progress, **of_projects(settings))
         with closing(projects[0].client):
             for project in projects:
                 if len(projects) > 1:
                     progress.begin_project(project.id)
+                names = RequestIds(project, privacy)
                 try:
-                    compared = _compare(pipeline, project, target, deep, progress)
+                    compared = _compare(pipeline, project, target, deep, progress, names)
                     if mend:
-                        repair(pipeline, project, target, compared, progress)
+                        repair(pipeline, project, target, compared, progress, names, deep=deep)
                 except (Failure, *OF_ONE_PROJECT) as error:
                     if len(projects) == 1:
                         raise
@@ -82,10 +91,18 @@ def reconcile(
 
 
 def _compare(
-    pipeline: dlt.Pipeline, project: Project, target: Target, deep: bool, progress: Progress
+    pipeline: dlt.Pipeline,
+    project: Project,
+    target: Target,
+    deep: bool,
+    progress: Progress,
+    names: RequestIds,
 ) -> list[Compared]:
     with pipeline.sql_client() as client:
-        here = {table.name: Here(client, pipeline, project, table) for table in tables.TABLES}
+        here = {
+            table.name: Here(client, pipeline, project, table, names.privacy)
+            for table in tables.TABLES
+        }
         if not any(one.up_to or one.count() for one in here.values()):
             raise Failure(
                 f"Nothing of project {project.id} is loaded into {target} yet: there is nothing to"
@@ -94,9 +111,9 @@ def _compare(
         compared: dict[str, Compared] = {}
         shown_all = state.all_requests_shown(pipeline, project.id)
         steps: dict[str, Callable[[], Compared]] = {
-            "requests": lambda: requests(project, here["requests"], deep, shown_all),
+            "requests": lambda: requests(project, here["requests"], deep, shown_all, names),
             "messages": lambda: messages(
-                project, here["messages"], deep, compared["requests"], progress.step
+                project, here["messages"], deep, compared["requests"], progress.step, names
             ),
             "leads": lambda: leads(project, here["leads"], deep),
             "activities": lambda: activities(project, here["activities"], deep),

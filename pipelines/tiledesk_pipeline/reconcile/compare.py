@@ -20,6 +20,7 @@ from tiledesk.walks import Answer, Batch, Window, iso, newest_first, parse
 
 from .found import Compared
 from .here import CHUNK, Here
+from .names import RequestIds
 from .search import Mark, search
 
 # The newest leads of a status come with their count: how many were created after the last load.
@@ -137,7 +138,9 @@ def _again(here: Here, compare: Callable[[], Compared]) -> Compared:
 # --- requests -------------------------------------------------------------------------------------
 
 
-def requests(project: Project, here: Here, deep: bool, shown_all: bool) -> Compared:
+def requests(
+    project: Project, here: Here, deep: bool, shown_all: bool, names: RequestIds
+) -> Compared:
     """Conversations: by their number, and where that differs by ever smaller windows of time.
 
     ``end_date`` with a time of day is inclusive to that second's .000 (contract 2.1), so counts up
@@ -146,6 +149,7 @@ def requests(project: Project, here: Here, deep: bool, shown_all: bool) -> Compa
     Args:
         shown_all: the loads were shown all conversations, so the user's role need not be asked
             unless something differs.
+        names: the API's ids of conversations that are here under a pseudonym.
     """
 
     def partial() -> Compared | None:
@@ -171,7 +175,7 @@ def requests(project: Project, here: Here, deep: bool, shown_all: bool) -> Compa
         return not_loaded(here, Answer(page(None, limit=1), "createdAt", 1).counted())
     comparison = Comparison(here, Compared(here.name, 0))
     windows = _Windows(here, comparison, page)
-    suspects = [*_shared(here), *_without_a_row(project, here, comparison.found)]
+    suspects = [*_shared(here), *_without_a_row(project, here, comparison.found, names)]
     try:
         whole = windows.mark(here.up_to)
     except errors.Rejected:
@@ -260,7 +264,9 @@ def _shared(here: Here) -> list[pendulum.DateTime]:
     return [pendulum.instance(made).in_timezone("UTC") for (made,) in here.twice("created_at")]
 
 
-def _without_a_row(project: Project, here: Here, found: Compared) -> list[pendulum.DateTime]:
+def _without_a_row(
+    project: Project, here: Here, found: Compared, names: RequestIds
+) -> list[pendulum.DateTime]:
     """When the conversations were created whose messages are here, and whose row is not.
 
     One of the API's two ways to delete a conversation leaves its messages (contract 6), so each
@@ -277,7 +283,10 @@ def _without_a_row(project: Project, here: Here, found: Compared) -> list[pendul
     if len(orphans) > ASKED_AT_MOST:
         found.say(f"{len(orphans)} conversations have messages and no row; --deep looks for them.")
     times = []
-    for (request_id,) in orphans[:ASKED_AT_MOST]:
+    for (name,) in orphans[:ASKED_AT_MOST]:
+        request_id = names.there(name)
+        if request_id is None:
+            continue  # the API does not list it: it is no row that is missing
         try:
             body = project.get(f"requests/{quote(request_id, safe='')}")
             times.append(parse(msgspec.json.decode(body, type=_Created).createdAt))

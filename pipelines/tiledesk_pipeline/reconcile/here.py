@@ -11,6 +11,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.sql_client import SqlClientBase
 
 from tiledesk.arrow import Row, to_arrow
+from tiledesk.privacy import Privacy
 from tiledesk.project import Project
 from tiledesk.source import LOOKBACK_SECONDS
 from tiledesk.tables import DELETED, DELETED_AT, PARENT_ID, POSITION, TABLES, Table
@@ -28,6 +29,9 @@ class Here:
 
     Those marked as deleted are not among them.
 
+    Args:
+        privacy: what a load does to personal data.
+
     Attributes:
         up_to: rows created later are not compared, a whole second in UTC; None if the first load
             has not come to its end.
@@ -37,9 +41,15 @@ class Here:
     """
 
     def __init__(
-        self, client: SqlClientBase[Any], pipeline: dlt.Pipeline, project: Project, table: Table
+        self,
+        client: SqlClientBase[Any],
+        pipeline: dlt.Pipeline,
+        project: Project,
+        table: Table,
+        privacy: Privacy,
     ) -> None:
         self._client = client
+        self.privacy = privacy
         self._schema = pipeline.default_schema
         self.table = table
         self.name = table.name
@@ -107,7 +117,8 @@ class Here:
         Columns of JSON are left out: destinations write it in their own ways.
         """
         found: set[str] = set()
-        for part, arrow in to_arrow(self.table, rows, Counter()):
+        for part, whole in to_arrow(self.table, rows, Counter()):
+            arrow = self.privacy.applied(part, whole)
             key = PARENT_ID if part.source else "_id"
             names = [
                 column.name

@@ -16,11 +16,13 @@ from tiledesk import errors
 from tiledesk.arrow import Page, Row, texts
 from tiledesk.project import Project
 from tiledesk.streams.messages import LIMIT
+from tiledesk.tables import REQUESTS
 from tiledesk.walks import Window, iso, newest_first
 
 from .compare import BEGINNING, Comparison, gathered, not_loaded
 from .found import Compared
 from .here import Here
+from .names import RequestIds
 
 
 class Incomplete(Exception):
@@ -28,7 +30,12 @@ class Incomplete(Exception):
 
 
 def messages(
-    project: Project, here: Here, deep: bool, requests: Compared, step: Callable[[str], None]
+    project: Project,
+    here: Here,
+    deep: bool,
+    requests: Compared,
+    step: Callable[[str], None],
+    names: RequestIds,
 ) -> Compared:
     """Messages, of which the API has no count.
 
@@ -40,6 +47,7 @@ def messages(
     Args:
         requests: what was found of the conversations, which may have been missing.
         step: told where the comparison goes on in another way.
+        names: the API's ids of conversations that are here under a pseudonym.
     """
     if here.up_to is None:
         ((conversations,),) = here.rows("SELECT count(*) FROM {requests} AS r") or [(0,)]
@@ -51,6 +59,12 @@ def messages(
             "not compared: the last message of each conversation is looked for in DuckDB and"
             " Postgres only. --deep compares all."
         )
+    elif not deep and not here.privacy.keeps(REQUESTS, "attributes"):
+        found.is_whole = False
+        found.say(
+            "not compared: the last message of each conversation stands in requests.attributes,"
+            " which is left out here. --deep compares all."
+        )
     elif not deep:
         found.say(
             "compared by the last message of each conversation only: the API does not count"
@@ -58,14 +72,14 @@ def messages(
         )
     elif project.membership.may_list_messages:
         try:
-            _by_csv(project, here, found)
+            _by_csv(project, here, found, names)
         except (Incomplete, errors.Transient, errors.Rejected, errors.NotTheApi):
             step("comparing messages by the list: the CSV is not whole")
             found = Compared(here.name, 0)
-            _by_list(project, here, found, requests)
+            _by_list(project, here, found, requests, names)
     else:
         found.say("messages outside conversations are for the project's owner to compare.")
-        _by_conversation(project, here, Comparison(here, found), requests)
+        _by_conversation(project, here, Comparison(here, found), requests, names)
     _add_last_ones(here, found, here.up_to if deep else here.since)
     _add_those_twice(here, found)
     found.missing, found.extra, found.stale = (
@@ -108,7 +122,7 @@ def _add_those_twice(here: Here, found: Compared) -> None:
 # --- all of them ----------------------------------------------------------------------------------
 
 
-def _by_csv(project: Project, here: Here, found: Compared) -> None:
+def _by_csv(project: Project, here: Here, found: Compared, names: RequestIds) -> None:
     """By ``GET messages/csv``: ids, and stamps to the second, in one call.
 
     It may end early without a word (contract 2.8). So an id that is here and not in it counts as
@@ -146,7 +160,7 @@ def _by_csv(project: Project, here: Here, found: Compared) -> None:
     found.stale += here_otherwise
     found.missing += unknown.keys() - here_otherwise
     found.conversations.update(unknown)
-    found.extra += _really_gone(project, here, gone)
+    found.extra += _really_gone(project, here, gone, names)
 
 
 def _cells(lines: Iterator[str]) -> Iterator[tuple[str, ...]]:
@@ -176,11 +190,11 @@ def _second(text: str) -> int:
     return int(told.timestamp())
 
 
-def _really_gone(project: Project, here: Here, ids: set[str]) -> list[str]:
+def _really_gone(project: Project, here: Here, ids: set[str], names: RequestIds) -> list[str]:
     """Those of these messages that are not in their conversations.
 
     Raises:
-        Incomplete: some are there.
+        Incomplete: some are there, or it cannot be told.
     """
     by_recipient: dict[str, set[str]] = {}
     if ids:
@@ -189,13 +203,16 @@ def _really_gone(project: Project, here: Here, ids: set[str]) -> list[str]:
                 if not recipient:
                     raise Incomplete
                 by_recipient.setdefault(recipient, set()).add(key)
-    for recipient, some in by_recipient.items():
-        if some & set(texts(conversation(project, recipient), "_id")):
+    for name, some in by_recipient.items():
+        recipient = names.there(name)
+        if recipient is None or some & set(texts(conversation(project, recipient), "_id")):
             raise Incomplete
     return [key for some in by_recipient.values() for key in some]
 
 
-def _by_list(project: Project, here: Here, found: Compared, requests: Compared) -> None:
+def _by_list(
+    project: Project, here: Here, found: Compared, requests: Compared, names: RequestIds
+) -> None:
     """By the project's list, page by page, to its end."""
     comparison = Comparison(here, found)
 
@@ -212,7 +229,7 @@ def _by_list(project: Project, here: Here, found: Compared, requests: Compared) 
             " conversations are not compared."
         )
         found.is_whole = False
-        _by_conversation(project, here, comparison, requests)
+        _by_conversation(project, here, comparison, requests, names)
         return
     ids = here.ids("created_at >= %s AND created_at <= %s", here.since or BEGINNING, here.up_to)
     comparison.lacks(ids)
@@ -222,15 +239,29 @@ def _by_list(project: Project, here: Here, found: Compared, requests: Compared) 
 
 
 def _by_conversation(
-    project: Project, here: Here, comparison: Comparison, requests: Compared
+    project: Project, here: Here, comparison: Comparison, requests: Compared, names: RequestIds
 ) -> None:
     """One call for each conversation that is here, or was found missing."""
     found = comparison.found
     live = here.live(table="requests")
     query = f"SELECT request_id FROM {{requests}} AS r WHERE {live} ORDER BY 1"  # noqa: S608 (our own)
-    recipients = [key for (key,) in here.rows(query)]
+    here_as = [key for (key,) in here.rows(query)]
+    recipients = [names.there(name) for name in here_as if name]
+    if None in recipients:
+        found.is_whole = False
+        found.say(
+            f"{recipients.count(None)} conversations that the API no longer lists cannot be asked"
+            " for: their ids are pseudonyms."
+        )
+    if None in here_as:
+        recipients += names.left_out
+        found.is_whole = False
+        found.say(
+            f"messages of {here_as.count(None)} conversations whose ids are left out here may be"
+            " extra: that cannot be told."
+        )
     recipients += _request_ids(requests.in_hand[key] for key in requests.missing)
-    ids_here: dict[str, set[str]] = {}
+    ids_here: dict[str | None, set[str]] = {}
     for key, recipient in here.rows(
         f"SELECT _id, recipient FROM {{here}} WHERE {here.live()}"  # noqa: S608
         " AND created_at >= %s AND created_at <= %s",
@@ -240,8 +271,8 @@ def _by_conversation(
         ids_here.setdefault(recipient, set()).add(key)
     for recipient in dict.fromkeys(filter(None, recipients)):
         comparison.look_at(conversation(project, recipient))
-        comparison.lacks(ids_here.get(recipient, ()))
-    asked = {key for recipient in recipients for key in ids_here.get(recipient, ())}
+        comparison.lacks(ids_here.get(names.here(recipient), ()))
+    asked = {key for one in filter(None, recipients) for key in ids_here.get(names.here(one), ())}
     comparison.conclude()
     found.here = len(asked)
     found.there = len(asked) + len(found.missing) - len(found.extra)

@@ -22,6 +22,7 @@ from .compare import Comparison
 from .found import Compared
 from .here import Here, chunks
 from .messages import conversation
+from .names import RequestIds
 
 # Rows handed to dlt at a time.
 ROWS = 1000
@@ -33,6 +34,9 @@ def repair(
     target: Target,
     compared: Sequence[Compared],
     progress: Progress,
+    names: RequestIds,
+    *,
+    deep: bool,
 ) -> None:
     """Load what is missing or stale, mark what was deleted, and see whether it is so.
 
@@ -45,14 +49,22 @@ def repair(
     before = progress.calls
     progress.step("repairing")
     with pipeline.sql_client() as client:
-        here = Here(client, pipeline, project, tables.MESSAGES)
-        _add_messages_of_deleted(project, here, streams["requests"], streams["messages"])
-    loaded = _load(pipeline, project, target, streams, progress)
+        here = Here(client, pipeline, project, tables.MESSAGES, names.privacy)
+        unknown = _add_messages_of_deleted(
+            project, here, streams["requests"], streams["messages"], names
+        )
+    if unknown and not deep:  # a deep comparison has met those that are left
+        streams["messages"].is_whole = False
+        streams["messages"].say(
+            f"What is left of {unknown} deleted conversations was not asked for: their ids here are"
+            " pseudonyms."
+        )
+    loaded = _load(pipeline, project, target, streams, progress, names)
     streams["messages"].calls += progress.calls - before
     with pipeline.sql_client() as client:
         for table in tables.TABLES:
             stream = streams[table.name]
-            here = Here(client, pipeline, project, table)
+            here = Here(client, pipeline, project, table, names.privacy)
             _mark(client, table.name, stream.extra, project.client.server_time)
             read = {*stream.missing, *stream.stale}
             rows = [row for key, row in stream.in_hand.items() if key in read]
@@ -70,6 +82,7 @@ def _load(
     target: Target,
     streams: dict[str, Compared],
     progress: Progress,
+    names: RequestIds,
 ) -> set[str]:
     """Load the missing and stale rows; the ids of those that were still to be had."""
     loaded: set[str] = set()
@@ -82,7 +95,7 @@ def _load(
             yield rows
 
     rows = {
-        name: measured(name, _rows(pipeline, project, stream, loaded))
+        name: measured(name, _rows(pipeline, project, stream, loaded, names))
         for name, stream in streams.items()
         if stream.missing
         or stream.stale
@@ -90,14 +103,18 @@ def _load(
         or (stream.extra and DELETED_AT not in schema.get_table_columns(name))
     }
     if rows:
-        pipeline.extract(given_rows(rows, progress))
+        pipeline.extract(given_rows(rows, progress, names.privacy))
         pipeline.normalize()
         target.write(pipeline, max(sizes.values()))
     return loaded
 
 
 def _rows(
-    pipeline: dlt.Pipeline, project: Project, stream: Compared, loaded: set[str]
+    pipeline: dlt.Pipeline,
+    project: Project,
+    stream: Compared,
+    loaded: set[str],
+    names: RequestIds,
 ) -> Iterator[Rows]:
     """The missing and stale rows: those in hand, and messages from their conversations.
 
@@ -113,8 +130,11 @@ def _rows(
     if not wanted:
         return
     with pipeline.sql_client() as client:
-        here = Here(client, pipeline, project, tables.MESSAGES)
-        for recipient in sorted({stream.conversations[key] for key in wanted}):
+        here = Here(client, pipeline, project, tables.MESSAGES, names.privacy)
+        asked = {names.there(stream.conversations[key]) for key in wanted}
+        if None in asked:
+            stream.say("Some are in conversations whose ids here the API does not know.")
+        for recipient in sorted(filter(None, asked)):
             rows = conversation(project, recipient)
             more = Compared(stream.resource, 0)
             Comparison(here, more).look_at(rows)
@@ -128,10 +148,14 @@ def _rows(
 
 
 def _add_messages_of_deleted(
-    project: Project, here: Here, requests: Compared, messages: Compared
-) -> None:
-    """Find the messages that went with their conversation, by asking for what is left of it."""
+    project: Project, here: Here, requests: Compared, messages: Compared, names: RequestIds
+) -> int:
+    """Find the messages that went with their conversation, by asking for what is left of it.
+
+    Returns how many conversations could not be asked for, since their ids here are pseudonyms.
+    """
     extra = set(messages.extra)
+    unknown = 0
     for some in chunks(requests.extra):
         places = ", ".join(["%s"] * len(some))
         rows = here.rows(
@@ -142,12 +166,17 @@ def _add_messages_of_deleted(
         of: dict[str, set[str]] = {}
         for key, recipient in rows:
             of.setdefault(recipient, set()).add(key)
-        for recipient, keys in of.items():
+        for name, keys in of.items():
             if keys <= extra:
+                continue
+            recipient = names.there(name)
+            if recipient is None:
+                unknown += 1
                 continue
             left = {key for key in texts(conversation(project, recipient), "_id") if key}
             extra |= keys - left
     messages.extra = sorted(extra)
+    return unknown
 
 
 def _mark(

@@ -1,0 +1,123 @@
+"""Looks for values in everything that a load leaves or puts on a disk."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import pickle
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+PERSONAL_FIELDS = {
+    "fullname", "senderFullname", "recipientFullname", "firstname", "lastname", "email", "phone",
+    "company", "note", "streetAddress", "city", "zipcode", "region", "subject", "first_text",
+    "transcript", "text", "rating_message", "sourcePage", "userAgent", "client", "external_id",
+    "ipAddress", "last_ip", "caller_phone", "message",
+}  # fmt: skip
+# Shorter ones are met by chance in files of bytes; they are looked for in the cells of tables.
+SHORTEST = 10
+
+
+def needles_of(documents: Iterable[Any]) -> set[str]:
+    """What is personal in documents of a server, wherever it stands; and phones inside ids."""
+    found: set[str] = set()
+
+    def look(value: Any) -> None:
+        if isinstance(value, dict):
+            for name, item in value.items():
+                if name in PERSONAL_FIELDS and isinstance(item, str):
+                    found.update(line.strip() for line in re.split(r"[\r\n]+", item))
+                look(item)
+        elif isinstance(value, list):
+            for item in value:
+                look(item)
+        elif isinstance(value, str):
+            found.update(re.findall(r"(?:wab-|voice-twilio-)[\d-]*?(\d{9,})(?!\d)", value))
+
+    for document in documents:
+        look(document)
+    storable = {re.split("[\ud800-\udfff]", value)[0].strip() for value in found}
+    return {value for value in storable if len(value) > 3}
+
+
+def found_in_bytes(paths: Iterable[Path], needles: Iterable[str]) -> list[str]:
+    """The needles that stand in files, unpacked where they are packed: where, and which."""
+    spellings = {}
+    for needle in needles:
+        if len(needle) >= SHORTEST:
+            spellings[needle.encode()] = needle
+            spellings[json.dumps(needle)[1:-1].encode()] = needle
+    first_halves = {spelling[:SHORTEST] for spelling in spellings}
+    found = []
+    for path in paths:
+        data = _unpacked(path)
+        # every place of the data that could begin one: quicker than a search for each
+        met = {data[at : at + SHORTEST] for at in range(len(data))} & first_halves
+        found += [
+            f"{path.name}: {needle}"
+            for spelling, needle in spellings.items()
+            if spelling[:SHORTEST] in met and spelling in data
+        ]
+    return found
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError:  # gone meanwhile
+        return b""
+    if data[:2] == b"\x1f\x8b":
+        data += gzip.decompress(data)
+    if data[:4] == b"PAR1" and data[-4:] == b"PAR1":
+        table = pq.read_table(io.BytesIO(data))
+        data += "\n".join(
+            str(value)
+            for column in table.columns
+            if pa.types.is_string(column.type)
+            for value in column.unique().to_pylist()
+        ).encode()
+    if path.suffix == ".pickle":
+        data += repr(pickle.loads(data)).encode()
+    return data
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files, as far as they are not being removed just now."""
+    return [Path(where) / name for where, _, names in os.walk(folder) for name in names]
+
+
+def found_in_tables(db: Path, needles: Iterable[str]) -> list[str]:
+    """The needles that stand in the cells of any table: the column, and which."""
+    long = {needle for needle in needles if len(needle) >= SHORTEST}
+    short = set(needles) - long
+    found = []
+    with duckdb.connect(str(db), read_only=True) as connection:
+        columns = connection.execute(
+            "SELECT schema_name, table_name, column_name FROM duckdb_columns()"
+            " WHERE NOT internal AND data_type IN ('VARCHAR', 'JSON')"
+        ).fetchall()
+        assert len(columns) > 50
+        for schema, table, column in columns:
+            cells = {
+                cell
+                for (cell,) in connection.execute(
+                    f'SELECT DISTINCT "{column}"::VARCHAR FROM "{schema}"."{table}"'
+                ).fetchall()
+                if cell is not None
+            }
+            whole = "\n".join(cells)
+            found += [f"{table}.{column}: {one}" for one in short & cells]
+            found += [
+                f"{table}.{column}: {one}"
+                for one in long
+                if one in whole or json.dumps(one)[1:-1] in whole
+            ]
+    return found
