@@ -78,6 +78,14 @@ class Desk:
     def load(self, who: str, db: Path, **wishes: Any) -> Summary:
         return load(Target(db=db), **wishes, **self.settings(who))
 
+    def api(self, who: str) -> httpx.Client:
+        """A client of the user's own, for plain calls."""
+        http = httpx.Client(base_url=self.base_url, timeout=60, trust_env=False)
+        given = self.credentials[who]
+        token = given.get("token") or http.post("/auth/signin", json=given).json()["token"]
+        http.headers["Authorization"] = token if token.startswith("JWT ") else f"JWT {token}"
+        return http
+
     def owner_of(self, who: str) -> str:
         """The name of the owner of a user's project."""
         return "owner" if self.projects[who] == self.projects["owner"] else "second_owner"
@@ -91,7 +99,7 @@ def made_up_desk(sandbox: Sandbox) -> Desk:
         for name, person in world.users.items()
     }
     credentials |= {name: {"token": token} for name, token in world.tokens.items()}
-    results = RESULTS | (IF_SUPER_ADMIN_IS_NAMED if world.names_super_admin else {})
+    results = {**RESULTS, **IF_SUPER_ADMIN_IS_NAMED} if world.names_super_admin else RESULTS
     projects = dict.fromkeys(credentials, world.project_id)
     return Desk(sandbox.base_url, projects, credentials, results, sandbox)
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,45 @@ def of_conversations_here(db: Path, desk: Desk, who: str) -> set[str]:
         found |= rows(project.get(f"requests/{request_id}/messages"))
     project.client.close()
     return found
+
+
+# --- what the server answers ----------------------------------------------------------------------
+
+PATHS = (
+    "project_users/me",
+    "requests?status=all&preflight=true&limit=1",
+    "messages?limit=1",
+    "requests/any/messages",
+    "leads?limit=1",
+    "activities?limit=1",
+)
+STATUSES = {
+    "owner": (200, 200, 200, 200, 200, 200),
+    "admin": (200, 200, 403, 200, 200, 200),
+    "limited_admin": (200, 200, 403, 200, 200, 200),
+    "supervisor": (200, 200, 403, 200, 200, 403),
+    "wide_supervisor": (200, 200, 403, 200, 200, 403),
+    "agent": (200, 200, 403, 200, 200, 403),
+    "auditor": (200, 200, 200, 200, 200, 200),
+    "helper": (200, 200, 200, 200, 200, 200),
+    "subscription": (500, 200, 200, 200, 200, 200),
+    "bot": (500, 500, 200, 200, 200, 200),
+    "superadmin": (500, 500, 403, 200, 200, 403),
+    "teammate": (403, 403, 403, 200, 403, 403),
+    "guest": (403, 403, 403, 200, 403, 403),
+    "outsider": (403, 403, 403, 403, 403, 403),
+}
+
+
+def test_a_server_answers_each_role_as_the_contract_says(desk: Desk) -> None:
+    for who, wanted in STATUSES.items():
+        assert answers(desk, who) == wanted, who
+
+
+def answers(desk: Desk, who: str) -> tuple[int, ...]:
+    with closing(desk.api(who)) as api:
+        found = [api.get(f"/{desk.projects[who]}/{path}").status_code for path in PATHS]
+    return tuple(found)
 
 
 # --- what is told is what is done -----------------------------------------------------------------
