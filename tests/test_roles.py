@@ -18,6 +18,8 @@ from roles import IF_SUPER_ADMIN_IS_NAMED, REFUSED, RESULTS, STREAMS, Desk, made
 from tiledesk import errors, open_projects, tiledesk_source
 from tiledesk_pipeline.check import check
 from tiledesk_pipeline.failures import Failure, find_tiledesk_error
+from tiledesk_pipeline.reconcile import reconcile
+from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Answer, Sandbox, employ, generate
 
 README = Path(__file__).parent.parent / "README.md"
@@ -210,7 +212,8 @@ def test_what_would_silently_lack_conversations_is_refused(who: str, desk: Desk)
 @everywhere(*REFUSED)
 def test_who_may_read_nothing_is_told_so(who: str, desk: Desk) -> None:
     error = errors.NotAMember if who == "outsider" else errors.RoleTooLow
-    with pytest.raises(error):
+    words = "not an active member" if who == "outsider" else "it is below an agent's"
+    with pytest.raises(error, match=words):
         check(**desk.settings(who))
     for names in ((), *((name,) for name in STREAMS)):
         with pytest.raises(Exception, match=r"This user") as caught:
@@ -268,6 +271,16 @@ def test_a_full_refresh_does_not_drop_what_cannot_be_read_anew(desk: Desk, db: P
     desk.load("agent", db, resources=["leads"], full_refresh=True)
     assert here(db) == before
     assert not any(stream.new for stream in desk.load("owner", db).streams)
+
+
+@pytest.mark.slow
+@on_a_sandbox
+def test_a_comparison_takes_what_a_load_takes(desk: Desk, db: Path) -> None:
+    desk.load("subscription", db)
+    assert reconcile(Target(db=db), **desk.settings("subscription")).is_equal
+    for who in ("bot", "superadmin"):
+        with pytest.raises(errors.NoRequestList):
+            reconcile(Target(db=db), **desk.settings(who))
 
 
 # --- for people -----------------------------------------------------------------------------------
