@@ -35,7 +35,16 @@ from tiledesk.errors import TiledeskError
 from tiledesk.project import Project
 from tiledesk.reading import Reading
 from tiledesk.streams import activities, leads, messages, requests
-from tiledesk_sandbox import REMOVED, Reset, ServerError, SignedOut, TooMany, Truncated, generate
+from tiledesk_sandbox import (
+    REMOVED,
+    VERSIONS,
+    Reset,
+    ServerError,
+    SignedOut,
+    TooMany,
+    Truncated,
+    generate,
+)
 from tiledesk_sandbox.app import App
 from tiledesk_sandbox.documents import Row, decode, shuffle_key
 from tiledesk_sandbox.wire import Call
@@ -85,8 +94,11 @@ class Simulation:
         log: what was drawn, for a person who replays a failure.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, version: str | None = None) -> None:
         self.seed = seed
+        # drawn apart, so that a seed means the same on every version
+        self.version = version or random.Random(f"version of {seed}").choice(list(VERSIONS))
+        self.does = VERSIONS[self.version]
         self.rng = rng = random.Random(seed)
         self.role = rng.choice(["owner", "owner", "owner", "admin", "admin", "agent"])
         # a desk of 120 takes five times as long as one of 20, and finds no more
@@ -111,7 +123,7 @@ class Simulation:
             activities_per_request=1,
         )
         self.world.clock = lambda: self.clock
-        self.app = App(self.world, ties=rng.choice(["natural", "shuffle"]))
+        self.app = App(self.world, ties=rng.choice(["natural", "shuffle"]), does=self.does)
         self.app.abort = lambda scope: None
         self.app.hooks.append(self._before_call)
         self.base_url = "https://desk.example"
@@ -328,12 +340,12 @@ class Simulation:
     def shown(self, name: str) -> dict[str, Row]:
         """The documents that the role is shown, not decoded."""
         rows = self.rows_of_project(name)
+        if name == "requests":
+            return {key: row for key, row in rows.items() if self._is_shown(row)}
         if name == "leads" or (self.role == "owner" and name != "messages"):
             return rows
         if self.lists_messages:
             return rows
-        if name == "requests":
-            return {key: row for key, row in rows.items() if self._is_shown(row)}
         if name == "messages":
             requests = self.rows_of_project("requests").values()
             groups = {row.group for row in requests if self._is_shown(row)}
@@ -346,6 +358,8 @@ class Simulation:
         return self.role == "owner" and self.sorts_messages
 
     def _is_shown(self, request: Row) -> bool:
+        if request.facets.get("preflight") is not False and not self.does.shows_preflight:
+            return False
         return (
             self.role != "agent"
             or self.user_id in request.facets["participants"]
@@ -466,8 +480,13 @@ class Simulation:
             return
         self._insert_copy("messages", self.stamp(earlier), recipient=request["request_id"])
         # Conversation by conversation, a message is found if its conversation moved lately
-        # (contract 4.6): by the server's own messages within milliseconds of the move.
+        # (contract 4.6): by the server's own messages within milliseconds of the move. Or if it is
+        # open, on servers where a message does not move it.
         oldest = _text(self.clock - timedelta(seconds=self.lookback - MARGIN_SECONDS))
+        if not self.does.notes_last_message:
+            bumps = False
+            if request.get("status") in (100, 200) and request.get("preflight") is False:
+                oldest = ""
         if bumps or (not self.lists_messages and request["updatedAt"] < oldest):
             self._bump(key)
 
@@ -598,6 +617,8 @@ class Simulation:
             if self.rng.random() < 0.4:
                 keys = list(self.rows_of_project(name))
                 some = self.rng.sample(keys, min(len(keys), int(self.page_sizes()[name] * 1.6)))
+                if name == "activities" and not self.does.limits_activities:
+                    some = some[:30]  # pages of 40, of no other size to draw an order by
                 stamp = self.world.collections[name][self.rng.choice(keys)][CURSORS[name]]
                 for key in some:
                     self.world.change(name, key, **{CURSORS[name]: stamp})

@@ -6,6 +6,7 @@ import csv
 import io
 import logging
 import random
+import re
 import shutil
 import socket
 import threading
@@ -15,11 +16,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import dlt
+import httpx
 import pytest
 
 from conftest import Account, account_of
@@ -680,6 +683,78 @@ def test_a_base_url_works_however_it_was_copied(
 def test_an_address_that_cannot_work_is_told_before_any_call(talk: Talking, wrong: str) -> None:
     with pytest.raises(errors.BadSetting, match=r"base_url is not an address like"):
         talk(base_url=wrong)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "told"),
+    [
+        ("api.tiledesk.com/v3", "it has no https:// in front"),
+        ("localhost:8081/api", "it has no https:// in front"),
+        ("https://api.tiledesk.com/v3?limit=1", "what follows the [?] or # does not belong"),
+        ("https://panel.tiledesk.com/v3/dashboard/#/project/x", "what follows the [?] or #"),
+        ("https://api.tiledesk.com/v3/6b02136195af04096d42807a", "ends before the project's id"),
+        ("https://api.tiledesk.com/v3/6b02136195af04096d42807a/requests", "before the project's"),
+        ("http://127.0.0.1:8081/api/auth/signin", "or the name of a call"),
+        ("https://api.tiledesk.com/v3/projects/", "or the name of a call"),
+    ],
+)
+def test_what_was_pasted_by_mistake_is_told_in_a_sentence(
+    talk: Talking, pasted: str, told: str
+) -> None:
+    with pytest.raises(errors.BadSetting, match=told) as caught:
+        talk(base_url=pasted)
+    assert str(caught.value).count(".") <= 5
+    assert "6b02136195af04096d42807a" not in str(caught.value)
+
+
+@pytest.fixture
+def proxy(sandbox: Sandbox) -> Iterator[str]:
+    """A reverse proxy: the API below some paths, the dashboard everywhere else."""
+    server = httpx.Client(base_url=sandbox.base_url, trust_env=False)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            below = re.match(r"/(v1|v2|v3|api|tiledesk/api)(?=/)", self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if below is None:
+                got = httpx.Response(200, html="<!doctype html><title>Dashboard</title>")
+            else:
+                path = self.path[below.end() :]
+                got = server.request(
+                    self.command, path, content=body, headers=list(self.headers.items())
+                )
+            self.send_response(got.status_code)
+            for name in ("Content-Type", "Date"):
+                if name in got.headers:
+                    self.send_header(name, got.headers[name])
+            self.send_header("Content-Length", str(len(got.content)))
+            self.end_headers()
+            self.wfile.write(got.content)
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{listening.server_address[1]}"
+    listening.shutdown()
+    listening.server_close()
+    server.close()
+
+
+@pytest.mark.parametrize("slash", ["", "/", "//", " "])
+@pytest.mark.parametrize("below", ["/v1", "/v2", "/v3", "/api", "/tiledesk/api"])
+def test_the_api_may_be_below_any_path(talk: Talking, proxy: str, below: str, slash: str) -> None:
+    assert talk(base_url=f"{proxy}{below}{slash}").read()
+
+
+def test_a_path_beside_the_api_is_told_as_the_address(talk: Talking, proxy: str) -> None:
+    with pytest.raises(errors.NotTheApi):
+        talk(base_url=f"{proxy}/v4").read()
 
 
 @pytest.mark.parametrize(

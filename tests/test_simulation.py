@@ -19,6 +19,7 @@ from tiledesk import reading, tables, walks
 from tiledesk.arrow import Page
 from tiledesk.client import Client
 from tiledesk.errors import TiledeskError
+from tiledesk.project import Project
 from tiledesk.streams import activities, leads, messages, requests
 from tiledesk.walks import Answer, Batch, Window
 from tiledesk_pipeline.load import Progress, load
@@ -34,7 +35,7 @@ SEEDS = (*range(SIMULATIONS), *RARE) if REPLAY is None else (int(REPLAY),)
 
 def calm_desk() -> Simulation:
     """The owner's desk as it is when nothing happens to it."""
-    desk = Simulation(3)
+    desk = Simulation(3, "2.19.16")
     desk.role, desk.pages, desk.pace, desk.lookback = "owner", "small", 0.0, 300
     desk.clocks, desk.date_is_off, desk.sorts_messages = [0.0], 0, True
     desk.users, desk.user_id = ["owner"], desk.world.users["owner"].id
@@ -253,7 +254,7 @@ def pages_without_overlap(
 ) -> Iterator[Batch]:
     """Newest first, each page where the one before ended."""
     start, seen, newest = window.bounds()[0], set(), position and position["newest"]
-    for number in range(position["newer"] if position else 0, 10_000):
+    for number in range(max(0, position["newer"]) if position else 0, 10_000):
         answer = Answer(fetch(number, limit), window.stamp, limit)
         newest = newest or max(answer.stamps, default=None)
         rows = []
@@ -274,6 +275,52 @@ def offset_paging(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     for stream in (messages, leads, activities):
         monkeypatch.setattr(stream, "newest_first", pages_without_overlap)
+
+
+def no_overlap_of_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "newest_first", pages_without_overlap)
+
+
+def beyond_the_first_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where dates mean days: the cursor is the newest change of all, not of the first page."""
+
+    def walk(project: Any, window: Window, *arguments: Any, **options: Any) -> Iterator[Batch]:
+        for batch in listed(project, window, *arguments, **options):
+            if batch.read_up_to and window.stamp == "updatedAt":
+                batch = batch._replace(read_up_to=requests.newest_change(project))
+            yield batch
+
+    listed = requests.newest_first_listed
+    monkeypatch.setattr(requests, "newest_first_listed", walk)
+    now = "project.client.server_time or reached"
+    rewritten(monkeypatch, reading, "read", "job.as_of or reached", now)
+
+
+def dates_taken_for_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Project, "heeds_time", True)
+
+
+def end_of_an_expired_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No date is sent: then the list ends 14 days ago."""
+    page = Project.page
+
+    def without(self: Project, path: str, key: str = "", **params: Any) -> Page:
+        if params.get("start_date") == requests.BEGINNING:
+            del params["start_date"]
+        return page(self, path, key, **params)
+
+    monkeypatch.setattr(Project, "page", without)
+
+
+def date_for_the_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date for updatedAt does not lift the end of an expired plan."""
+    field = 'field = stamp if project.heeds_time else "createdAt"'
+    rewritten(monkeypatch, requests, "_page", field, "field = stamp")
+
+
+def moved_conversations_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open conversations are not read again, though no message moves them."""
+    rewritten(monkeypatch, messages, "_newest_conversation_first", '["moved", "open"]', '["moved"]')
 
 
 def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,6 +474,12 @@ def role_not_minded(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         offset_paging,
         no_overlap,
+        no_overlap_of_conversations,
+        beyond_the_first_page,
+        dates_taken_for_times,
+        end_of_an_expired_plan,
+        date_for_the_change,
+        moved_conversations_only,
         own_clock,
         after_the_start,
         after_the_last_stamp,

@@ -36,6 +36,7 @@ class Server:
     calls: int = 0
     change: Callable[[Server], None] | None = None
     whole_pages_only: bool = False
+    fixed_size: int = 0
 
     def stamp(self, milliseconds: int) -> str:
         return iso(START.add(microseconds=milliseconds * 1000))
@@ -82,7 +83,7 @@ class Server:
             self.change = change
 
     def newest(self, page: float, limit: int) -> Page:
-        limit = min(limit, self.limit_cap)
+        limit = self.fixed_size or min(limit, self.limit_cap)
         if self.whole_pages_only:
             page = int(page)
         skip = page * limit
@@ -227,6 +228,41 @@ def test_no_row_is_missed_newest_first_by_walks_that_end_early_and_go_on(
             for key in rng.sample(list(server.rows), min(many, len(server.rows) - 1)):
                 server.delete(key)
         if is_whole and position is None and run > 8:
+            break
+    assert {key: loaded.get(key) for key in server.rows} == server.rows
+
+
+@settings(max_examples=250, deadline=None)
+@given(WORLDS, st.booleans())
+def test_no_row_is_missed_where_the_server_has_a_page_size_of_its_own(
+    world: tuple[int, int, int, int], changing: bool
+) -> None:
+    """As log entries have before 2.19.14: asked for 1, 100 or 500, it gives the same number."""
+    seed, size, cap, group = world
+    rng = random.Random(seed)
+    server = filled(rng, size, cap, group)
+    server.fixed_size = max(2, cap)
+    loaded: dict[str, str] = {}
+    cursor: str | None = None
+    position: walks.Position | None = None
+    for run in range(120):
+        server.change = mutations(rng, "iitd") if changing and run < 4 else None
+        window = Window("stamp", parse(cursor) if cursor else None)
+        asked = rng.choice([1, 2, cap, 3 * cap])  # another from run to run
+        walk = newest_first(server.newest, window, position, limit=asked)
+        rows, kept = dict(loaded), position
+        try:
+            for batch in islice(walk, 10_000 if run > 100 else rng.choice([2, 5, 10_000])):
+                for row in batch.rows:
+                    rows[json.loads(bytes(row["_id"]))] = json.loads(bytes(row["stamp"]))
+                kept = json.loads(json.dumps(batch.position)) or kept
+                if batch.read_up_to:
+                    cursor, kept = max(cursor or "", batch.read_up_to), None
+        except IncompleteRead:
+            assert server.change is not None
+        else:
+            loaded, position = rows, kept
+        if run > 8 and position is None:
             break
     assert {key: loaded.get(key) for key in server.rows} == server.rows
 

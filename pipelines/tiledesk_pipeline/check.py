@@ -12,6 +12,7 @@ from tiledesk import errors, open_projects
 from tiledesk.project import Project
 from tiledesk.source import open_privacy
 from tiledesk.streams.leads import STATUSES
+from tiledesk.streams.requests import everything
 
 from .settings import of_privacy, of_projects
 from .target import use_defaults
@@ -104,9 +105,18 @@ def _requests(project: Project, tell: Callable[[str], None]) -> Access:
             None,
             f"the server does not give them to a {membership.role}. {_how_to_load(project)}",
         )
-    page = project.page(
-        "requests", "requests", status="all", preflight="true", no_populate="true", limit=1
-    )
+    if not project.heeds_time:
+        tell(
+            "older than 2.18.1, or cannot be told from that: conversations are read newest change"
+            " first, without dates, at one call more a load; by conversation, messages of all open"
+            " ones are read again in each load"
+        )
+    if not project.shows_preflight:
+        tell(
+            "older than 2.9.27: conversations that have not begun (preflight) cannot be had; once"
+            " it is newer, reconcile --repair loads them"
+        )
+    page = everything(project, limit=1)
     attributes = page.rows[0].get("attributes", b"") if page.rows else b""
     if b'"last_message"' in bytes(attributes):
         tell("conversations carry their last message (2.18.1 or newer)")
@@ -159,6 +169,11 @@ def _activities(project: Project, tell: Callable[[str], None]) -> Access:
         return Access("activities", "none", None, remark)
     if page.per_page == 1:
         tell("the activity log comes in pages of up to 500 (2.19.14 or newer)")
+    elif page.per_page is not None:
+        tell(
+            f"the activity log comes in pages of {page.per_page} (older than 2.19.14): a first load"
+            " takes more calls"
+        )
     if not page.total:
         tell("the activity log is empty: it is only kept with ACTIVITY_HISTORY_ENABLED=true")
     return Access("activities", "all", page.total)

@@ -190,13 +190,15 @@ def to_arrow(
         BadAnswer: a row has no ``_id``.
     """
     extras: dict[int, dict[str, Any]] = {}
+    if table.references:
+        rows = [_without_joins(table, row) for row in rows]
     arrays = _columns(table.columns, rows, extras)
     ids = arrays["_id"]
     if ids.null_count:
         raise BadAnswer(f"A row of {table.name} came without an _id.")
     lists = [_list_table(part, rows, ids, extras, leftovers) for part in table.lists]
     known = {column.source.split(".")[0] for column in table.columns}
-    known.update(table.copies, (part.source for part in table.lists))
+    known.update(table.copies, table.joined, (part.source for part in table.lists))
     _collect_unknown(rows, known, extras)
     arrays[EXTRA] = _extra_column(table, len(rows), extras, leftovers)
     # what the server has is not deleted: a row that turns up again loses its mark
@@ -293,6 +295,24 @@ def _columns(
                 rest = {key: raw for key, raw in item.items() if key not in fields}
                 extras.setdefault(index, {}).setdefault(group, {}).update(rest)
     return arrays
+
+
+class _Reference(msgspec.Struct):
+    _id: str
+
+
+def _without_joins(table: Table, row: Row) -> Row:
+    """The row with ids where a server that ignores ``no_populate`` sent what they refer to."""
+    joined = {}
+    for name in table.references:
+        raw = bytes(row.get(name, b""))
+        if raw.startswith(b"{"):
+            try:
+                key = msgspec.json.decode(raw, type=_Reference)._id
+            except msgspec.MsgspecError:
+                continue
+            joined[name] = Raw(msgspec.json.encode(key))
+    return row | joined if joined else row
 
 
 def _typed(

@@ -39,6 +39,9 @@ LONGEST_RETRY_AFTER = 300.0
 USER_AGENT = "tiledesk-dlt"
 STREAMED = "tiledesk.streamed"  # the body of this call's answer is left on the wire
 
+# a project's id, or the call that signs in or lists the projects
+_BELOW_THE_API = re.compile(r"/[0-9a-fA-F]{24}(/|$)|/(auth/signin|projects)/*$")
+
 T = TypeVar("T")
 
 
@@ -392,22 +395,34 @@ def checked_base_url(base_url: str, allow_http: bool = False) -> str:
     """The base URL without a trailing slash.
 
     Raises:
-        BadSetting: it is not an http(s) address, or holds credentials, a query or a fragment; or it
-            is plain http to another machine, and that is not allowed.
+        BadSetting: it is not an http(s) address, or holds credentials, a query, a fragment, or
+            what is below the API's address; or it is plain http to another machine, and that is
+            not allowed.
     """
+    base_url = base_url.strip()
     try:
-        url = httpx.URL(base_url.strip())
+        url = httpx.URL(base_url)
     except httpx.InvalidURL:
         url = httpx.URL("")
     is_address = url.scheme in ("http", "https") and url.host and (url.port or 80) < 65536
     if not is_address or "?" in base_url or "#" in base_url:
+        wrong = ""
+        if base_url and "//" not in base_url:
+            wrong = ": it has no https:// in front"
+        elif is_address:
+            wrong = ": what follows the ? or # does not belong to it"
         raise errors.BadSetting(
-            "sources.tiledesk.base_url is not an address like https://api.tiledesk.com/v3."
+            f"sources.tiledesk.base_url is not an address like https://api.tiledesk.com/v3{wrong}."
         )
     if url.userinfo:
         raise errors.BadSetting(
             "sources.tiledesk.base_url must not hold a user name or password: they belong to"
             " sources.tiledesk.credentials."
+        )
+    if _BELOW_THE_API.search(url.path):
+        raise errors.BadSetting(
+            "sources.tiledesk.base_url is not an address like https://api.tiledesk.com/v3: it ends"
+            " before the project's id or the name of a call, as in /v3, /api, or no path at all."
         )
     if url.scheme == "http" and not allow_http and not _is_this_machine(url.host):
         raise errors.BadSetting(

@@ -117,6 +117,29 @@ class Project:
         """The body of the answer to a call below the project."""
         return self.client.get(f"/{self.id}/{path}", params)
 
+    @property
+    def heeds_time(self) -> bool:
+        """Whether dates are known to have a time of day, and not to mean whole days (contract 9.2).
+
+        They have since 2.14.9. There is no version to ask for; but since 2.18.1, memberships have
+        permissions. What may be older is read in ways that do without dates.
+        """
+        return self.membership.permissions is not None
+
+    @cached_property
+    def shows_preflight(self) -> bool:
+        """Whether conversations that have not begun can be had: since 2.9.27 (contract 9.2).
+
+        Servers since then take a list of statuses, too. That costs those before 2.18.1 a call.
+        """
+        if self.heeds_time:
+            return True
+        try:
+            self.page("requests", "requests", status="100,200", no_populate="true", limit=1)
+        except errors.Rejected:
+            return False
+        return True
+
     @cached_property
     def membership(self) -> Membership:
         """The user's role in the project: one call, made once, and none with a bot's token.

@@ -68,6 +68,8 @@ class Table:
         cursor: the column that tells how far the table has been read; empty for a list.
         source: for a list, the field that holds it.
         copies: fields left out because they always repeat another, and which one.
+        references: fields with the id of a row, or the row itself if the server joins it.
+        joined: fields left out that only are there if the server joins rows (contract 9.2).
         lists: the tables made of this one's lists.
     """
 
@@ -77,6 +79,8 @@ class Table:
     cursor: str = ""
     source: str = ""
     copies: dict[str, str] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
     lists: tuple[Table, ...] = ()
 
     def all_columns(self) -> tuple[Column, ...]:
@@ -251,6 +255,8 @@ REQUESTS = Table(
     ),
     cursor="updated_at",
     copies={"id": "_id", "requester_id": "lead"},
+    references=("requester", "lead", "department"),
+    joined=("participatingAgents", "participatingBots"),
     lists=(
         _list(
             "requests",

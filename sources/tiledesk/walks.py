@@ -113,7 +113,9 @@ class Answer:
 
         Not if the page begins after them: there may be more rows between.
         """
-        if not self.stamps or self.stamps[0] < stamp:
+        if not self.stamps:
+            return skip if self.total == skip else None
+        if self.stamps[0] < stamp:
             return None
         end = skip + len(self.stamps) if self.is_short else None
         return next((skip + i for i, s in enumerate(self.stamps) if s < stamp), end)
@@ -197,8 +199,8 @@ def moving_window(
     while True:
         if answer.stamps and answer.stamps[0][:19] < start:
             raise IncompleteRead(
-                "The server gives rows from before the time asked for: it is older than 2.14.9,"
-                " whose list of conversations cannot be read without a gap by this version."
+                "The server gives rows from before the time asked for, as those before 2.14.9 do:"
+                " its version seems to have changed just now. Nothing was skipped: run again."
             )
         yield reader.unread(answer)._replace(total=total)
         total = None
@@ -405,7 +407,7 @@ def newest_first(
 
 
 def _overlapping_page(
-    newer: int, position: int, limit: int, fractions: bool
+    newer: int, position: int, limit: int, fractions: bool, smallest: int = 1
 ) -> tuple[float, int, int] | None:
     """The page that begins at or before the row at `newer` and reaches furthest: page, size, skip.
 
@@ -415,13 +417,19 @@ def _overlapping_page(
     newer = max(newer, 0)
     if fractions:
         size = limit
-        skip = next(at for at in range(newer, -1, -1) if at / size * size == at)
+        skip = _exact(newer, size)
         page: float = skip / size
     else:
-        size = max(range(limit, 0, -1), key=lambda size: newer // size * size + size)
+        sizes = range(limit, smallest - 1, -1)
+        size = max(sizes, key=lambda size: newer // size * size + size)
         page = newer // size
         skip = newer // size * size
     return (page, size, skip) if skip + size > position else None
+
+
+def _exact(skip: int, size: int) -> int:
+    """The last place up to `skip` that a page number, multiplied by the size, leads to exactly."""
+    return next(at for at in range(skip, -1, -1) if at / size * size == at)
 
 
 def _too_restless(what: str) -> IncompleteRead:
@@ -446,6 +454,7 @@ class _NewestFirst:
         self._start, self._end = window.bounds()
         self._limit = limit
         self._fractions = fractions
+        self._is_fixed = False  # the size of a page, whatever is asked for
         self._steps_back = 0
         self._last = "~"
         self._with_last: set[str] = set()
@@ -454,12 +463,36 @@ class _NewestFirst:
         """A page of the list."""
         return Answer(self.fetch(number, size), self._stamp, size)
 
+    def _page_at(self, skip: int, size: int) -> Answer:
+        return self.page(skip // size if skip % size == 0 else skip / size, size)
+
     def first_page(self, size: int) -> Answer:
         """The first page; the server may have a cap of its own."""
         answer = self.page(0, size)
         if answer.size < size:
             self._limit = min(self._limit, answer.size)
+        self._is_of_size(answer, size)
         return answer
+
+    def _is_of_size(self, answer: Answer, size: int) -> bool:
+        """Whether a page has the size asked for; or else it begins elsewhere than was meant.
+
+        Servers before 2.19.14 have a fixed size for log entries, and take a fraction for a page
+        (contract 2.10).
+        """
+        if answer.size > size:
+            self._is_fixed = self._fractions = True
+            self._limit = answer.size
+        return answer.size == size
+
+    def _place(self, newer: int, end: int) -> tuple[float, int, int] | None:
+        smallest = self._limit if self._is_fixed else 1
+        return _overlapping_page(newer, end, self._limit, self._fractions, smallest)
+
+    def _go_back(self) -> None:
+        self._steps_back += 1
+        if self._steps_back > PASSES:
+            raise _too_restless("Rows were deleted again and again")
 
     def go_on(self, last: str, newer: int) -> Generator[Batch, None, tuple[Answer, int]]:
         """All newer than `last` was delivered by another run: the page that goes on after it.
@@ -468,12 +501,17 @@ class _NewestFirst:
         much was inserted or deleted above since, its place is looked up.
         """
         self._last = last
-        if place := _overlapping_page(newer, newer + 1, self._limit, self._fractions):
+        while place := self._place(newer, newer + 1):
             number, size, skip = place
             answer = self.page(number, size)
+            if not self._is_of_size(answer, size):
+                self._limit = answer.size
+                self._go_back()
+                continue
             begins_above = number == 0 or (answer.stamps and answer.stamps[0] > last)
             if begins_above and (answer.is_short or answer.stamps[-1] <= last):
                 return answer, skip
+            break
         newer = self._place_after(last, newer)
         return (yield from self.page_after(last, newer, newer + 1))
 
@@ -485,8 +523,12 @@ class _NewestFirst:
         """
 
         def is_newer(row: int) -> bool:
-            answer = self.page(row, 1)
-            return bool(answer.stamps) and answer.stamps[0] > last
+            size = self._limit if self._is_fixed else 1
+            answer = self.page(row // size, size)
+            if not self._is_of_size(answer, size):
+                self._go_back()
+                return is_newer(row)
+            return any(stamp > last for stamp in answer.stamps[row % size :][:1])
 
         near = step = max(1, self._limit // 2)
         low, high = -1, max(hint, 0)
@@ -514,49 +556,60 @@ class _NewestFirst:
 
         `newer` is about where the last row newer than those is, `end` where the list was left.
         """
-        while place := _overlapping_page(newer, end, self._limit, self._fractions):
+        while place := self._place(newer, end):
             number, size, skip = place
             answer = self.page(number, size)
+            if not self._is_of_size(answer, size):
+                self._go_back()
+                continue
             if number == 0 or (answer.stamps and answer.stamps[0] > last):
                 return answer, skip
             # Rows above were deleted, or the server cuts the fraction off: go back, surely.
             self._fractions = False
-            self._steps_back += 1
-            if self._steps_back > PASSES:
-                raise _too_restless("Rows were deleted again and again")
+            self._go_back()
             newer, end = newer - size, end - size
         return (yield from self._large_group(last, newer))
 
     def _large_group(self, group: str, newer: int) -> Generator[Batch, None, tuple[Answer, int]]:
         """Delivers all rows with the stamp `group`; returns the page that goes beyond, as above."""
         rows = _Group()
-        for size in rows.passes(self._limit):
-            first = max(0, newer) // size
+        for turn, size in enumerate(rows.passes(self._limit)):
+            overlap, first = 0, max(0, newer) // size * size
+            if self._is_fixed:
+                size = self._limit
+                first = max(0, newer) // size * size
+                if self._fractions:  # other beginnings draw another order, too
+                    overlap = turn % max(1, size // 2)
+                    first = _exact(max(0, newer - overlap), size)
             begins = ends = None
-            for number in count(first):
-                skip = number * size
-                answer = self.page(number, size)
-                if number == first > 0 and not (answer.stamps and answer.stamps[0] > group):
+            at, following = 0, first
+            while True:
+                skip = _exact(following, size)
+                following = skip + size - overlap
+                answer = self._page_at(skip, size)
+                if not self._is_of_size(answer, size):
+                    break
+                if skip == first > 0 and not (answer.stamps and answer.stamps[0] > group):
                     newer -= size  # rows above were deleted: begin further up
                     break
                 yield self.unread(answer, down_to=group)
                 rows.saw(answer.ids_from(group))
-                begins = answer.begins(group, skip) if begins is None else begins
+                if begins is None:
+                    begins, at = answer.begins(group, skip), skip
                 ends = answer.ends(group, skip)
                 if answer.is_beyond(group):
                     break
             if begins is None or ends is None or not rows.may_be_whole:
                 continue
-            at = begins // size
-            if at != number:  # on two pages: did the list move between looking at them?
-                begins = self.page(at, size).begins(group, at * size)
-                ends = self.page(number, size).ends(group, skip)
-                again = self.page(at, size).begins(group, at * size)
+            if at != skip:  # on two pages: did the list move between looking at them?
+                begins = self._page_at(at, size).begins(group, at)
+                ends = self._page_at(skip, size).ends(group, skip)
+                again = self._page_at(at, size).begins(group, at)
                 if again != begins:
                     ends = None
             whole = rows.is_whole(None if begins is None or ends is None else ends - begins)
             # A page that begins after the group may begin later still, if rows above were deleted.
-            if whole and answer.stamps and answer.stamps[0] >= group:
+            if whole and (not answer.stamps or answer.stamps[0] >= group):
                 return answer, skip
         raise rows.too_restless("have one time stamp")
 

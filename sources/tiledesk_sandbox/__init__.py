@@ -6,6 +6,7 @@ with Sandbox(generate(requests=500, seed=7)) as sandbox:
     ...  # talk to sandbox.base_url
 """
 
+from .behaviour import VERSIONS, Behaviour
 from .faults import (
     Faults,
     Hang,
@@ -25,7 +26,9 @@ from .world import REMOVED, Person, World
 
 __all__ = [
     "REMOVED",
+    "VERSIONS",
     "Answer",
+    "Behaviour",
     "Call",
     "Faults",
     "Hang",

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from . import reads, writes  # noqa: F401  the routes register themselves
+from .behaviour import Behaviour
 from .faults import (
     Fault,
     Faults,
@@ -48,12 +49,17 @@ class App:
     world: World
     rate_limit: int | None = None
     ties: Ties = "natural"
+    does: Behaviour = field(default_factory=Behaviour)
     abort: Callable[[Scope], None] = lambda scope: None
     calls: list[Call] = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
     hooks: list[Hook] = field(default_factory=list)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _answered: deque[float] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        if not self.does.notes_last_message:
+            self.world.forget_last_messages()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -101,7 +107,7 @@ class App:
         if isinstance(fault, SignedOut):
             self.world.revoke_tokens()
         with self.world.lock:
-            return dispatch(self.world, call, self.ties == "shuffle")
+            return dispatch(self.world, call, self.ties == "shuffle", self.does)
 
     def _within_rate(self, limit: int) -> bool:
         now = time.monotonic()

@@ -103,6 +103,18 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def days(start: object, end: object) -> tuple[str, str | None, bool]:
+    """The same for servers before 2.14.9: UTC days, and the midnight after the end is inside."""
+    first, last = (read(text, "D/M/Y") if isinstance(text, str) else None for text in (start, end))
+    if first is None or (end and last is None):
+        raise BadDateError
+    return (
+        stamp(first.replace(tzinfo=UTC)),
+        stamp(last.replace(tzinfo=UTC) + timedelta(days=1)) if last else None,
+        True,
+    )
+
+
 def window(start: object, end: object, zone_name: str) -> tuple[str | None, str | None, bool]:
     """First stamp, last stamp, and whether the last itself is still inside.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from . import dates
@@ -63,7 +63,7 @@ BAD_FIELD = {"ok": 0, "code": 16410, "codeName": "Location16410", "name": "Mongo
 def list_requests(c: Context) -> Answer:
     query = c.call.query
     # a super admin's or bot's call trips over its missing membership
-    if c.member is None and c.who.kind != "subscription":
+    if c.member is None and c.who.kind != "subscription" and c.does.has_permissions:
         raise refuse(500, ERROR)
     limit: int | None = 40
     if query.get("limit"):
@@ -72,6 +72,8 @@ def list_requests(c: Context) -> Answer:
         limit = 40
     filters = _request_filters(c)
     window = _request_window(c)
+    if _is_cut(c) and (window is None or window.field != "createdAt"):
+        filters.append(("since", dates.stamp(c.world.clock() - timedelta(days=14))[:10]))
     direction = str(query.get("direction") or "-1").lower()
     if direction not in _DIRECTIONS:
         raise refuse(500, ERROR)
@@ -94,9 +96,9 @@ def list_requests(c: Context) -> Answer:
         window=window,
         shuffle=c.shuffle,
     )
-    total = 0 if query.get("no_count") == "true" else page.total
+    total = 0 if query.get("no_count") == "true" and c.does.counts_on_demand else page.total
     bare = query.get("no_populate")
-    if bare == "true" or read_number(bare) == 1:
+    if c.does.joins_on_demand and (bare == "true" or read_number(bare) == 1):
         rows = listing(page.rows)
     else:
         rows = listing([encode(populated(c.world, c.world.requests[r.id])) for r in page.rows])
@@ -115,12 +117,16 @@ def _request_filters(c: Context) -> list[Filter]:
         raise refuse(500, ERROR)
     if not status:
         filters.append(("open", None))
+    elif not c.does.lists_statuses and status != "all":
+        if read_number(status) is None:
+            raise _cast_error("number", status, "status")
+        filters.append(("status", (read_number(status),)))
     elif status != "all":
         wanted = [read_integer(part) for part in status.split(",")]
         numbers = tuple(n for n in wanted if n is not None)
         if numbers:
             filters.append(("status", numbers))
-    if query.get("preflight") != "true":
+    if query.get("preflight") != "true" or not c.does.shows_preflight:
         filters.append(("preflight", False))
     if query.get("draft") == "false":
         filters.append(("draft", False))
@@ -152,8 +158,9 @@ def _request_filters(c: Context) -> list[Filter]:
             filters.append((field, value))
     allowed = c.world.permissions(c.member) if c.member else set()
     everything = "request_read_all" in allowed or (not allowed and c.role in ("owner", "admin"))
-    if not everything and c.member:
+    if not everything and (c.member or c.who.kind != "subscription"):
         wide = "request_read_group" in allowed or (not allowed and c.role == "agent")
+        wide = wide or not c.does.has_permissions
         filters.append(("visible widely" if wide else "visible", c.who.id))
     return filters
 
@@ -175,6 +182,8 @@ def _test(world: World, kind: str, value: Any) -> Predicate:
         return lambda row: row.facets.get("preflight") is False
     if kind == "draft":
         return lambda row: row.facets.get("draft") in (False, None)
+    if kind == "since":
+        return lambda row: str(row.created) >= value
     if kind == "participants":
         return lambda row: value in (row.facets.get("participants") or ())
     if kind == "tags":
@@ -204,6 +213,8 @@ def _channel_is(name: Any, wanted: str) -> bool:
 def _request_window(c: Context) -> Window | None:
     query = c.call.query
     start, end = query.get("start_date"), query.get("end_date")
+    if not c.does.heeds_time:
+        return _days(c, start, end)
     if not start and not end:
         start, end = query.get("start_date_time"), query.get("end_date_time")
     if not start and not end:
@@ -216,6 +227,28 @@ def _request_window(c: Context) -> Window | None:
     except dates.BadDateError as error:
         raise refuse(500, {"success": False, "error": str(error)}) from None
     return Window(str(query.get("filterRangeField") or "createdAt"), first, last, inclusive)
+
+
+def _days(c: Context, start: object, end: object) -> Window | None:
+    if not start:
+        return None
+    try:
+        first, last, inclusive = dates.days(start, end)
+    except dates.BadDateError:
+        raise refuse(500, ERROR) from None
+    field = "createdAt" if last else str(c.call.query.get("filterRangeField") or "createdAt")
+    return Window(field, first, last, inclusive)
+
+
+def _is_cut(c: Context) -> bool:
+    """Whether the plan has expired and the list therefore ends 14 days ago."""
+    if c.does.shows_history or c.call.query.get("status") not in ("all", "1000"):
+        return False
+    project = c.world.projects[c.project]
+    kind = (project.get("profile") or {}).get("type")
+    return (kind == "free" and project.get("trialExpired") is True) or (
+        kind == "payment" and project.get("isActiveSubscription") is False
+    )
 
 
 def populated(world: World, request: Document) -> Document:
@@ -453,11 +486,14 @@ ACTIVITIES_ERROR = {"success": False, "msg": "Error getting activities."}
 @route("GET", "/{project}/activities", "admin")
 def list_activities(c: Context) -> Answer:
     query = c.call.query
-    chart = query.get("chart") in ("true", "1")
+    chart = query.get("chart") in ("true", "1") and c.does.limits_activities
     cap = 1000 if chart else 100
-    asked = read_integer(query.get("limit")) or 0
+    asked = (read_integer(query.get("limit")) or 0) if c.does.limits_activities else 0
     limit = min(asked, cap) if asked > 0 else 40
-    skip = (read_integer(query.get("page")) or 0) * limit
+    if c.does.limits_activities:
+        skip = (read_integer(query.get("page")) or 0) * limit
+    else:
+        skip = int((read_number(query.get("page")) or 0) * limit)
     direction = read_integer(query.get("direction")) or -1
     sort = query.get("sort") or "createdAt"
     if skip < 0 or direction not in (1, -1) or str(sort).startswith("$"):
@@ -553,7 +589,10 @@ def my_membership(c: Context) -> Answer:
     if c.member is None:
         raise refuse(500, ERROR)
     granted = c.world.role_permissions.get(c.role)
-    return answer([{**c.member, **({} if granted is None else {"rolePermissions": granted})}])
+    me = {**c.member, **({} if granted is None else {"rolePermissions": granted})}
+    if not c.does.has_permissions:
+        me = {k: v for k, v in me.items() if k not in ("permissions", "rolePermissions")}
+    return answer([me])
 
 
 def _all_of(c: Context, collection: Collection) -> list[Document]:

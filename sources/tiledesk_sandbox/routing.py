@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from .behaviour import Behaviour
 from .documents import Document
 from .wire import Answer, Call, RefusedError, not_found, refuse, segments
 from .world import Caller, World, caller_of
@@ -28,6 +29,7 @@ class Context:
     call: Call
     parts: Mapping[str, str]
     shuffle: bool
+    does: Behaviour
     project: str = ""
     caller: Caller | None = None
     member: Document | None = None
@@ -77,22 +79,22 @@ def route(
     return add
 
 
-def dispatch(world: World, call: Call, shuffle: bool) -> Answer:
+def dispatch(world: World, call: Call, shuffle: bool, does: Behaviour) -> Answer:
     """The answer to a call, refusals included."""
     try:
-        return _dispatch(world, call, shuffle)
+        return _dispatch(world, call, shuffle, does)
     except RefusedError as refusal:
         return refusal.answer
 
 
-def _dispatch(world: World, call: Call, shuffle: bool) -> Answer:
+def _dispatch(world: World, call: Call, shuffle: bool, does: Behaviour) -> Answer:
     path = "/" + "/".join(segments(call.path))
     method = "GET" if call.method == "HEAD" else call.method
     project = _project(world, path)
     for candidate in ROUTES:
         match = candidate.pattern.fullmatch(path) if candidate.method == method else None
         if match:
-            context = Context(world, call, match.groupdict(), shuffle, project)
+            context = Context(world, call, match.groupdict(), shuffle, does, project)
             if candidate.role != PUBLIC:
                 _admit(context, candidate)
             return candidate.handler(context)

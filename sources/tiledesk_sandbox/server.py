@@ -15,6 +15,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import App, Hook, Ties
+from .behaviour import NEWEST, VERSIONS, Behaviour
 from .faults import Faults
 from .wire import Call
 from .world import World
@@ -82,7 +83,8 @@ class Sandbox:
 
     `port` 0 picks a free one.  `rate_limit` is the number of calls in any sliding 60 s that
     are answered; the rest get 429 without Retry-After.  `ties` is the order among equal sort
-    keys: "natural" (as inserted) or "shuffle" (depends on skip and limit).
+    keys: "natural" (as inserted) or "shuffle" (depends on skip and limit).  `version` is one of
+    `VERSIONS`, or a `Behaviour` of your own.
     """
 
     def __init__(
@@ -91,9 +93,11 @@ class Sandbox:
         port: int = 0,
         rate_limit: int | None = None,
         ties: Ties = "natural",
+        version: str | Behaviour = NEWEST,
     ) -> None:
         self.world = world
-        self._app = App(world, rate_limit, ties)
+        does = VERSIONS[version] if isinstance(version, str) else version
+        self._app = App(world, rate_limit, ties, does)
         self._server = _Server(self._app, port, quiet=True)
         self._socket = listen(port)
         self._thread = threading.Thread(target=self._run, name="tiledesk-sandbox", daemon=True)

@@ -133,6 +133,13 @@ class World:
         with self.lock:
             self.collections[collection].drop(_id)
 
+    def forget_last_messages(self) -> None:
+        """Take the copies of their last messages out of the conversations."""
+        for _id in list(self.requests):
+            attributes = self.requests[_id].get("attributes")
+            if isinstance(attributes, dict) and attributes.pop("last_message", None):
+                self.change("requests", _id, attributes=attributes)
+
     def _join(self, request: Document) -> None:
         old = self.requests.row(request["_id"])
         if old is not None and old.facets.get("lead") != request.get("lead"):

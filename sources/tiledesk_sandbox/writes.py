@@ -265,15 +265,16 @@ def post_message(c: Context) -> Answer:
     )
     world.insert("messages", message)
     if created is None:
-        _note_last_message(world, request, message, body.get("sender"))
+        noted = {"last_message": message} if c.does.notes_last_message else {}
+        _note_message(world, request, message, body.get("sender"), noted)
     return answer({**message, "request": populated(world, world.requests[request["_id"]])})
 
 
-def _note_last_message(
-    world: World, request: Document, message: Document, sender: str | None
+def _note_message(
+    world: World, request: Document, message: Document, sender: str | None, noted: Document
 ) -> None:
     attributes = request.get("attributes")
-    attributes = {**(attributes if isinstance(attributes, dict) else {}), "last_message": message}
+    attributes = {**(attributes if isinstance(attributes, dict) else {}), **noted}
     answered: Document = {}
     lead = world.leads.get(request.get("lead") or "") or {}
     if request.get("preflight") and message["sender"] == lead.get("lead_id"):
@@ -284,6 +285,8 @@ def _note_last_message(
         asked = datetime.fromisoformat(request["createdAt"].replace("Z", "+00:00"))
         waited = int((now - asked).total_seconds() * 1000)
         answered |= {"first_response_at": world.now(), "waiting_time": waited}
+    if not noted and not answered:
+        return
     world.change(
         "requests",
         request["_id"],

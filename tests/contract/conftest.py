@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from tiledesk_sandbox import Sandbox, generate
+from tiledesk_sandbox import VERSIONS, Sandbox, generate
 
 T = TypeVar("T")
 REAL_SERVERS = "TILEDESK_REAL_SERVERS"
@@ -170,6 +170,8 @@ def _real(name: str) -> Server:
     folder = os.environ.get(REAL_SERVERS)
     if not folder:
         pytest.skip(f"{REAL_SERVERS} is not set: no real server to compare with")
+    if name in OLDER and not Path(folder, f"{name}.json").exists():
+        pytest.skip(f"no real server of version {name} was given")
     seeded = json.loads(Path(folder, f"{name}.json").read_text().strip().splitlines()[-1])
     people = {p: {k: seeded[p][k] for k in ("email", "password")} for p in PRINCIPALS}
     return Server(
@@ -189,6 +191,19 @@ in_any_order = pytest.mark.parametrize(
 )
 """Run the test where equal keys come in an order that depends on skip and limit, too."""
 
+OLDER = [version for version in VERSIONS if version != "2.19.16"]
+OLDER_SERVERS = [
+    *(f"sandbox-{version}" for version in OLDER),
+    *(
+        pytest.param(f"real-{version}", marks=pytest.mark.xdist_group(f"real server, {version}"))
+        for version in OLDER
+    ),
+]
+in_any_version = pytest.mark.parametrize(
+    "server", [*NATURAL, *OLDER_SERVERS], indirect=True, scope="session"
+)
+"""Run the test with servers of older versions, too."""
+
 
 @pytest.fixture(scope="session", params=NATURAL)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
@@ -200,7 +215,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     began = time.monotonic()
     world = generate(requests=600, seed=11, until=until)
     world.clock = lambda: until + timedelta(seconds=time.monotonic() - began)
-    with Sandbox(world, ties="shuffle" if order else "natural") as sandbox:
+    version = order if order in VERSIONS else "2.19.16"
+    ties = "shuffle" if order == "shuffle" else "natural"
+    with Sandbox(world, ties=ties, version=version) as sandbox:
         people = {
             name: {"email": world.users[name].email, "password": world.users[name].password}
             for name in PRINCIPALS
@@ -210,5 +227,5 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
             world.project_id,
             world.other_project_id,
             people,
-            shuffled=bool(order),
+            shuffled=ties == "shuffle",
         )

@@ -8,9 +8,10 @@ from base64 import b64encode
 import httpx
 import pytest
 
-from .conftest import Server
+from .conftest import Server, in_any_version
 
 
+@in_any_version
 def test_a_list_seen_before_is_a_304(server: Server) -> None:
     first = server.get("groups")
     body = first.content
@@ -23,6 +24,7 @@ def test_a_list_seen_before_is_a_304(server: Server) -> None:
     assert other.status_code == 200
 
 
+@in_any_version
 def test_a_client_without_a_cookie_gets_a_session(server: Server) -> None:
     with server.anyone as client:
         first = client.get(f"/{server.project}/departments")
@@ -32,6 +34,7 @@ def test_a_client_without_a_cookie_gets_a_session(server: Server) -> None:
         assert "set-cookie" not in second.headers
 
 
+@in_any_version
 def test_connections_are_kept_for_5_seconds_and_bodies_have_a_length(server: Server) -> None:
     answer = server.get("leads", limit=5)
     assert answer.headers["keep-alive"] == "timeout=5"
@@ -39,12 +42,14 @@ def test_connections_are_kept_for_5_seconds_and_bodies_have_a_length(server: Ser
     assert int(answer.headers["content-length"]) == len(answer.content)
 
 
+@in_any_version
 def test_nothing_is_compressed_or_limited(server: Server) -> None:
     answer = server.call("GET", "leads", headers={"Accept-Encoding": "gzip, br"})
     assert "content-encoding" not in answer.headers
     assert not [h for h in answer.headers if "ratelimit" in h.lower() or h == "retry-after"]
 
 
+@in_any_version
 def test_head_has_the_headers_of_get(server: Server) -> None:
     answer = server.call("HEAD", "groups")
     assert (answer.status_code, answer.content) == (200, b"")
@@ -66,6 +71,7 @@ NEVER = [
 ]
 
 
+@in_any_version
 def test_calls_the_server_never_answers(server: Server) -> None:
     """All at once: each would cost its time-out."""
 
@@ -87,11 +93,13 @@ def test_calls_the_server_never_answers(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/nothing"])
+@in_any_version
 def test_paths_that_are_no_project(server: Server, path: str) -> None:
     answer = server.anyone.get(path)
     assert answer.status_code == (400 if path else 200)
 
 
+@in_any_version
 def test_an_idle_connection_is_closed_after_5_seconds(server: Server) -> None:
     """A pool must expect its idle connections to be gone."""
     pool = server.idle._transport._pool  # type: ignore[attr-defined]

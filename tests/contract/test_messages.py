@@ -7,12 +7,13 @@ from datetime import datetime, timezone
 
 import pytest
 
-from .conftest import Server, eventually, in_any_order
+from .conftest import Server, eventually, in_any_order, in_any_version
 
 
 @pytest.mark.parametrize(
     ("limit", "expected"), [(None, 10), ("1", 1), ("50", 50), ("51", 10), ("1000", 10), ("-2", 2)]
 )
+@in_any_version
 def test_a_limit_over_50_becomes_10(server: Server, limit: str | None, expected: int) -> None:
     rows = server.read("messages", **({} if limit is None else {"limit": limit}))
     assert isinstance(rows, list)
@@ -53,10 +54,12 @@ def test_a_conversation_comes_whole_and_oldest_first(server: Server) -> None:
     assert {m["_id"] for m in paged} == {m["_id"] for m in rows}
 
 
+@in_any_version
 def test_an_unknown_conversation_is_an_empty_list(server: Server) -> None:
     assert server.read("requests/support-group-unknown/messages") == []
 
 
+@in_any_version
 def test_a_direct_message_is_in_the_root_list_only(server: Server) -> None:
     agent = server.read("project_users/me", "agent")[0]["id_user"]
     body = {"recipient": agent, "recipientFullname": "An Agent", "text": "between us"}
@@ -69,6 +72,7 @@ def test_a_direct_message_is_in_the_root_list_only(server: Server) -> None:
     assert missing.json()["errors"][0]["param"] == "recipientFullname"
 
 
+@in_any_version
 def test_messages_as_csv_are_all_messages_by_id_and_second(server: Server) -> None:
     talk = server.converse()
     sent = [talk.say(text) for text in ('"quoted", and\nmore', "plain\r", "nul \x00 é 😀")]
@@ -88,10 +92,12 @@ def test_messages_as_csv_are_all_messages_by_id_and_second(server: Server) -> No
     server.write("DELETE", talk.path)  # a NUL is no text in a database: others compare with it
 
 
+@in_any_version
 def test_messages_as_csv_are_for_the_owner(server: Server) -> None:
     assert server.get("messages/csv", "admin").status_code == 403
 
 
+@in_any_version
 def test_messages_as_csv_leave_out_what_is_nested(server: Server) -> None:
     answer = server.get("messages/csv")
     assert answer.headers["content-type"].startswith("text/csv")

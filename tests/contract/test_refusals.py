@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .conftest import Server
+from .conftest import Server, in_any_version
 
 BELONG = {"success": False, "msg": "you dont belong to the project."}
 ROLE = {"success": False, "msg": "you dont have the required role."}
@@ -39,6 +39,7 @@ HEADERS: list[tuple[str, Callable[[Server], str], int, str]] = [
 @pytest.mark.parametrize(
     ("make", "status", "text"), [h[1:] for h in HEADERS], ids=[h[0] for h in HEADERS]
 )
+@in_any_version
 def test_what_an_authorization_header_may_be(
     server: Server, make: Callable[[Server], str], status: int, text: str
 ) -> None:
@@ -47,6 +48,7 @@ def test_what_an_authorization_header_may_be(
     assert text in answer.text
 
 
+@in_any_version
 def test_a_token_that_is_refused_gets_a_plain_401_without_content_type(server: Server) -> None:
     for path in (f"/{server.project}/requests", f"/{server.project}/leads", "/projects"):
         answer = server.anyone.get(path)
@@ -70,6 +72,7 @@ def test_a_token_that_is_refused_gets_a_plain_401_without_content_type(server: S
         ("activities", "agent", ROLE),
     ],
 )
+@in_any_version
 def test_a_member_with_too_low_a_role_and_a_stranger_get_different_403s(
     server: Server, path: str, who: str, expected: dict[str, object]
 ) -> None:
@@ -78,6 +81,7 @@ def test_a_member_with_too_low_a_role_and_a_stranger_get_different_403s(
 
 
 @pytest.mark.parametrize("signed_in", [True, False])
+@in_any_version
 def test_an_unknown_project_is_a_400_before_any_sign_in(server: Server, signed_in: bool) -> None:
     client = server.client("owner") if signed_in else server.anyone
     unknown = server.project[:-4] + "0000"
@@ -89,6 +93,7 @@ def test_an_unknown_project_is_a_400_before_any_sign_in(server: Server, signed_i
         assert (answer.status_code, answer.json()) == (400, {"error": message})
 
 
+@in_any_version
 def test_asking_for_a_project_that_is_not_yours(server: Server) -> None:
     assert server.get("/projects/" + server.project, "outsider").json() == BELONG
     unknown = server.get(f"/projects/{server.project[:-4]}0000")
@@ -98,6 +103,7 @@ def test_asking_for_a_project_that_is_not_yours(server: Server) -> None:
 
 
 @pytest.mark.parametrize("signed_in", [True, False])
+@in_any_version
 def test_an_unknown_path_is_a_404_web_page(server: Server, signed_in: bool) -> None:
     client = server.client("owner") if signed_in else server.anyone
     answer = client.get(f"/{server.project}/nothing/here?x=1")
@@ -106,6 +112,7 @@ def test_an_unknown_path_is_a_404_web_page(server: Server, signed_in: bool) -> N
     assert f"<pre>Cannot GET /{server.project}/nothing/here</pre>" in answer.text
 
 
+@in_any_version
 def test_unknown_records(server: Server) -> None:
     missing = {"success": False, "msg": "Object not found."}
     for path in ("requests/nope", f"leads/{uuid.uuid4().hex[:24]}"):

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from .conftest import Server
+from .conftest import Server, in_any_version
 
 
+@in_any_version
 def test_sign_in_gives_a_token_that_carries_its_scheme(server: Server) -> None:
     answer = server.anyone.post("/auth/signin", json=server.people["owner"])
     body = answer.json()
@@ -19,6 +20,7 @@ def test_sign_in_gives_a_token_that_carries_its_scheme(server: Server) -> None:
     assert set(body["user"]) == {"_id", "email", "firstname", "lastname", "emailverified"}
 
 
+@in_any_version
 def test_the_token_never_expires_by_time(server: Server) -> None:
     payload = server.token().split(".")[1]
     claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=="))
@@ -26,6 +28,7 @@ def test_the_token_never_expires_by_time(server: Server) -> None:
     assert "exp" not in claims
 
 
+@in_any_version
 def test_sign_in_takes_a_form_and_upper_case_email(server: Server) -> None:
     form = {**server.people["owner"], "email": server.people["owner"]["email"].upper()}
     assert server.anyone.post("/auth/signin", data=form).status_code == 200
@@ -65,6 +68,7 @@ INVALID = {"msg": "Invalid value", "location": "body"}
     ],
     ids=["unknown", "malformed", "leading blank", "empty"],
 )
+@in_any_version
 def test_a_refused_sign_in_says_why(
     server: Server, body: dict[str, str], status: int, expected: dict[str, Any]
 ) -> None:
@@ -72,6 +76,7 @@ def test_a_refused_sign_in_says_why(
     assert (answer.status_code, answer.json()) == (status, expected)
 
 
+@in_any_version
 def test_a_wrong_password_is_a_401_in_json(server: Server) -> None:
     body = {**server.people["owner"], "password": "wrong"}
     answer = server.anyone.post("/auth/signin", json=body)
@@ -79,6 +84,7 @@ def test_a_wrong_password_is_a_401_in_json(server: Server) -> None:
     assert answer.json() == {"success": False, "msg": "Authentication failed. Wrong password."}
 
 
+@in_any_version
 def test_a_body_that_is_not_json_is_a_500(server: Server) -> None:
     answer = server.anyone.post(
         "/auth/signin", content=b"{x", headers={"content-type": "application/json"}
@@ -86,6 +92,7 @@ def test_a_body_that_is_not_json_is_a_500(server: Server) -> None:
     assert (answer.status_code, answer.json()) == (500, {"err": "error"})
 
 
+@in_any_version
 def test_a_visitor_signs_in_anonymously(server: Server) -> None:
     body = {"id_project": server.project, "firstname": "Vera", "email": "vera@example.net"}
     answer = server.anyone.post("/auth/signinAnonymously", json=body)

@@ -16,6 +16,7 @@ from tiledesk.streams.activities import LIMIT as ACTIVITIES_LIMIT
 from tiledesk.streams.leads import LIMIT as LEADS_LIMIT
 from tiledesk.streams.leads import STATUSES
 from tiledesk.streams.requests import LIMIT as REQUESTS_LIMIT
+from tiledesk.streams.requests import everything
 from tiledesk.walks import Answer, Batch, Window, iso, newest_first, parse
 
 from .found import Compared
@@ -171,6 +172,8 @@ def requests(
 
     if (deep or not shown_all) and (refused := partial()):
         return refused
+    if deep and here.up_to and not project.heeds_time:
+        return _requests_by_rank(project, here, deep=True)
     if here.up_to is None:
         return not_loaded(here, Answer(page(None, limit=1), "createdAt", 1).counted())
     comparison = Comparison(here, Compared(here.name, 0))
@@ -183,8 +186,11 @@ def requests(
             raise no_request_list() from None
         raise
     differs = whole.there != whole.here or any(place <= here.up_to for place in suspects)
-    if differs and (refused := partial()):
-        return refused
+    if differs or windows.is_beyond:
+        if refused := partial():
+            return refused
+        if not project.heeds_time:
+            return _requests_by_rank(project, here, deep=bool(suspects))
     found = comparison.found
     found.there, found.here = whole.there, whole.here
     if deep:
@@ -198,17 +204,48 @@ def requests(
     return found
 
 
+def _requests_by_rank(project: Project, here: Here, *, deep: bool) -> Compared:
+    """The same where a date may mean its whole day (contract 9.2): as leads are compared."""
+
+    def fetch(sort: str, direction: int, number: float, limit: int) -> Page:
+        return everything(project, sort=sort, direction=direction, limit=limit, page=number)
+
+    if here.since:
+        return _created_later(here, [fetch], REQUESTS_LIMIT)
+
+    def compare() -> Compared:
+        comparison = Comparison(here, Compared(here.name, 0))
+        one = _List(comparison, fetch, REQUESTS_LIMIT, "created_at <= %s", here.up_to)
+        one.count_newer(REQUESTS_LIMIT, fractions=True)
+        comparison.found.here, comparison.found.there = one.here, one.there
+        if deep:
+            one.read_all(fractions=True)
+        else:
+            one.find({key for (key,) in here.twice()})
+        return comparison.conclude()
+
+    return _again(here, compare)
+
+
 class _Windows:
-    """Conversations in the order of ``createdAt``; a mark counts those up to its second."""
+    """Conversations in the order of ``createdAt``; a mark counts those up to its second.
+
+    Attributes:
+        is_beyond: whether the server gave rows from after the second asked for: it takes a date
+            for its whole day, or ignores an end (contract 9.2).
+    """
 
     def __init__(self, here: Here, comparison: Comparison, page: Callable[..., Page]) -> None:
         self._here = here
         self._comparison = comparison
         self._page = page
+        self.is_beyond = False
         self.beginning = Mark(here.since or BEGINNING, 0, 0)
 
     def mark(self, time: pendulum.DateTime) -> Mark:
-        there = Answer(self._page(time, limit=1), "createdAt", 1).counted()
+        newest = Answer(self._page(time, limit=1), "createdAt", 1)
+        self.is_beyond |= newest.stamps > [iso(time)]
+        there = newest.counted()
         here = self._here.count("created_at >= %s AND created_at <= %s", self.beginning.place, time)
         return Mark(time, there, here)
 
@@ -248,8 +285,8 @@ class _Windows:
             for _, created in self._comparison.look_at(rows):
                 if not iso(first) <= created <= iso(last):
                     raise errors.IncompleteRead(
-                        "The server gives rows from outside the time asked for: it is older than"
-                        " 2.14.9, whose list of conversations cannot be compared."
+                        "The server gives rows from outside the time asked for, as those before"
+                        " 2.14.9 do: its version seems to have changed just now. Run again."
                     )
         inside = self._here.ids("created_at >= %s AND created_at <= %s", first, last)
         self._comparison.lacks(inside)
@@ -326,6 +363,7 @@ class _List:
         self._size = size
         self._where = where
         self._values = values
+        self.is_fixed = False  # the size of a page, whatever is asked for
         self._newer: set[str] = set()
         self._looked_for: set[str] = set()
         self.total = 0
@@ -394,7 +432,8 @@ class _List:
 
     def middle(self, start: Mark, end: Mark) -> Mark:
         page = (start.page + end.page) // 2
-        answer = self._answer(page * self._size, 1)
+        at = (page, self._size) if self.is_fixed else (page * self._size, 1)
+        answer = self._answer(*at)
         place = answer.ids[0] if answer.ids else ""
         if not start.place < place < end.place:
             raise Moved
@@ -465,7 +504,7 @@ def leads(project: Project, here: Here, deep: bool) -> Compared:
         pages = [fetch_of(status)("createdAt", -1, 0, 1) for status in statuses]
         return not_loaded(here, sum(Answer(page, "createdAt", 1).counted() for page in pages))
     if here.since:
-        return _leads_since(here, [fetch_of(status) for status in statuses])
+        return _created_later(here, [fetch_of(status) for status in statuses], LEADS_LIMIT)
 
     def compare() -> Compared:
         comparison = Comparison(here, Compared(here.name, 0))
@@ -492,11 +531,13 @@ def leads(project: Project, here: Here, deep: bool) -> Compared:
     return _again(here, compare)
 
 
-def _leads_since(here: Here, fetches: list[Callable[[str, int, float, int], Page]]) -> Compared:
-    """Leads of a history that begins later: those created since, all of which should be here."""
+def _created_later(
+    here: Here, fetches: list[Callable[[str, int, float, int], Page]], limit: int
+) -> Compared:
+    """A history that begins later: what was created since, all of which should be here."""
     comparison = Comparison(here, Compared(here.name, 0))
     for fetch in fetches:
-        for batch in _created_since(fetch, here.since, LEADS_LIMIT, LEADS_LIMIT, fractions=True):
+        for batch in _created_since(fetch, here.since, limit, limit, fractions=True):
             comparison.look_at(batch.rows)
     found = comparison.found
     ids = here.ids("created_at >= %s AND created_at <= %s", here.since, here.up_to)
@@ -581,7 +622,9 @@ def activities(project: Project, here: Here, deep: bool) -> Compared:
             found.here = len(ids)
             found.there = len(ids) + len(found.missing) - len(found.extra)
             return found
-        one = _List(comparison, fetch, ACTIVITIES_LIMIT, where, floor, here.up_to)
+        size = oldest.size if oldest.size > 1 else ACTIVITIES_LIMIT
+        one = _List(comparison, fetch, size, where, floor, here.up_to)
+        one.is_fixed = oldest.size > 1
         one.count_newer(FIRST_ACTIVITIES, fractions=False)
         found.here, found.there = one.here, one.there
         one.find(twice)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 from ..arrow import Page, texts
 from ..errors import NoAnswer, NotAMember, RoleTooLow
 from ..project import Project
 from ..walks import Answer, Batch, Position, Window, newest_first, parse
-from .requests import count, newest_change
+from .requests import count, newest_change, newest_first_listed
 from .requests import listed as listed_requests
 
 LIMIT = 50  # over 50 the server goes down to 10 (contract 2.7)
@@ -33,11 +33,16 @@ def messages(project: Project, window: Window, position: Position | None = None)
     if not project.membership.may_list_messages:
         project.must_see_all_requests()
         whose = "" if project.membership.sees_all_requests else "of its own conversations only, "
-        yield Batch(
-            [],
-            notice=f"{whose}read conversation by conversation, one call each: the project's list is"
-            " for its owner. Messages outside conversations are not included.",
+        notice = (
+            f"{whose}read conversation by conversation, one call each: the project's list is for"
+            " its owner. Messages outside conversations are not included."
         )
+        if not project.heeds_time:
+            notice += (
+                " This server may be older than 2.18.1, where a message does not count as a change"
+                " of its conversation: all that are open are read again each time."
+            )
+        yield Batch([], notice=notice)
         yield from by_conversation(project, window, position)
         return
     last = position or {}
@@ -144,12 +149,35 @@ def by_conversation(
     position = dict(position or {})
     if window.is_everything:
         position.setdefault("newest", newest_change(project))
-    stamp = "createdAt" if window.is_everything else "updatedAt"
-    since = position.get("conversations")
-    conversations = Window(stamp, parse(since) if since else window.start)
     newest_of_list = position.get("reached", "~")
-    read_up_to = to_come = None
+    to_come = None
     rows_read = conversations_read = 0
+
+    def read(request_id: str) -> Batch:
+        """The messages of a conversation that are asked for."""
+        nonlocal conversations_read, rows_read
+        path = f"requests/{quote(request_id, safe='')}/messages"
+        found = Answer(project.page(path), "createdAt", 0)
+        rows = [
+            row
+            for row, _, written in found
+            if written < end and written <= newest_of_list and (not window.end or written >= start)
+        ]
+        conversations_read += 1
+        rows_read += len(rows)
+        total = None
+        if to_come and conversations_read % LIMIT == 0:
+            left = max(0, to_come - conversations_read)
+            total = len(rows) + round(left * rows_read / conversations_read)
+        return Batch(rows, total=total)
+
+    since = position.get("conversations")
+    if isinstance(since, dict) or not project.heeds_time:
+        yield from _newest_conversation_first(project, window, position, read, again=again)
+        return
+    stamp = "createdAt" if window.is_everything else "updatedAt"
+    conversations = Window(stamp, parse(since) if since else window.start)
+    read_up_to = None
     for page in listed_requests(project, conversations, again=again):
         to_come = to_come or page.total
         for request_id, moved in zip(
@@ -157,25 +185,65 @@ def by_conversation(
         ):
             if request_id is None:
                 continue
-            path = f"requests/{quote(request_id, safe='')}/messages"
-            found = Answer(project.page(path), "createdAt", 0)
-            rows = [
-                row
-                for row, _, written in found
-                if written < end
-                and written <= newest_of_list
-                and (not window.end or written >= start)
-            ]
+            batch = read(request_id)
             # the page is in order, but for a second that is read in passes
             if moved and page.read_up_to:
                 position["conversations"] = min(moved, page.read_up_to)
-            conversations_read += 1
-            rows_read += len(rows)
-            total = None
-            if to_come and conversations_read % LIMIT == 0:
-                left = max(0, to_come - conversations_read)
-                total = len(rows) + round(left * rows_read / conversations_read)
             reached = dict(position) if "conversations" in position else None
-            yield Batch(rows, total=total, position=reached)
+            yield batch._replace(position=reached)
         read_up_to = page.read_up_to or read_up_to
     yield Batch([], position.get("newest") or read_up_to)
+
+
+def _newest_conversation_first(
+    project: Project,
+    window: Window,
+    position: Position,
+    read: Callable[[str], Batch],
+    *,
+    again: bool,
+) -> Iterator[Batch]:
+    """The same where dates may mean whole days: conversations come newest first.
+
+    Before 2.18.1 a message leaves its conversation's ``updatedAt`` alone (contract 4.6): after
+    those that changed, all that are open are read, too. A message to one that is closed comes with
+    the next change of it.
+    """
+    start = window.bounds()[0]
+    since = position.get("conversations")
+    begun: Position = since if isinstance(since, dict) else {}
+    # `again`: a conversation that moves must not be missed, so the order is one that nothing moves
+    is_all = begun["part"] == "all" if begun else window.is_everything or again
+    parts = ["all"] if is_all else ["moved", "open"]
+    met: set[str | None] = set()
+    for part in parts[parts.index(begun["part"]) :] if begun else parts:
+        kept = begun if begun.get("part") == part else None
+        conversations = (
+            Window("updatedAt", window.start) if part == "moved" else Window("createdAt")
+        )
+        for page in newest_first_listed(project, conversations, kept, is_open=part == "open"):
+            if page.position and part == "moved":
+                position.setdefault("newest", page.position["newest"])
+            ids, at, moved = (
+                texts(page.rows, name) for name in ("request_id", conversations.stamp, "updatedAt")
+            )
+            for index, request_id in enumerate(ids):
+                if request_id is None or (part == "open" and request_id in met):
+                    continue
+                status = bytes(page.rows[index].get("status", b""))
+                if part == "all" and (moved[index] or "") < start and status == b"1000":
+                    continue
+                batch = read(request_id)
+                met.add(request_id)
+                reached = at[index]
+                if page.position and reached and (kept is None or reached < kept["reached"]):
+                    newer = page.position["newer"] - (len(ids) - 1 - index)
+                    position["conversations"] = {
+                        **page.position,
+                        "part": part,
+                        "reached": reached,
+                        "newer": max(-1, newer),
+                    }
+                is_begun = isinstance(position.get("conversations"), dict)
+                yield batch._replace(position=dict(position) if is_begun else None)
+    yield Batch([], position.get("newest"))
