@@ -117,13 +117,22 @@ class Project:
         """The body of the answer to a call below the project."""
         return self.client.get(f"/{self.id}/{path}", params)
 
-    @property
+    @cached_property
     def heeds_time(self) -> bool:
         """Whether dates are known to have a time of day, and not to mean whole days (contract 9.2).
 
         They have since 2.14.9. There is no version to ask for; but since 2.18.1, memberships have
-        permissions. What may be older is read in ways that do without dates.
+        permissions, and conversations their last message: that is looked for, by one call, with a
+        webhook's token, which has no membership. What may be older is read in ways that do without
+        dates.
         """
+        if isinstance(self.membership, Subscription):
+            newest = self.page(
+                "requests", "requests", status="all", sort="updatedAt", no_populate="true", limit=1
+            )
+            return any(
+                b'"last_message"' in bytes(row.get("attributes", b"")) for row in newest.rows
+            )
         return self.membership.permissions is not None
 
     @cached_property
