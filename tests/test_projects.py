@@ -415,3 +415,18 @@ def test_what_an_empty_stream_got_since_is_for_the_next_load(
     assert "1 came since the last load" in found["leads"].remark
     load_projects(project)
     assert ids_here(db, "leads", project) == {next(iter(leads))}
+
+
+def test_check_tells_of_each(owner: Account, projects: list[str], cli: Callable[..., Any]) -> None:
+    variable = "SOURCES__TILEDESK__PROJECT_ID"
+    done = cli("check", environment={**owner.environment, variable: "all"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^Project +(.*)$", done.stdout, re.MULTILINE) == [
+        "Example Shop",
+        "Elsewhere",
+    ]
+    absent = f"{'0' * 24},{projects[0]}"
+    done = cli("check", environment={**owner.environment, variable: absent})
+    assert done.returncode == 3
+    assert re.search(rf"Project +{'0' * 24}\nFailed +There is no project with this id", done.stdout)
+    assert "Example Shop" in done.stdout

@@ -161,7 +161,7 @@ def answers(desk: Desk, who: str) -> tuple[int, ...]:
 @everywhere(*RESULTS)
 def test_a_load_gives_each_role_what_check_has_told(who: str, desk: Desk, db: Path) -> None:
     wanted = desk.results[who]
-    told = check(**desk.settings(who))
+    (told,) = check(**desk.settings(who))
     assert tuple(stream.verdict for stream in told.streams) == wanted
     assert told.is_complete == (set(wanted) == {"all"})
     summary = desk.load(who, db, allow_partial=True)
@@ -226,7 +226,7 @@ def test_the_setting_is_found_in_the_environment(
 ) -> None:
     monkeypatch.setenv("SOURCES__TILEDESK__ALLOW_PARTIAL", "true")
     extract(desk, "agent")
-    assert "load refuses" not in check(**desk.settings("agent")).streams[0].remark
+    assert "load refuses" not in check(**desk.settings("agent"))[0].streams[0].remark
 
 
 @on_a_sandbox

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
 
 from tiledesk import errors, open_projects
+from tiledesk.privacy import Privacy
 from tiledesk.project import Project
 from tiledesk.source import open_privacy
 from tiledesk.streams.leads import STATUSES
@@ -36,10 +38,13 @@ class Access:
 
 @dataclass
 class Report:
-    """What :func:`check` found.
+    """What :func:`check` found of a project.
 
     Attributes:
+        project: its name; its id where the user is not told.
+        role: the user's; empty if there is a `problem`.
         privacy: what a load would do to personal data, in words.
+        problem: why nothing of it can be loaded, in a sentence.
     """
 
     base_url: str
@@ -49,30 +54,46 @@ class Report:
     streams: list[Access] = field(default_factory=list)
     server: list[str] = field(default_factory=list)
     calls: int = 0
+    problem: str = ""
 
     @property
     def is_complete(self) -> bool:
         """Whether every stream will be loaded whole."""
-        return all(stream.verdict == "all" for stream in self.streams)
+        return not self.problem and all(stream.verdict == "all" for stream in self.streams)
 
 
 class _Named(msgspec.Struct):
     name: str = ""
 
 
-def check(**settings: Any) -> Report:
-    """Sign in and look at every stream, with one small call each.
+def check(**settings: Any) -> list[Report]:
+    """Sign in and look at every stream of each project, with a small call or a few each.
 
     Raises:
         TiledeskError: there is nothing to load with these settings.
     """
     use_defaults()
     privacy = open_privacy(**of_privacy(settings))
-    (project, *_) = open_projects(**of_projects(settings))
+    projects = open_projects(**of_projects(settings))
+    with closing(projects[0].client):
+        reports = []
+        for project in projects:
+            try:
+                reports.append(_report(project, privacy))
+            except errors.OF_ONE_PROJECT as error:
+                if len(projects) == 1:
+                    raise
+                failed = Report(project.client.base_url, project.id, "", problem=str(error))
+                reports.append(failed)
+        return reports
+
+
+def _report(project: Project, privacy: Privacy) -> Report:
+    before = project.client.calls
     role = project.membership.role
     report = Report(project.client.base_url, _name(project), role, str(privacy))
     report.streams = look_at(project, tuple(LOOKS), report.server.append)
-    report.calls = project.client.calls
+    report.calls = project.client.calls - before
     return report
 
 

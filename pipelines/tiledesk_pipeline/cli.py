@@ -125,11 +125,13 @@ def check(verbose: Verbose = False) -> None:
     with _told_plainly(verbose):
         from . import display
         from .check import check as run
-        from .failures import EXIT_PARTIAL
+        from .failures import EXIT_FAILED, EXIT_PARTIAL
 
-        report = run()
-        display.show_check(report)
-        if not report.is_complete:
+        reports = run()
+        display.show_check(reports)
+        if all(report.problem for report in reports):
+            raise typer.Exit(EXIT_FAILED)
+        if not all(report.is_complete for report in reports):
             raise typer.Exit(EXIT_PARTIAL)
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress as Bars
 from rich.progress import ProgressColumn, SpinnerColumn, TextColumn
 from rich.table import Column, Table
@@ -210,12 +211,22 @@ def show_summary(summary: Summary) -> None:
         out.print(f"[yellow]{resource}[/yellow]: {notice}")
 
 
-def show_check(report: Report) -> None:
-    """Project, role, and what each stream will give."""
-    out.print(f"Signed in to {report.base_url}")
-    out.print(f"Project      {report.project}")
-    out.print(f"Role         {report.role}")
-    out.print(f"Privacy      {report.privacy}")
+def show_check(reports: Sequence[Report]) -> None:
+    """Projects, roles, and what each stream will give."""
+    out.print(f"Signed in to {reports[0].base_url}")
+    for number, report in enumerate(reports):
+        if number:
+            out.print()
+        _show_report(report)
+
+
+def _show_report(report: Report) -> None:
+    out.print(f"Project      {report.project}", markup=False)
+    if report.problem:
+        out.print(f"[bold red]Failed[/bold red]       {escape(report.problem)}", soft_wrap=True)
+        return
+    out.print(f"Role         {report.role}", markup=False)
+    out.print(f"Privacy      {report.privacy}", markup=False)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("resource")
     table.add_column("loads")

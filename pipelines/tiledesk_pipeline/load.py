@@ -38,21 +38,6 @@ from .timeleft import TimeLeft
 SLICE_BYTES = 8_000_000
 SLICE_SECONDS = 150.0
 
-# What goes wrong with one project and may go well with the next; anything else ends the load.
-OF_ONE_PROJECT = (
-    errors.AccessRefused,
-    errors.BadAnswer,
-    errors.IncompleteRead,
-    errors.NoAnswer,
-    errors.NoRequestList,
-    errors.NotAMember,
-    errors.ProjectNotFound,
-    errors.Rejected,
-    errors.ShownInPart,
-    errors.RoleTooLow,
-    errors.ServerTrouble,
-)
-
 
 class Progress(Observer):
     """Counts what happens during a load, and ends a slice when it is time.
@@ -300,7 +285,7 @@ def _load_project(
 
 
 def _is_of_one_project(error: Exception) -> bool:
-    return isinstance(find_tiledesk_error(error), OF_ONE_PROJECT)
+    return isinstance(find_tiledesk_error(error), errors.OF_ONE_PROJECT)
 
 
 def _must_be_readable(project: Project, names: Sequence[str]) -> None:

@@ -105,3 +105,19 @@ class ServerTrouble(Transient):
 
 class TooManyCalls(Transient):
     """429."""
+
+
+# What goes wrong with one project and may go well with the next one on the same server.
+OF_ONE_PROJECT = (
+    AccessRefused,
+    BadAnswer,
+    IncompleteRead,
+    NoAnswer,
+    NoRequestList,
+    NotAMember,
+    ProjectNotFound,
+    Rejected,
+    RoleTooLow,
+    ServerTrouble,
+    ShownInPart,
+)

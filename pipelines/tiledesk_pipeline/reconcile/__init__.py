@@ -18,13 +18,13 @@ from typing import Any
 
 import dlt
 
-from tiledesk import open_projects, tables
+from tiledesk import errors, open_projects, tables
 from tiledesk.project import Project
 from tiledesk.source import open_privacy
 
 from .. import state
 from ..failures import Failure, explain
-from ..load import OF_ONE_PROJECT, Progress
+from ..load import Progress
 from ..settings import of_privacy, of_projects
 from ..target import Target
 from .compare import activities, leads, requests
@@ -79,7 +79,7 @@ def reconcile(
                     compared = _compare(pipeline, project, target, deep, progress, names)
                     if mend:
                         repair(pipeline, project, target, compared, progress, names, deep=deep)
-                except (Failure, *OF_ONE_PROJECT) as error:
+                except (Failure, *errors.OF_ONE_PROJECT) as error:
                     if len(projects) == 1:
                         raise
                     found.failed[project.id] = explain(error)
