@@ -296,10 +296,6 @@ def beyond_the_first_page(monkeypatch: pytest.MonkeyPatch) -> None:
     rewritten(monkeypatch, reading, "read", "job.as_of or reached", now)
 
 
-def dates_taken_for_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Project, "heeds_time", True)
-
-
 def end_of_an_expired_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """No date is sent: then the list ends 14 days ago."""
     page = Project.page
@@ -476,7 +472,6 @@ def role_not_minded(monkeypatch: pytest.MonkeyPatch) -> None:
         no_overlap,
         no_overlap_of_conversations,
         beyond_the_first_page,
-        dates_taken_for_times,
         end_of_an_expired_plan,
         date_for_the_change,
         moved_conversations_only,
