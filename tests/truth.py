@@ -18,7 +18,10 @@ SYNTHESIZED = {"activities": {"message"}}
 # free objects that the server dresses up with virtual fields when it answers
 DRESSED = {"snapshot", "target_object", "action_obj", "related_object"}
 # never loaded, wherever they stand
-SECRETS = {"last_ip", "ipAddress", "senderAuthInfo", "decoded_jwt", "secret"}
+SECRETS = {
+    "last_ip", "ipAddress", "senderAuthInfo", "decoded_jwt", "secret", "password", "pass",
+    "authUrl", "jwtSecret", "privateKey", "gptkey", "apikey", "api_key", "headersString", "globals",
+}  # fmt: skip
 
 
 def plain(value: Any) -> Any:
@@ -136,11 +139,16 @@ def as_stored(table: Table, document: dict[str, Any]) -> dict[str, Any]:
     """A document as the API writes it, with its dates as the database has them."""
     stored = dict(document)
     for column in table.columns:
-        value = stored.get(column.source)
+        group, _, field = column.source.rpartition(".")
+        value = (stored.get(group) or {}).get(field) if group else stored.get(field)
         if column.type == "timestamp" and isinstance(value, str):
             time = datetime.fromisoformat(value.replace("Z", "+00:00"))
             millis = (time - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
-            stored[column.source] = {"$date": {"$numberLong": str(millis)}}
+            date = {"$date": {"$numberLong": str(millis)}}
+            if group:
+                stored[group] = {**stored[group], field: date}
+            else:
+                stored[field] = date
     for part in table.lists:
         items = stored.get(part.source)
         if items and part.columns[0].source:

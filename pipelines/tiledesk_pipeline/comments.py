@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dlt
 
-from tiledesk.tables import LOADS, TABLES
+from tiledesk.small_tables import ALL_TABLES
+from tiledesk.tables import LOADS
 
 # Those whose COMMENT ON is like Postgres's; dlt itself writes none.
 DESTINATIONS = ("duckdb", "motherduck", "postgres")
@@ -18,7 +19,7 @@ def write_comments(pipeline: dlt.Pipeline) -> None:
         return
     changed = {name for package in info.load_packages for name in package.schema_update}
     with pipeline.sql_client() as client:
-        for table in (part for root in (*TABLES, LOADS) for part in root.with_lists()):
+        for table in (part for root in (*ALL_TABLES, LOADS) for part in root.with_lists()):
             if table.name not in changed:
                 continue
             name = client.make_qualified_table_name(table.name)

@@ -59,6 +59,9 @@ def demo(requests: int, db: Path, progress: Progress) -> Summary:
             project_id=world.project_id,
             credentials={"email": owner.email, "password": owner.password},
             rate_limit_per_minute=0,
+            visitors=True,
+            faq=True,
+            events=True,
         )
 
 

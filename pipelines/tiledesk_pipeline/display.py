@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .check import Report
     from .load import Loaded, Summary
     from .reconcile import Compared, Reconciliation
-    from .status import Status, Stream
+    from .status import Small, Status, Stream
 
     OfProject = TypeVar("OfProject", Loaded, Compared, Stream)
 
@@ -266,6 +266,7 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
             for name, rows in stream.lists.items():
                 table.add_row("__" + name.partition("__")[2], _number(rows))
         out.print(table)
+        _show_small([small for small in status.small if small.project == streams[0].project], now)
     if not status.loads:
         out.print("\nNo load yet.")
         return
@@ -288,6 +289,23 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
     for error in dict.fromkeys(load.error for load in status.loads if load.error):
         when = next(load.at for load in status.loads if load.error == error)
         out.print(f"Failed {_time(when)}: {error}", markup=False, soft_wrap=True)
+
+
+def _show_small(tables: Sequence[Small], now: pendulum.DateTime) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("small table", no_wrap=True)
+    table.add_column("rows", justify="right")
+    for heading in ("read at (UTC)", "age"):
+        table.add_column(heading, no_wrap=True)
+    if not tables:
+        return
+    for small in tables:
+        age = small.read_at.diff_for_humans(now, absolute=True)
+        table.add_row(small.resource, _number(small.rows), _time(small.read_at), age)
+        for name, rows in small.lists.items():
+            table.add_row("__" + name.partition("__")[2], _number(rows))
+    out.print()
+    out.print(table)
 
 
 def show_reconciliation(found: Reconciliation, *, all_ids: bool) -> None:

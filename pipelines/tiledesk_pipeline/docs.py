@@ -11,7 +11,6 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from dlt.common.configuration.inject import get_fun_spec
@@ -20,7 +19,9 @@ from typer.testing import CliRunner
 
 from tiledesk import TiledeskCredentials, tiledesk_source
 from tiledesk.arrow import key_of
-from tiledesk.tables import EXTRA, LOADS, PARENT_ID, POSITION, SECRETS, TABLES, Column, Table
+from tiledesk.joins import JOINS, SENDERS
+from tiledesk.small_tables import ALL_TABLES, FACTS, HISTORY, OPTIONAL
+from tiledesk.tables import EXTRA, LOADS, PARENT_ID, POSITION, SECRETS, Column, Table
 
 from .cli import app
 
@@ -69,62 +70,8 @@ CREDENTIALS = {
 }
 
 
-@dataclass(frozen=True)
-class Join:
-    """Which row of another table a column names (contract, section 5).
-
-    Attributes:
-        crow: how many rows there are on either side, as Mermaid draws it.
-        remark: which rows it holds for.
-    """
-
-    table: str
-    column: str
-    to_table: str
-    to_column: str
-    crow: str
-    remark: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.table}.{self.column} = {self.to_table}.{self.to_column}"
-
-
 # Columns besides the key that the server keeps unique (contract 4.1).
 UNIQUE = {("requests", "request_id")}
-
-JOINS = (
-    Join(
-        "messages",
-        "recipient",
-        "requests",
-        "request_id",
-        "}o--o|",
-        "Direct messages have a user id instead, messages to a group the group's id.",
-    ),
-    Join(
-        "messages",
-        "sender",
-        "leads",
-        "lead_id",
-        "}o--o|",
-        "Customers' messages only; members, bots and the server have no lead. Nothing keeps two"
-        " leads from having the same `lead_id`.",
-    ),
-    Join("requests", "lead", "leads", "_id", "}o--o|", "Where there is a lead."),
-    Join(
-        "activities",
-        "target_id",
-        "requests",
-        "_id",
-        "}o--o|",
-        "Where `target_type` is `request`. It is `_id`, not `request_id`.",
-    ),
-    *(
-        Join(part.name, PARENT_ID, root.name, "_id", "}o--||")
-        for root in TABLES
-        for part in root.lists
-    ),
-)
 
 
 def stale(root: Path = ROOT) -> list[str]:
@@ -200,7 +147,10 @@ def diagram() -> str:
 
 
 def _diagram() -> Iterator[str]:
+    joined = {name for join in JOINS for name in (join.table, join.to_table)}
     for part in _parts():
+        if part.name not in joined:
+            continue
         yield f"    {part.name} {{"
         for column in part.all_columns():
             mark = _mark(part, column)
@@ -208,7 +158,7 @@ def _diagram() -> Iterator[str]:
                 yield f"        {column.type} {column.name} {mark}".rstrip()
         yield "    }"
     for join in JOINS:
-        names = f"{join.column} = {join.to_column}"
+        names = f"{join.column} = {join.prefix}{join.to_column}"
         yield f'    {join.table} {join.crow} {join.to_table} : "{names}"'
 
 
@@ -268,13 +218,33 @@ def _data_dictionary() -> Iterator[str]:
     yield ""
     yield "## Joins"
     yield ""
-    yield _grid(("join", "remark"), ((f"`{join}`", join.remark) for join in JOINS))
+    yield "`projects._id` is in the column `id_project` of every table that has one."
+    yield ""
+    yield _grid(
+        ("join", "finds", "remark"),
+        (
+            (f"`{join}`", "every row" if join.is_sure else "what there is", join.remark)
+            for join in JOINS
+        ),
+    )
+    yield ""
+    yield "Tables that keep history have each row once for each version: of the present one"
+    yield "`_dlt_valid_to` is null. Where the setting `history` leaves a table out, leave that"
+    yield "condition out, too. The joins as queries, `a` with what it names, `b`:"
+    yield ""
+    for join in JOINS:
+        if join.column != PARENT_ID:
+            yield f"```sql\n-- {join}\n{join.sql()};\n```"
+            yield ""
+    yield "Who sent a message:"
+    yield ""
+    yield f"```sql\n{SENDERS};\n```"
     yield ""
     yield "Values inside a json column are reached by path: in DuckDB with `->>'$.name'`, in"
     yield "Postgres with `->>'name'`."
     yield ""
     yield f"```sql\n{EXAMPLE}\n```"
-    for root in TABLES:
+    for root in ALL_TABLES:
         for part in root.with_lists():
             yield ""
             yield from _described(part, root)
@@ -296,8 +266,7 @@ def _described(table: Table, root: Table) -> Iterator[str]:
     yield table.description
     yield ""
     if table is root:
-        yield f"- Key: {_key(table)}. A row is replaced as a whole when it is read again."
-        yield f"- How far it has been read is counted in `{table.cursor}`."
+        yield from _kept(table)
         if table.lists:
             lists = ", ".join(f"[{part.name}](#{part.name})" for part in table.lists)
             yield f"- Lists: {lists}."
@@ -326,8 +295,25 @@ def _described(table: Table, root: Table) -> Iterator[str]:
     )
 
 
+def _kept(table: Table) -> Iterator[str]:
+    """How the rows of a table come and go."""
+    if not table.is_snapshot:
+        yield f"- Key: {_key(table)}. A row is replaced as a whole when it is read again."
+        if table not in FACTS:
+            yield f"- How far it has been read is counted in `{table.cursor}`."
+    elif table.name in HISTORY:
+        yield f"- Key: {_key(table)} with `_dlt_valid_from`, since when this version has been here,"
+        yield "  by the machine's clock; `_dlt_valid_to` says until when, null for the present one."
+        yield "  Of a version, these may have changed since:"
+        yield f"  {', '.join(f'`{name}`' for name in table.volatile)}."
+    else:
+        yield f"- Key: {_key(table)}. All rows of the project are replaced when it is read again."
+    if table in OPTIONAL:
+        yield f"- Loaded if the setting `{table.name}` is on, or if it is named."
+
+
 def _parts() -> Iterator[Table]:
-    for root in TABLES:
+    for root in ALL_TABLES:
         yield from root.with_lists()
 
 

@@ -22,6 +22,7 @@ from tiledesk.client import Call
 from tiledesk.observer import Stopped
 from tiledesk.project import Project
 from tiledesk.reading import END_OF_TIME, FAILED, Reading
+from tiledesk.small_tables import ALL_TABLES, SNAPSHOTS
 from tiledesk.source import readings_resource
 from tiledesk.tables import Table
 
@@ -149,10 +150,11 @@ class Loaded:
 
     Attributes:
         read: rows that were read, those of the lookback included.
-        new: rows created since the last load; None where the load was of a window.
+        new: rows created since the last load; None where the load was of a window, and for a table
+            that is replaced.
         changed: older rows that changed since the last load; None as above.
         rows: rows of the project in the table now.
-        cursor: how far the stream has been read.
+        cursor: how far the stream has been read; when, for a small table.
         is_complete: whether it was read to its end.
     """
 
@@ -202,7 +204,8 @@ def load(
     goes wrong with one of them does not keep the others from being loaded.
 
     Args:
-        resources: names of streams; all unless given.
+        resources: names of tables; all that the settings select unless given. Small tables that are
+            named are read however lately they were.
         since: start of the window, UTC, on ``created_at``; cursors are not moved by a window.
             Without `until`, a first load begins its history here, on the stream's cursor, and later
             ones with the same `since` go on with that.
@@ -215,7 +218,7 @@ def load(
         Failure: the wishes contradict each other, or another load is running.
         Exception: whatever dlt raises; :func:`tiledesk_pipeline.failures.explain` words it.
     """
-    names = _checked_names(resources)
+    _check_names(resources)
     if until is not None and since is None:
         raise Failure("--until needs --since: a window has two ends.")
     if since is not None and until is not None and since >= until:
@@ -228,6 +231,16 @@ def load(
     summary = Summary(target)
     with target.pipeline() as pipeline, _stopped_by_signals(progress):
         projects = open_projects(observer=progress, **of_projects(settings))
+        if resources:
+            settings.setdefault("snapshot_interval_seconds", 0)
+        sources = {
+            project.id: tiledesk_source(
+                observer=progress,
+                **{**settings, "project_id": project.id, "client": project.client},
+            )
+            for project in projects
+        }
+        names = list(resources or sources[projects[0].id].selected_resources)
         if full_refresh:
             for project in projects:
                 _must_be_readable(project, names)
@@ -239,17 +252,15 @@ def load(
                     break
                 if len(projects) > 1:
                     progress.begin_project(project.id)
-                source = tiledesk_source(
-                    observer=progress,
-                    **{**settings, "project_id": project.id, "client": project.client},
-                )
+                source = sources[project.id]
                 windows = (
                     _set_window(source, names, since, until, pipeline, project) if since else set()
                 )
                 try:
                     _load_project(pipeline, source, names, windows, drops_tables, target, progress)
                 except Exception as error:
-                    _write_down(pipeline, project, progress.unfinished(names), error)
+                    left = progress.unfinished(_streams(names) or names)
+                    _write_down(pipeline, project, left, error)
                     if len(projects) == 1 or not _is_of_one_project(error):
                         raise
                     summary.failed[project.id] = explain(error)
@@ -273,15 +284,18 @@ def _load_project(
     progress: Progress,
 ) -> None:
     """Slice after slice, until all is read or the load is stopped."""
-    left = list(names)
+    left = streams = _streams(names)
+    small = [name for name in names if name not in streams]
     catches_up = False
-    while left and progress.stopped_by is None:
-        _load_slice(pipeline, source.with_resources(*left), drops_tables, target, progress)
+    while (left or small) and progress.stopped_by is None:
+        selected = source.with_resources(*left, *small)
+        _load_slice(pipeline, selected, drops_tables, target, progress)
         drops_tables = False
+        small = []  # read as a whole, with the first slice
         left = progress.unfinished(left)
         if not left and not catches_up and progress.is_behind():
             # once: what the lookback reads again may be more than a slice
-            left, catches_up = [name for name in names if name not in windows], True
+            left, catches_up = [name for name in streams if name not in windows], True
 
 
 def _is_of_one_project(error: Exception) -> bool:
@@ -358,9 +372,12 @@ def _load_slice(
     pipeline.extract(source, refresh="drop_resources" if drops_tables else None)
     progress.step("writing")
     pipeline.normalize()
-    readings = [progress.readings[name] for name in source.selected_resources]
+    readings = [
+        progress.readings[name] for name in source.selected_resources if name in progress.readings
+    ]
     is_slice = any(len(of_one) > 1 or not of_one[0].is_complete for of_one in readings)
-    target.write(pipeline, max(of_one[-1].bytes_read for of_one in readings), is_slice=is_slice)
+    largest = max((of_one[-1].bytes_read for of_one in readings), default=0)
+    target.write(pipeline, largest, is_slice=is_slice)
     write_comments(pipeline)
 
 
@@ -418,11 +435,10 @@ def rows_of(client: SqlClientBase[Any], table: Table, where: str = "", *values: 
     return cast(int, found[0][0]) if found else 0
 
 
-def _checked_names(resources: Sequence[str]) -> list[str]:
-    known = [table.name for table in tables.TABLES]
+def _check_names(resources: Sequence[str]) -> None:
+    known = [table.name for table in ALL_TABLES]
     if unknown := [name for name in resources if name not in known]:
         raise Failure(f"There is no resource {unknown[0]}. There are: {', '.join(known)}.")
-    return list(resources) or known
 
 
 def _set_window(
@@ -456,23 +472,30 @@ def _loaded(
     windows: set[str],
     progress: Progress,
 ) -> list[Loaded]:
-    after = state.cursors(pipeline, project.id)
+    after = {**state.cursors(pipeline, project.id), **state.read_at(pipeline, project.id)}
     streams = []
     with pipeline.sql_client() as client:
-        for table in tables.TABLES:
-            if (name := table.name) not in names:
+        for table in ALL_TABLES:
+            name = table.name
+            if name not in (_streams(names) if table in tables.TABLES else progress.readings):
                 continue
             readings, is_window = progress.readings.get(name, []), name in windows
+            has_counts = not is_window and table not in SNAPSHOTS
             streams.append(
                 Loaded(
                     name,
                     project.id,
                     sum(reading.rows_read for reading in readings),
                     rows_of(client, table, "WHERE id_project = %s", project.id),
-                    None if is_window else sum(reading.rows_new for reading in readings),
-                    None if is_window else sum(reading.rows_changed for reading in readings),
+                    sum(reading.rows_new for reading in readings) if has_counts else None,
+                    sum(reading.rows_changed for reading in readings) if has_counts else None,
                     None if is_window else after.get(name),
                     bool(readings) and readings[-1].is_complete,
                 )
             )
     return streams
+
+
+def _streams(names: Sequence[str]) -> list[str]:
+    """Those of the names that are streams, and no small tables."""
+    return [table.name for table in tables.TABLES if table.name in names]

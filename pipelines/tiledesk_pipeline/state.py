@@ -8,6 +8,7 @@ import dlt
 import pendulum
 
 from tiledesk.project import ALL_REQUESTS
+from tiledesk.walks import parse
 
 
 def projects(pipeline: dlt.Pipeline) -> list[str]:
@@ -31,6 +32,15 @@ def begun(pipeline: dlt.Pipeline, project: str) -> set[str]:
 def cursors(pipeline: dlt.Pipeline, project: str) -> dict[str, pendulum.DateTime]:
     """How far each stream has been read; without those that are in their first load."""
     return _values(pipeline, project, "last_value")
+
+
+def read_at(pipeline: dlt.Pipeline, project: str) -> dict[str, pendulum.DateTime]:
+    """When each small table of a project was last read."""
+    return {
+        name: parse(state["read_at"])
+        for name, state in streams(pipeline, project).items()
+        if "read_at" in state
+    }
 
 
 def beginnings(pipeline: dlt.Pipeline, project: str) -> dict[str, pendulum.DateTime]:

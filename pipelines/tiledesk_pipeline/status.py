@@ -14,6 +14,7 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from tiledesk import tables
 from tiledesk.reading import COMPLETE, FAILED, STOPPED
+from tiledesk.small_tables import SMALL_TABLES
 from tiledesk.tables import PARENT_ID, Table
 
 from . import state
@@ -43,6 +44,17 @@ class Stream:
     newest: pendulum.DateTime | None
     cursor: pendulum.DateTime | None
     is_in_first_load: bool
+    lists: dict[str, int]
+
+
+@dataclass
+class Small:
+    """A small table of a project as it stands in the destination, and when it was read, in UTC."""
+
+    resource: str
+    project: str
+    rows: int
+    read_at: pendulum.DateTime
     lists: dict[str, int]
 
 
@@ -78,6 +90,7 @@ class Status:
 
     target: Target
     streams: list[Stream] = field(default_factory=list)
+    small: list[Small] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
 
 
@@ -103,6 +116,9 @@ def status(target: Target, loads: int = 5) -> Status:
                 found.streams.append(
                     Stream(name, project, rows, newest, reached.get(name), is_in_first_load, lists)
                 )
+            for name, at in state.read_at(pipeline, project).items():
+                (table,) = (table for table in SMALL_TABLES if table.name == name)
+                found.small.append(_small(client, table, project, at))
         found.loads = _loads(client)[:loads]
     return found
 
@@ -119,6 +135,14 @@ def _rows(
     except DestinationUndefinedEntity:
         return 0, None
     return rows, _time(newest)
+
+
+def _small(client: SqlClientBase[Any], table: Table, project: str, at: pendulum.DateTime) -> Small:
+    rows, *of_lists = (
+        rows_of(client, part, "WHERE id_project = %s", project) for part in table.with_lists()
+    )
+    names = (part.name for part in table.lists)
+    return Small(table.name, project, rows, at, dict(zip(names, of_lists, strict=True)))
 
 
 def _rows_of_list(client: SqlClientBase[Any], part: Table, table: Table, project: str) -> int:

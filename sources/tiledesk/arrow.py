@@ -9,6 +9,7 @@ objects stay the very text that was sent, and the work is done in C.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import math
 from collections import Counter
@@ -17,10 +18,23 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Raw
 
 from .errors import BadAnswer
-from .tables import DELETED, DELETED_AT, EXTRA, PARENT_ID, POSITION, SECRETS, Column, Table, Type
+from .tables import (
+    DELETED,
+    DELETED_AT,
+    EXTRA,
+    ID_PROJECT,
+    PARENT_ID,
+    POSITION,
+    ROW_VERSION,
+    SECRETS,
+    Column,
+    Table,
+    Type,
+)
 
 Row = dict[str, Raw]
 
@@ -33,6 +47,8 @@ ARROW_TYPES: dict[Type, pa.DataType] = {
     "json": pa.string(),
 }
 NULL = Raw(b"null")
+# The row that says that a project was read.
+MARK = {"_id": "", ROW_VERSION: "", PARENT_ID: "", POSITION: 0, DELETED: True}
 SECRETS_IN_JSON = tuple(f'"{name}"'.encode() for name in SECRETS)
 
 
@@ -201,17 +217,68 @@ def to_arrow(
     known.update(table.copies, table.joined, (part.source for part in table.lists))
     _collect_unknown(rows, known, extras)
     arrays[EXTRA] = _extra_column(table, len(rows), extras, leftovers)
-    # what the server has is not deleted: a row that turns up again loses its mark
-    arrays[DELETED_AT] = pa.nulls(len(rows), ARROW_TYPES["timestamp"])
+    if table.is_snapshot:
+        arrays[ROW_VERSION] = pa.repeat("", len(rows))  # see with_row_versions
+        arrays[DELETED] = pa.nulls(len(rows), ARROW_TYPES["bool"])
+    else:
+        # what the server has is not deleted: a row that turns up again loses its mark
+        arrays[DELETED_AT] = pa.nulls(len(rows), ARROW_TYPES["timestamp"])
     yield table, pa.table(arrays, schema=arrow_schema(table))
     yield from zip(table.lists, lists, strict=True)
+
+
+def snapshot_to_arrow(
+    table: Table, rows: Sequence[Row], project_id: str, leftovers: Counter[str]
+) -> Iterator[tuple[Table, pa.Table]]:
+    """The same for all rows that a project has in a table that is replaced.
+
+    Every row is the project's. One more in each table says that the project was read, so that the
+    loader removes what is no longer among its rows even if there are none; it is not loaded itself.
+    """
+    for part, arrow in to_arrow(table, rows, leftovers):
+        first = pa.table(
+            [pa.array([MARK.get(f.name)], f.type) for f in arrow.schema], schema=arrow.schema
+        )
+        # of a list that is empty, to_arrow tells by a row of its own: here one tells of all
+        arrow = arrow.filter(pc.is_null(arrow[DELETED]))
+        yield part, _of_project(pa.concat_tables([first, arrow]), project_id)
+
+
+def _of_project(arrow: pa.Table, project_id: str) -> pa.Table:
+    place = arrow.schema.get_field_index(ID_PROJECT.name)
+    column = pa.repeat(pa.scalar(project_id), len(arrow))
+    return arrow.set_column(place, arrow.schema.field(place), column)
+
+
+def with_row_versions(table: Table, arrow: pa.Table) -> pa.Table:
+    """The rows with a digest of what they hold, but for what is volatile.
+
+    Made last, of what is loaded: a digest of what is left out would tell of it.
+    """
+    place = arrow.schema.get_field_index(ROW_VERSION)
+    if place < 0:
+        return arrow
+    stable = [
+        arrow[column.name].cast(pa.int64() if column.type == "timestamp" else pa.string())
+        for column in table.columns
+        if column.name not in table.volatile
+    ]
+    digests = [
+        hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
+        for values in zip(*(array.to_pylist() for array in stable), strict=True)
+    ]
+    return arrow.set_column(place, arrow.schema.field(place), pa.array(digests, pa.string()))
 
 
 @functools.cache
 def arrow_schema(table: Table) -> pa.Schema:
     """The Arrow schema of a declared table."""
     return pa.schema(
-        pa.field(column.name, ARROW_TYPES[column.type], nullable=column.name not in key_of(table))
+        pa.field(
+            column.name,
+            ARROW_TYPES[column.type],
+            nullable=column.name not in (*key_of(table), ROW_VERSION),
+        )
         for column in table.all_columns()
     )
 
@@ -255,6 +322,7 @@ def _list_table(
     arrays[PARENT_ID] = ids.take(pa.array(parents, pa.int64()))
     arrays[POSITION] = pa.array(positions, pa.int64())
     arrays[DELETED] = pa.nulls(len(elements), pa.bool_())
+    arrays[ID_PROJECT.name] = pa.nulls(len(elements), pa.string())
     filled = pa.table({name: arrays[name] for name in arrow_schema(part).names}, arrow_schema(part))
     return pa.concat_tables([filled, _tombstones(part, ids.take(pa.array(emptied, pa.int64())))])
 

@@ -285,7 +285,8 @@ class Client:
                 " sources.tiledesk.base_url to that one, mostly the same with https."
             )
         if _is_html(response):
-            raise errors.NotTheApi(
+            kind = errors.NoSuchPath if status == 404 else errors.NotTheApi
+            raise kind(
                 f"{self.base_url} answers with a web page where the API's JSON should be"
                 f" (status {status}). The base URL is the one of the API:"
                 " https://api.tiledesk.com/v3, or on your own server http://HOST:8081/api or"

@@ -11,6 +11,7 @@
     ├── NoRequestList         super admins and bots are not given the list of requests
     ├── ShownInPart           the user is shown only some of the conversations
     ├── NotTheApi             something answers, but it is not the Tiledesk API
+    │   └── NoSuchPath        a path that this server does not know
     ├── Rejected              the server refuses this call, and will refuse it again
     ├── IncompleteRead        a list that changes too fast to be read without a gap
     └── Transient             worth another try
@@ -69,6 +70,10 @@ class ShownInPart(TiledeskError):
 
 class NotTheApi(TiledeskError):
     """Something answers, but it is not the Tiledesk API."""
+
+
+class NoSuchPath(NotTheApi):
+    """A path that this server does not know: it is older, or the base URL is not the API's."""
 
 
 class Rejected(TiledeskError):

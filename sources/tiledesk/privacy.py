@@ -19,7 +19,8 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 
 from .errors import BadSetting
-from .tables import PARENT_ID, TABLES, Column, Table
+from .small_tables import ALL_TABLES
+from .tables import PARENT_ID, ROW_VERSION, Column, Table
 
 Policy = Literal["keep", "pseudonymize", "drop"]
 # What is done to a column; `opaque` keeps ids that tell nothing and empties the others.
@@ -40,7 +41,7 @@ PSEUDONYM = re.compile(r"(support-group-)?p_[0-9a-f]{32}")
 
 STATE = "privacy"
 # Without these rows cannot be told apart, compared or repaired.
-KEYS = ("_id", PARENT_ID, "id_project")
+KEYS = ("_id", PARENT_ID, "id_project", ROW_VERSION)
 
 
 class Privacy:
@@ -76,7 +77,7 @@ class Privacy:
                 f" made with. Set it to at least {SHORTEST_KEY} random characters, and keep them."
             )
         self._treatments: dict[str, Treatment] = {}
-        for root in TABLES:
+        for root in ALL_TABLES:
             self._treatments.update(
                 _treatments(root, self._policy, self._overrides, bool(self._key))
             )
@@ -198,7 +199,7 @@ def _checked_policy(policy: Any, name: str) -> Policy:
 
 def _checked_overrides(overrides: Mapping[str, Any]) -> Iterator[tuple[str, Policy]]:
     known: dict[str, Column | None] = {}
-    for root in TABLES:
+    for root in ALL_TABLES:
         for part in root.with_lists():
             known[part.name] = None
             known.update({f"{part.name}.{column.name}": column for column in part.all_columns()})

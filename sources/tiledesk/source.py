@@ -15,13 +15,16 @@ from dlt.common.typing import TSecretStrValue
 from dlt.sources import DltResource
 
 from . import tables
-from .arrow import key_of, to_arrow
+from .arrow import key_of, snapshot_to_arrow, to_arrow, with_row_versions
 from .client import Client
 from .credentials import TiledeskCredentials
+from .errors import BadSetting
 from .observer import Observer
 from .privacy import Privacy
 from .project import ALL_PROJECTS, Project, find_projects
 from .reading import Reading, Rows, Stream, read
+from .small_tables import EVENTS, FAQ, HISTORY, SMALL_TABLES, SNAPSHOTS
+from .snapshots import Families, Snapshot, read_small
 from .streams.activities import activities as read_activities
 from .streams.leads import leads as read_leads
 from .streams.messages import messages as read_messages
@@ -34,6 +37,7 @@ BASE_URL = "https://api.tiledesk.com/v3"
 LOOKBACK_SECONDS = 300
 RATE_LIMIT_PER_MINUTE = 200  # what the API's documentation allows (contract 7)
 READ_TIMEOUT = 60.0
+SNAPSHOT_INTERVAL_SECONDS = 3600
 
 # What a user is shown of these depends on the role (contract 1.4).
 SHOWN_BY_ROLE = (tables.REQUESTS, tables.MESSAGES)
@@ -52,13 +56,20 @@ def tiledesk_source(
     privacy: str = "keep",
     privacy_overrides: dict[str, Any] | None = None,
     pseudonym_key: TSecretStrValue | None = None,
+    snapshot_interval_seconds: int = SNAPSHOT_INTERVAL_SECONDS,
+    history: Sequence[str] = HISTORY,
+    visitors: bool = False,
+    faq: bool = False,
+    events: bool = False,
     observer: Observer | None = None,
     client: Client | None = None,
 ) -> Sequence[DltResource]:
-    """Conversations, messages, leads and activities of one Tiledesk project or several.
+    """Everything of one Tiledesk project or several: conversations, messages, leads, ...
 
-    Each resource is incremental and merged on ``_id``; it fills its own table and one for each list
-    in its rows (see :mod:`tiledesk.tables`). All times are UTC, exact to the millisecond.
+    Each of these four is incremental and merged on ``_id``; it fills its own table and one for each
+    list in its rows (see :mod:`tiledesk.tables`). All times are UTC, exact to the millisecond.
+    The others (:mod:`tiledesk.small_tables`) are read whole now and then, and the project's rows
+    replaced; those with a history keep each version of a row, as dlt's ``scd2`` does.
 
     A resource has a cursor for each project: the newest time stamp up to which everything was read,
     by the server's clock. It is saved with the load that carries the rows. The next run starts
@@ -88,6 +99,13 @@ def tiledesk_source(
             `drop`, nothing.
         privacy_overrides: another policy by table or `table.column`, as a JSON object.
         pseudonym_key: the secret that pseudonyms are made with, 16 characters or more.
+        snapshot_interval_seconds: how old the last reading of a small table has to be before it is
+            read again; 0 for every run.
+        history: small tables that keep each version of a row, from `_dlt_valid_from` until
+            `_dlt_valid_to`, which is null for the present one; a list of names.
+        visitors: whether `project_users` has the visitors, too.
+        faq: whether to load `faq`, what bots say and do. It may be large.
+        events: whether to load `events`. The server keeps them for one hour: load more often.
         observer: told what happens during a run.
         client: one that is shared with other sources, its sign-in and rate limit, too; made of the
             settings unless given.
@@ -98,6 +116,7 @@ def tiledesk_source(
     """
     observer = observer or Observer()
     policy = Privacy(privacy, privacy_overrides, pseudonym_key)
+    _check_history(history)
     client = client or Client(
         base_url, credentials, rate_limit_per_minute, read_timeout, observer, allow_http
     )
@@ -145,7 +164,40 @@ def tiledesk_source(
     ) -> Iterator[Rows | Reading]:
         yield from follow(tables.ACTIVITIES, read_activities, created_at)
 
-    return requests, messages, leads, activities
+    @functools.cache
+    def families(project: Project) -> Families:
+        return Families(project, visitors=visitors)
+
+    def small(table: Table) -> DltResource:
+        def rows() -> Iterator[Snapshot | Rows | Reading]:
+            state = dlt.current.resource_state()
+            policy.mind(table, state)
+            states = state.setdefault("projects", {})
+            for project in projects():
+                yield from read_small(
+                    table,
+                    families(project),
+                    states.setdefault(project.id, {}),
+                    observer,
+                    # events are gone before the interval is over
+                    interval_seconds=0 if table is EVENTS else snapshot_interval_seconds,
+                    lookback_seconds=lookback_seconds,
+                )
+
+        return _resource(table, observer, policy, keeps_history=table.name in history)(rows)
+
+    others = {table: small(table) for table in SMALL_TABLES}
+    others[FAQ].selected, others[EVENTS].selected = faq, events
+    return requests, messages, leads, activities, *others.values()
+
+
+def _check_history(history: Sequence[str]) -> None:
+    known = [table.name for table in SNAPSHOTS]
+    if unknown := [name for name in history if name not in known]:
+        raise BadSetting(
+            f"sources.tiledesk.history names {unknown[0]}, which cannot have one. There are:"
+            f" {', '.join(known)}."
+        )
 
 
 @with_config(sections=("sources", "tiledesk"))
@@ -187,7 +239,7 @@ def readings_resource(readings: Sequence[Reading]) -> DltResource:
 
 
 def _resource(
-    table: Table, observer: Observer, privacy: Privacy
+    table: Table, observer: Observer, privacy: Privacy, *, keeps_history: bool = False
 ) -> Callable[[Callable[..., Any]], DltResource]:
     """Makes a resource of a generator of rows: to Arrow, each table under its own name."""
     keeps_extra = {part.name for part in table.with_lists() if privacy.keeps(part, tables.EXTRA)}
@@ -195,13 +247,19 @@ def _resource(
     def make(read: Callable[..., Any]) -> DltResource:
         leftovers: Counter[str] = Counter()
 
-        def to_tables(rows: Rows | Reading) -> Iterator[Any]:
+        def to_tables(rows: Snapshot | Rows | Reading) -> Iterator[Any]:
             if isinstance(rows, Reading):
                 yield dlt.mark.with_table_name(rows.as_row(), tables.LOADS.name)
                 return
             known = set(leftovers)
-            for part, arrow in to_arrow(table, rows, leftovers):
-                yield dlt.mark.with_table_name(privacy.applied(part, arrow), part.name)
+            arrows = (
+                snapshot_to_arrow(table, rows.rows, rows.project_id, leftovers)
+                if isinstance(rows, Snapshot)
+                else to_arrow(table, rows, leftovers)
+            )
+            for part, arrow in arrows:
+                arrow = with_row_versions(part, privacy.applied(part, arrow))
+                yield dlt.mark.with_table_name(arrow, part.name)
             found = sorted(leftovers.keys() - known)
             for is_kept, became in ((True, "kept in _extra"), (False, "left out")):
                 if some := [n for n in found if (n.partition(".")[0] in keeps_extra) == is_kept]:
@@ -214,28 +272,36 @@ def _resource(
         resource: DltResource = dlt.resource(read, name=table.name)
         # Hints of a resource would be copied to all its tables, so each table brings its own.
         for part in table.with_lists():
-            resource.apply_hints(create_table_variant=True, **_hints(part))
+            has_versions = keeps_history and part is table
+            resource.apply_hints(create_table_variant=True, **_hints(part, has_versions))
         resource.apply_hints(create_table_variant=True, **_journal_hints())
         return resource.add_yield_map(to_tables)
 
     return make
 
 
-def _hints(table: Table) -> dict[str, Any]:
+def _hints(table: Table, has_versions: bool = False) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for column in table.all_columns():
         columns[column.name] = {"description": column.description}
         if column.type == "json":
             columns[column.name]["data_type"] = "json"
-    if table.source:
-        columns[tables.DELETED]["hard_delete"] = True
-    merge = {"disposition": "merge", "strategy": "delete-insert", "deduplicated": True}
-    return {
-        "table_name": table.name,
-        "write_disposition": merge,
-        "columns": columns,
-        ("merge_key" if table.source else "primary_key"): key_of(table)[0],
-    }
+    hints: dict[str, Any] = {"table_name": table.name, "columns": columns}
+    merge: dict[str, Any] = {"disposition": "merge", "strategy": "delete-insert"}
+    if table.is_snapshot:
+        # The rows of the projects that were read are replaced, or retired: at once, and no others.
+        project = tables.ID_PROJECT.name
+        read = f"SELECT {project} FROM {{staging_table}}"  # noqa: S608 (our own names)
+        merge["destination_scope"] = f"{project} IN ({read})"
+        merge["source_filter"] = f"{tables.DELETED} IS NULL"
+        if has_versions:
+            merge |= {"strategy": "scd2", "row_version_column_name": tables.ROW_VERSION}
+    else:
+        merge["deduplicated"] = True
+        hints["merge_key" if table.source else "primary_key"] = key_of(table)[0]
+        if table.source:
+            columns[tables.DELETED]["hard_delete"] = True
+    return {**hints, "write_disposition": merge}
 
 
 def _journal_hints() -> dict[str, Any]:

@@ -18,6 +18,7 @@ Type = Literal["text", "bigint", "double", "bool", "timestamp", "json"]
 Personal = bool | Literal["id"]
 
 EXTRA = "_extra"
+ROW_VERSION = "row_version"
 DELETED = "_deleted"
 DELETED_AT = "_deleted_at"
 PARENT_ID = "parent_id"
@@ -31,6 +32,16 @@ SECRETS = {
     "senderAuthInfo": "who signed a message, with the token",
     "decoded_jwt": "what the token of a signed-in customer says",
     "secret": "what a bot signs with",
+    "password": "a password",
+    "pass": "the password of the project's mail server",
+    "authUrl": "a link that signs a user in",
+    "jwtSecret": "what the project signs with",
+    "privateKey": "the project's private key",
+    "gptkey": "the key of a language model",
+    "apikey": "the key of another service",
+    "api_key": "the key of another service",
+    "headersString": "what a bot sends along to other services, with their keys",
+    "globals": "a bot's variables, where the keys of other services are kept",
 }
 
 
@@ -71,6 +82,9 @@ class Table:
         references: fields with the id of a row, or the row itself if the server joins it.
         joined: fields left out that only are there if the server joins rows (contract 9.2).
         lists: the tables made of this one's lists.
+        is_snapshot: whether it is read whole, and all rows of a project are replaced together.
+        volatile: columns of a snapshot that change with the time of day or with every conversation:
+            another value in them is no new version of the row.
     """
 
     name: str
@@ -82,9 +96,15 @@ class Table:
     references: tuple[str, ...] = ()
     joined: tuple[str, ...] = ()
     lists: tuple[Table, ...] = ()
+    is_snapshot: bool = False
+    volatile: tuple[str, ...] = ()
 
     def all_columns(self) -> tuple[Column, ...]:
         """The columns as they stand in the destination, the connector's own included."""
+        if self.is_snapshot:
+            if self.source:
+                return (ID_PROJECT, *LIST_KEY, *self.columns, EXTRA_COLUMN, DELETED_COLUMN)
+            return (*self.columns, EXTRA_COLUMN, ROW_VERSION_COLUMN, DELETED_COLUMN)
         if not self.cursor and not self.source:
             return self.columns  # not of the API: a table of the connector's own
         own = LIST_KEY if self.source else ()
@@ -104,6 +124,14 @@ EXTRA_COLUMN = Column(
     " type than the column's. Null when there is nothing.",
     personal=True,
     name=EXTRA,
+)
+ROW_VERSION_COLUMN = Column(
+    "",
+    "text",
+    "Digest of the row without what changes with every conversation or by the clock; where the"
+    " table keeps history, another one makes another version.",
+    name=ROW_VERSION,
+    personal=False,
 )
 DELETED_COLUMN = Column(
     "",

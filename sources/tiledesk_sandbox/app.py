@@ -13,7 +13,7 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from . import reads, writes  # noqa: F401  the routes register themselves
+from . import reads, small, writes  # noqa: F401  the routes register themselves
 from .behaviour import Behaviour
 from .faults import (
     Fault,

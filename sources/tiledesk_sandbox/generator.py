@@ -22,6 +22,7 @@ from .phrases import (
     Language,
     Topic,
 )
+from .small import namespace
 from .world import SUPER_ADMIN_EMAIL, Person, World, embedded
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ def generate(
     desk.gossip(max(3, requests // 100))
     desk.come_and_go(round(requests * activities_per_request / 20))
     desk.found_another_project()
+    desk.furnish()
     return desk.world
 
 
@@ -341,6 +343,101 @@ class _Desk:
         self.world.change("project_users", own, id_project=other)
         lead = next(iter(self.world.leads.values()))
         self.world.insert("leads", {**lead, "_id": self.new_id(at), "id_project": other})
+
+    def furnish(self) -> None:
+        """A few rows of everything else that a project has, as its last hours left it.
+
+        Without a throw of the dice: what the same seed made before stays as it was.
+        """
+        world, at = self.world, self.end - 2 * HOUR
+        room = world.project_id
+        # newer ids than those before, so that the order is the same in every run
+        self._serial = 0
+
+        def put(kind: str, *more: Document) -> list[Document]:
+            rows = []
+            for i, fields in enumerate(more):
+                row = {
+                    "_id": self.new_id(at + i * SECOND),
+                    **fields,
+                    **self._signed(at + i * SECOND),
+                }
+                if "namespace" in fields:
+                    del row["createdBy"]
+                world.insert(kind, row)
+                rows.append(row)
+            return rows
+
+        root = self.bots[0]
+        (fork,) = put(
+            "bots",
+            {
+                **{k: v for k, v in root.items() if k not in ("_id", "slug")},
+                "trashed": True,
+                "root_id": root["_id"],
+                "release_note": "first version",
+                "publishedBy": self.owner,
+                "publishedAt": iso(at),
+            },
+        )
+        address = f"http://localhost:3000/modules/tilebot/ext/{fork['_id']}"
+        world.change("bots", root["_id"], url=address, modified=False)
+        put("bots", {**_identity_bot(), "agents_available": False})
+        for bot in (root, self.bots[1], fork):
+            for name in ("start", "defaultFallback", "opening hours"):
+                put("faq", _intent(bot["_id"], name))
+        put(
+            "canned_responses",
+            {"title": "greeting", "text": "Hello, how can I help?", "shared": True, "status": 100},
+            {"title": "goodbye", "text": "Thank you for writing.", "shared": True, "status": 100},
+            {"title": "mine", "text": "A word of my own.", "shared": False, "status": 100},
+            {"title": "old", "text": "Not in use.", "shared": True, "status": 1000},
+        )
+        put(
+            "properties",
+            {"label": "Customer number", "name": "customer_number", "type": "text", "status": 100},
+        )
+        big = {"field": "attributes.plan", "operator": "=", "value": "business"}
+        put("segments", {"name": "Business", "match": "all", "filters": [big], "status": 100})
+        put("pending_invitations", {"email": "pending@example.com", "role": "agent"})
+        role = {"name": "auditor", "permissions": ["request_read_all", "lead_read"]}
+        world.insert("roles", {"_id": self.new_id(at), **role, "id_project": room, "__v": 0})
+        stamp = iso(at)
+        world.insert("kb_namespaces", namespace(room, self.new_id(at), stamp))
+        manuals = self.new_id(at)
+        world.insert(
+            "kb_namespaces",
+            namespace(room, self.new_id(at), stamp, key=manuals, name="Manuals"),
+        )
+        put(
+            "kb_contents",
+            *(
+                {"name": f"Page {i}", "type": "url", "source": f"https://shop.example.com/{i}",
+                 "url": f"https://shop.example.com/{i}", "content": "", "namespace": room,
+                 "status": 300, "scrape_type": 2, "refresh_rate": "never"}
+                for i in range(5)
+            ),
+            {"name": "Opening hours", "type": "faq", "source": "Opening hours",
+             "content": "Opening hours\nFrom nine to five.", "namespace": manuals, "status": 300},
+        )  # fmt: skip
+        talks = [world.requests[key]["request_id"] for key in list(world.requests)[-3:]]
+        questions = [
+            {"namespace": room, "question": f"What about {i}?", "request_id": talk}
+            for i, talk in enumerate(talks)
+        ]
+        put("unanswered_questions", *questions)
+        put(
+            "answered_questions",
+            *({**asked, "answer": "Everything.", "tokens": 42} for asked in questions[:2]),
+        )
+        member = next(iter(world.project_users))
+        event = {"name": "widget.open", "status": "stardard", "project_user": member}
+        put("events", *(event for _ in range(50)))
+        shares = [
+            {"_id": self.new_id(at), "group_id": group, "percentage": 50}
+            for group in list(world.groups)[:2]
+        ]
+        world.change("departments", self.departments[0]["_id"], groups=shares)
 
     def _build_bot(self, name: str, at: int) -> None:
         bot: Document = {
@@ -1110,10 +1207,51 @@ def _project(_id: str, name: str, owner: str, at: int) -> Document:
         "createdAt": iso(at),
         "updatedAt": iso(at),
         "__v": 0,
-        "trialExpired": True,
-        "trialDaysLeft": 0,
+        "trialExpired": False,  # trials are off on servers of one's own
+        "trialDaysLeft": -14,
         "isActiveSubscription": False,
         "id": _id,
+    }
+
+
+def _identity_bot() -> Document:
+    return {
+        "webhook_enabled": False,
+        "type": "identity",
+        "language": "en",
+        "public": False,
+        "certified": False,
+        "intentsEngine": "none",
+        "tags": [],
+        "score": 0,
+        "trained": True,
+        "certifiedTags": [],
+        "name": "Bot",
+        "slug": "bot",
+        "description": "An identity bot",
+        "trashed": False,
+    }
+
+
+def _intent(bot: str, name: str) -> Document:
+    return {
+        "id_faq_kb": bot,
+        "intent_id": f"{name.replace(' ', '-')}-1",
+        "intent_display_name": name,
+        "question": f"\\{name}",
+        "webhook_enabled": False,
+        "enabled": True,
+        "topic": "default",
+        "status": "live",
+        "language": "en",
+        "agents_available": False,
+        "actions": [
+            {
+                "_tdActionType": "webrequestv2",
+                "url": "https://shop.example.com/hours",
+                "headersString": {"Authorization": "Bearer not-for-anyone"},
+            }
+        ],
     }
 
 

@@ -570,15 +570,19 @@ def get_project(c: Context) -> Answer:
     return Answer(200, project.bytes)
 
 
+def _each(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
 @route("GET", "/{project}/project_users", super_admin=True)
 def list_project_users(c: Context) -> Answer:
-    role, trashed = c.call.one("role"), c.call.query.get("trashed") == "true"
+    role, trashed = c.call.query.get("role"), c.call.query.get("trashed") not in (None, "", "false")
     found = []
     for row in c.world.project_users.rows():
         if row.project != c.project:
             continue
         known = row.facets
-        right_kind = known.get("role") == role if role else known.get("roleType") == 1
+        right_kind = known.get("role") in _each(role) if role else known.get("roleType") == 1
         if right_kind and (trashed or not known.get("trashed")):
             found.append(with_user(c.world, c.world.project_users[row.id]))
     return answer(found)
@@ -606,7 +610,17 @@ def visible_departments(c: Context) -> Answer:
 
 @route("GET", "/{project}/departments/allstatus", super_admin=True)
 def all_departments(c: Context) -> Answer:
-    return answer([d for d in _all_of(c, c.world.departments) if d.get("status", -1) >= 0])
+    found = [d for d in _all_of(c, c.world.departments) if d.get("status", -1) >= 0]
+    if _plan_has_expired(c.world.projects[c.project]):
+        found = [d for d in found if d.get("default")]
+    return answer(found)
+
+
+def _plan_has_expired(project: Document) -> bool:
+    plan = project["profile"]["type"]
+    return (plan == "free" and project["trialExpired"] is True) or (
+        plan == "payment" and project["isActiveSubscription"] is False
+    )
 
 
 @route("GET", "/{project}/groups", super_admin=True)

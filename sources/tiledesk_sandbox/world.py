@@ -88,12 +88,25 @@ class World:
         self.groups = Collection("groups")
         self.tags = Collection("tags")
         self.bots = Collection("bots")
+        self.faq = Collection("faq")
+        self.canned_responses = Collection("canned_responses")
+        self.properties = Collection("properties")
+        self.segments = Collection("segments")
+        self.pending_invitations = Collection("pending_invitations")
+        self.roles = Collection("roles")
+        self.kb_namespaces = Collection("kb_namespaces")
+        self.kb_contents = Collection("kb_contents")
+        self.unanswered_questions = Collection("unanswered_questions")
+        self.answered_questions = Collection("answered_questions")
+        self.events = Collection("events")
         self.collections: Mapping[str, Collection] = {
             c.name: c
             for c in (
                 self.requests, self.messages, self.leads, self.activities, self.projects,
                 self.project_users, self.user_documents, self.departments, self.groups,
-                self.tags, self.bots,
+                self.tags, self.bots, self.faq, self.canned_responses, self.properties,
+                self.segments, self.pending_invitations, self.roles, self.kb_namespaces,
+                self.kb_contents, self.unanswered_questions, self.answered_questions, self.events,
             )
         }  # fmt: skip
         self.users: dict[str, Person] = {}
