@@ -22,6 +22,7 @@ import pytest
 
 from conftest import Account, account_of, run_cli
 from crowd import Crowd
+from tiledesk.joins import JOINS
 from tiledesk.tables import TABLES
 from tiledesk_sandbox import Sandbox, World, generate
 
@@ -270,3 +271,40 @@ def test_a_postgres_that_is_not_there_is_told_in_a_line(sandbox: Sandbox, tmp_pa
     assert "cannot be reached" in done.stderr
     assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_postgres_replaces_small_tables_and_keeps_history(postgres: str, tmp_path: Path) -> None:
+    world = generate(requests=20, seed=5)
+    with Sandbox(world) as sandbox:
+        account = account_of(sandbox)
+
+        def load_small() -> None:
+            done = run_cli(
+                *("load", "--destination", "postgres", "--dataset", "small"),
+                *("--resources", "groups,tags,project_users,departments"),
+                cwd=tmp_path,
+                environment={
+                    **account.environment,
+                    "DESTINATION__POSTGRES__CREDENTIALS": postgres,
+                },
+            )
+            assert done.returncode == 0, done.stderr
+
+        load_small()
+        renamed, removed, *_ = world.groups
+        world.change("groups", renamed, name="renamed")
+        world.remove("groups", removed)
+        for key in list(world.tags):
+            world.remove("tags", key)
+        load_small()
+        versions = "count(*), count(*) FILTER (WHERE _dlt_valid_to IS NULL)"
+        assert rows(postgres, f"SELECT {versions} FROM small.groups") == [(6, 4)]
+        assert rows(postgres, "SELECT count(*) FROM small.tags") == [(0,)]
+        for key in list(world.groups):
+            world.remove("groups", key)
+        load_small()
+        assert rows(postgres, f"SELECT {versions} FROM small.groups") == [(6, 0)]
+        assert rows(postgres, "SELECT count(*) FROM small.groups__members") == [(0,)]
+        for join in JOINS:
+            if {join.table, join.to_table} <= {"groups", "groups__members", "project_users"}:
+                rows(postgres, join.sql().replace("tiledesk.", "small."))

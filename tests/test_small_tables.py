@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from conftest import Account, account_of
+from conftest import Account, account_of, query
 from small import stored
 from tiledesk.small_tables import OPTIONAL, SMALL_TABLES
+from tiledesk.snapshots import Families
 from tiledesk.tables import Table
 from tiledesk_pipeline.load import Summary
-from tiledesk_sandbox import Sandbox, World, generate
+from tiledesk_sandbox import Sandbox, World, generate, routing
+from tiledesk_sandbox.wire import Call
 from truth import differences
 
 ALWAYS = [table.name for table in SMALL_TABLES if table not in OPTIONAL]
-EVERYTHING = {"visitors": True, "faq": True, "events": True}
 PRESENT = "_dlt_valid_to IS NULL"
 
 
@@ -57,3 +58,280 @@ def test_every_small_table_equals_the_apis_own_answer(
     expected = stored(account, table)
     assert expected
     assert differences(db, table, expected) == []
+
+
+# --- when they are read ---------------------------------------------------------------------------
+
+
+def test_small_tables_are_read_once_an_hour_and_at_once_when_they_are_named(
+    sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    owner.load(db)
+    before = len(sandbox.calls)
+    assert [loaded.resource for loaded in owner.load(db).streams] == [
+        "requests",
+        "messages",
+        "leads",
+        "activities",
+    ]
+    assert len(sandbox.calls) - before == 8
+    named = load(owner, db, "tags", "roles")
+    assert [loaded.resource for loaded in named.streams] == ["tags", "roles"]
+    again = owner.load(db, snapshot_interval_seconds=0)
+    assert {loaded.resource for loaded in again.streams} >= set(ALWAYS)
+
+
+def test_only_what_is_asked_for_by_option_is_loaded(
+    sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    owner.load(db)
+    paths = {call.path.rpartition("/")[2] for call in sandbox.calls}
+    assert not paths & {"faq", "events", "integration", "webhooks", "subscriptions"}
+    assert not any(call.query.get("role") for call in sandbox.calls)
+    summary = owner.load(db, faq=True, events=True)
+    assert {"faq", "events"} <= {loaded.resource for loaded in summary.streams}
+
+
+def test_a_first_load_in_slices_reads_each_small_table_once(
+    monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    monkeypatch.setattr("tiledesk_pipeline.load.SLICE_BYTES", 50_000)
+    owner.load(db)
+    paths = [call.path for call in sandbox.calls]
+    assert sum(path.endswith("/requests") for path in paths) > 2
+    for last in ("groups", "tags", "allstatus", "canned", "roles"):
+        assert sum(path.endswith(f"/{last}") for path in paths) == 1
+
+
+def test_each_reading_of_a_small_table_is_written_down(owner: Account, db: Path) -> None:
+    owner.load(db)
+    read = query(db, "SELECT resource, rows_read, calls, outcome FROM tiledesk._tiledesk_loads")
+    told = {name: (rows, calls, outcome) for name, rows, calls, outcome in read}
+    assert told["groups"] == (5, 1, "complete")
+    assert told["bots"] == (5, 2, "complete")
+    assert told.keys() >= set(ALWAYS)
+
+
+# --- what a change does ---------------------------------------------------------------------------
+
+
+def test_a_row_that_is_gone_leaves_a_replaced_table_and_another_projects_rows_stay(
+    world: World, sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    load(owner, db, "tags", "canned_responses", "groups")
+    elsewhere = Account(owner.base_url, world.other_project_id, owner.email, owner.password)
+    load(elsewhere, db, "projects", "tags", "groups")
+    keys = list(world.tags)
+    world.remove("tags", keys[0])
+    load(owner, db, "tags")
+    assert {key for (key,) in query(db, "SELECT _id FROM tiledesk.tags")} == set(keys[1:])
+    for key in keys[1:]:
+        world.remove("tags", key)
+    load(elsewhere, db, "tags")
+    assert query(db, "SELECT count(*) FROM tiledesk.tags") == [(len(keys) - 1,)]
+    load(owner, db, "tags")
+    assert query(db, "SELECT count(*) FROM tiledesk.tags") == [(0,)]
+
+
+def test_history_keeps_every_version_and_only_what_changed_makes_one(
+    world: World, owner: Account, db: Path
+) -> None:
+    load(owner, db, "groups", "project_users")
+    renamed, emptied, removed, *_ = world.groups
+    member = next(iter(world.project_users))
+    world.change("groups", renamed, name="renamed", updatedAt="2031-01-01T00:00:00.000Z")
+    world.change("groups", emptied, members=[])
+    world.remove("groups", removed)
+    world.change("project_users", member, number_assigned_requests=9, user_available=False)
+    load(owner, db, "groups", "project_users")
+    versions = query(
+        db,
+        f"SELECT _id, count(*), count(*) FILTER ({PRESENT}) FROM tiledesk.groups GROUP BY _id",
+    )
+    found = {key: (all_of_it, present) for key, all_of_it, present in versions}
+    assert found[renamed] == found[emptied] == (2, 1)
+    assert found[removed] == (1, 0)
+    assert set(found.values()) == {(2, 1), (1, 0), (1, 1)}
+    assert query(db, f"SELECT name FROM tiledesk.groups WHERE {PRESENT} AND _id = '{renamed}'") == [
+        ("renamed",)
+    ]
+    assert query(db, "SELECT count(*) FROM tiledesk.project_users") == query(
+        db, "SELECT count(DISTINCT _id) FROM tiledesk.project_users"
+    )
+    members = query(db, "SELECT DISTINCT parent_id FROM tiledesk.groups__members")
+    assert {key for (key,) in members} == set(world.groups) - {emptied}
+
+
+def test_a_row_that_comes_back_and_a_table_that_empties_have_their_history(
+    world: World, owner: Account, db: Path
+) -> None:
+    load(owner, db, "groups")
+    groups = dict(world.groups)
+    for key in groups:
+        world.remove("groups", key)
+    load(owner, db, "groups")
+    assert query(db, f"SELECT count(*), count(*) FILTER ({PRESENT}) FROM tiledesk.groups") == [
+        (len(groups), 0)
+    ]
+    for group in groups.values():
+        world.insert("groups", group)
+    load(owner, db, "groups")
+    assert query(db, f"SELECT count(*), count(*) FILTER ({PRESENT}) FROM tiledesk.groups") == [
+        (2 * len(groups), len(groups))
+    ]
+
+
+def test_history_can_be_switched_off_and_on(world: World, owner: Account, db: Path) -> None:
+    key = next(iter(world.tags))
+    load(owner, db, "tags", "groups", history=["tags"])
+    for name in ("first", "second"):
+        world.change("tags", key, tag=name)
+        load(owner, db, "tags", history=["tags"])
+    tags = f"SELECT tag FROM tiledesk.tags WHERE _id = '{key}'"
+    assert len(query(db, tags)) == 3
+    load(owner, db, "tags", history=[])
+    assert query(db, tags) == [("second",)]
+    world.change("tags", key, tag="third")
+    load(owner, db, "tags", history=["tags"])
+    assert query(db, f"{tags} AND {PRESENT}") == [("third",)]
+
+
+def test_a_history_that_cannot_be_is_refused_in_words(owner: Account, db: Path) -> None:
+    with pytest.raises(Exception, match="history names messages, which cannot have one"):
+        load(owner, db, "tags", history=["messages"])
+
+
+def test_facts_stay_though_the_server_forgets_them(
+    world: World, sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    load(owner, db, "unanswered_questions", "events")
+    first, *_ = world.unanswered_questions
+    asked = {**world.unanswered_questions[first], "_id": "f" * 24, "question": "And now?"}
+    world.insert("unanswered_questions", {**asked, "createdAt": "2031-01-01T00:00:00.000Z"})
+    for key in [*list(world.unanswered_questions)[:-1], *world.events]:
+        world.remove("unanswered_questions" if key in world.unanswered_questions else "events", key)
+    load(owner, db, "unanswered_questions", "events")
+    assert query(db, "SELECT count(*) FROM tiledesk.unanswered_questions") == [(4,)]
+    assert query(db, "SELECT count(*) FROM tiledesk.events") == [(50,)]
+
+
+# --- what is not believed -------------------------------------------------------------------------
+
+
+def test_an_expired_plan_does_not_empty_the_departments(
+    world: World, owner: Account, db: Path
+) -> None:
+    load(owner, db, "departments")
+    count = "SELECT count(*) FROM tiledesk.departments"
+    before = query(db, count)
+    world.change("projects", world.project_id, trialExpired=True)
+    summary = load(owner, db, "departments")
+    assert "kept as they were: the project's plan has expired" in notices(summary, "departments")
+    assert query(db, count) == before
+    world.change("projects", world.project_id, trialExpired=False)
+    for key in list(world.departments)[1:]:
+        world.remove("departments", key)
+    assert notices(load(owner, db, "departments"), "departments") == ""
+    assert query(db, f"{count} WHERE {PRESENT}") == [(1,)]
+
+
+def test_a_first_load_on_an_expired_plan_says_that_it_is_partial(
+    world: World, owner: Account, db: Path
+) -> None:
+    world.change("projects", world.project_id, trialExpired=True)
+    summary = load(owner, db, "departments")
+    assert "partial: the project's plan has expired" in notices(summary, "departments")
+    assert query(db, "SELECT count(*) FROM tiledesk.departments") == [(1,)]
+
+
+@pytest.mark.parametrize("name", ["project_users", "departments"])
+def test_a_list_that_cannot_be_empty_and_is_leaves_the_table(
+    world: World, owner: Account, db: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(owner, db, name)
+    before = query(db, f"SELECT count(*) FROM tiledesk.{name}")
+    monkeypatch.setattr(Families, name, lambda self: iter([[]]))
+    summary = load(owner, db, name)
+    assert "kept as they were: the server gave none" in notices(summary, name)
+    assert query(db, f"SELECT count(*) FROM tiledesk.{name} WHERE {PRESENT}") == before
+
+
+def test_an_agent_who_is_shown_fewer_bots_does_not_empty_the_table(
+    sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    agent = account_of(sandbox, "agent")
+    load(owner, db, "bots", "faq")
+    counts = "SELECT (SELECT count(*) FROM tiledesk.bots), (SELECT count(*) FROM tiledesk.faq)"
+    before = query(db, counts)
+    summary = load(agent, db, "bots", "faq")
+    for name in ("bots", "faq"):
+        assert "kept as they were: agents are shown only some" in notices(summary, name)
+    assert query(db, counts) == before
+
+
+def test_an_agent_loads_what_there_is_and_an_owner_completes_it(
+    sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    agent = account_of(sandbox, "agent")
+    summary = load(agent, db, *ALWAYS)
+    assert "partial: agents are shown" in notices(summary, "bots")
+    assert "skipped: the role agent may not read them" in notices(summary, "kb_contents")
+    assert query(db, "SELECT count(*) FROM tiledesk.kb_contents") == [(0,)]
+    owner.load(db)  # not named, and not an hour later: it is another role's turn
+    assert query(db, "SELECT count(*) FROM tiledesk.bots") == [(5,)]
+    assert query(db, "SELECT count(*) FROM tiledesk.kb_contents") == [(6,)]
+
+
+def test_an_older_server_without_a_list_is_no_failure(
+    sandbox: Sandbox, owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = [route for route in routing.ROUTES if "roles" not in route.pattern.pattern]
+    monkeypatch.setattr(routing, "ROUTES", kept)
+    summary = load(owner, db, "roles", "tags")
+    assert "skipped: this server does not have them" in notices(summary, "roles")
+    assert query(db, "SELECT count(*) FROM tiledesk.tags") == [(9,)]
+    assert query(db, "SELECT count(*) FROM tiledesk.roles") == [(0,)]
+
+
+def test_looking_for_a_knowledge_base_makes_none(
+    world: World, sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    for key in list(world.kb_namespaces):
+        world.remove("kb_namespaces", key)
+    load(owner, db, "kb_namespaces", "kb_contents", "answered_questions")
+    assert not world.kb_namespaces
+    assert query(db, "SELECT count(*) FROM tiledesk.kb_namespaces") == [(0,)]
+
+
+def test_a_page_of_tags_that_is_deleted_meanwhile_takes_no_other_tag_with_it(
+    world: World, sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    template = next(iter(world.tags.values()))
+    for number in range(100):
+        key = world.new_id()
+        world.insert("tags", {**template, "_id": key, "tag": f"tag {number}"})
+    doomed = sorted(world.tags)[-30:]
+
+    def delete(call: Call) -> None:
+        if call.path.endswith("/tags") and call.query.get("page") not in (None, "0"):
+            while doomed:
+                world.remove("tags", doomed.pop())
+
+    sandbox.before_call(delete)
+    load(owner, db, "tags")
+    found = {key for (key,) in query(db, "SELECT _id FROM tiledesk.tags")}
+    assert found >= set(world.tags)
+
+
+def test_secrets_in_small_tables_are_not_loaded(world: World, owner: Account, db: Path) -> None:
+    settings = {"email": {"config": {"host": "smtp", "pass": "hidden"}}}
+    world.change("projects", world.project_id, settings=settings)
+    bot = next(iter(world.bots))
+    variables = {"globals": [{"key": "token", "value": "hidden"}], "rules": ["shown"]}
+    world.change("bots", bot, attributes=variables, secret="hidden")
+    load(owner, db, "projects", "bots", "faq")
+    for table in ("projects", "bots", "faq"):
+        text = str(query(db, f"SELECT * FROM tiledesk.{table}"))
+        assert "hidden" not in text
+        assert "not-for-anyone" not in text
+    assert "shown" in str(query(db, "SELECT attributes FROM tiledesk.bots"))

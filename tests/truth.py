@@ -14,7 +14,7 @@ from tiledesk import tables
 from tiledesk.tables import Column, Table
 
 # made by the server when it answers, not in its database
-SYNTHESIZED = {"activities": {"message"}}
+SYNTHESIZED = {"activities": {"message"}, "departments": {"has_bot"}}
 # free objects that the server dresses up with virtual fields when it answers
 DRESSED = {"snapshot", "target_object", "action_obj", "related_object"}
 # never loaded, wherever they stand

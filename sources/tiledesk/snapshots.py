@@ -78,7 +78,7 @@ class Families:
         yield self._list("groups")
 
     def tags(self) -> Iterator[list[Row]]:
-        return self._pages("tags", limit=TAGS_PER_PAGE, fractions=True)
+        return self._pages("tags", size=TAGS_PER_PAGE)
 
     def bots(self) -> Iterator[list[Row]]:
         yield self._bots
@@ -94,7 +94,7 @@ class Families:
             yield self._list("faq", id_faq_kb=key or "", limit=FAQ_LIMIT)
 
     def canned_responses(self) -> Iterator[list[Row]]:
-        return self._pages("canned", limit=CANNED_PER_PAGE, fractions=True)
+        return self._pages("canned", size=CANNED_PER_PAGE)
 
     def properties(self) -> Iterator[list[Row]]:
         return self._pages("properties")
@@ -122,7 +122,7 @@ class Families:
         return self._questions("kb/answered", since)
 
     def events(self, since: str) -> Iterator[list[Row]]:
-        pages = self._pages("events", "events", limit=EVENTS_PER_PAGE, fractions=True)
+        pages = self._pages("events", "events", size=EVENTS_PER_PAGE)
         return _back_to(since, pages)
 
     def _questions(self, path: str, since: str) -> Iterator[list[Row]]:
@@ -183,24 +183,26 @@ class Families:
         return read_page(self.project.get(path, params)).rows
 
     def _pages(
-        self,
-        path: str,
-        key: str = "",
-        *,
-        limit: int = LIMIT,
-        sort: str = "sort",
-        fractions: bool = False,
-        **params: str,
+        self, path: str, key: str = "", *, size: int = 0, sort: str = "sort", **params: str
     ) -> Iterator[list[Row]]:
-        """All pages of a list; `sort` is what the parameter is called here."""
+        """All pages of a list.
+
+        Args:
+            size: how many rows a page has, where the server does not let itself be told; there a
+                page may be a fraction.
+            sort: what the parameter is called here.
+        """
 
         def fetch(page: float, limit: int) -> Page:
             order: dict[str, str | float] = {sort: "_id", "direction": -1}
-            return read_page(
-                self.project.get(path, {**params, **order, "limit": limit, "page": page}), key
-            )
+            at: dict[str, float] = {"limit": limit, "page": page}
+            if size:
+                skip = int(page * limit)
+                at = {"page": next(n / size for n in range(skip, -1, -1) if n / size * size == n)}
+            found = read_page(self.project.get(path, {**params, **order, **at}), key)
+            return Page(found.rows[:limit], None, None)
 
-        for batch in newest_first(fetch, Window("_id"), limit=limit, fractions=fractions):
+        for batch in newest_first(fetch, Window("_id"), limit=size or LIMIT):
             yield batch.rows
 
 
