@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
 
-from tiledesk import errors, open_projects
+from tiledesk import errors, open_projects, tiledesk_source
 from tiledesk.privacy import Privacy
 from tiledesk.project import Project
+from tiledesk.small_tables import SMALL_TABLES
+from tiledesk.snapshots import (
+    AGENT,
+    CUT_FOR_AGENTS,
+    ONLY_SOME,
+    ONLY_THE_DEFAULT,
+    SKIPPED,
+    Families,
+    why_skipped,
+)
 from tiledesk.source import open_privacy
 from tiledesk.streams.leads import STATUSES
 from tiledesk.streams.requests import everything
@@ -76,10 +86,11 @@ def check(**settings: Any) -> list[Report]:
     privacy = open_privacy(**of_privacy(settings))
     projects = open_projects(**of_projects(settings))
     with closing(projects[0].client):
+        names = tiledesk_source(**{**settings, "client": projects[0].client}).selected_resources
         reports = []
         for project in projects:
             try:
-                reports.append(_report(project, privacy))
+                reports.append(_report(project, privacy, names))
             except errors.OF_ONE_PROJECT as error:
                 if len(projects) == 1:
                     raise
@@ -88,17 +99,18 @@ def check(**settings: Any) -> list[Report]:
         return reports
 
 
-def _report(project: Project, privacy: Privacy) -> Report:
+def _report(project: Project, privacy: Privacy, names: Collection[str]) -> Report:
     before = project.client.calls
     role = project.membership.role
     report = Report(project.client.base_url, _name(project), role, str(privacy))
     report.streams = look_at(project, tuple(LOOKS), report.server.append)
+    report.streams += look_at_small(project, names)
     report.calls = project.client.calls - before
     return report
 
 
 def look_at(
-    project: Project, names: Sequence[str], tell: Callable[[str], None] = lambda fact: None
+    project: Project, names: Collection[str], tell: Callable[[str], None] = lambda fact: None
 ) -> list[Access]:
     """What these streams will give the user, by one small call or a few to each.
 
@@ -106,6 +118,27 @@ def look_at(
         tell: told what the answers show of the server.
     """
     return [look(project, tell) for name, look in LOOKS.items() if name in names]
+
+
+def look_at_small(project: Project, names: Collection[str]) -> list[Access]:
+    """What these small tables will give the user, by the first page of each."""
+    families = Families(project)
+    found = []
+    for table in SMALL_TABLES:
+        if table.name not in names:
+            continue
+        try:
+            next(families.rows(table), None)
+        except SKIPPED as error:
+            found.append(Access(table.name, "none", None, why_skipped(error, families)))
+            continue
+        if table.name in CUT_FOR_AGENTS and families.rank <= AGENT:
+            found.append(Access(table.name, "partial", None, ONLY_SOME))
+        elif table.name == "departments" and families.plan_has_expired:
+            found.append(Access(table.name, "partial", None, ONLY_THE_DEFAULT))
+        else:
+            found.append(Access(table.name, "all", None))
+    return found
 
 
 def _name(project: Project) -> str:

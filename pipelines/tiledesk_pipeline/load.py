@@ -27,7 +27,7 @@ from tiledesk.source import readings_resource
 from tiledesk.tables import Table
 
 from . import state
-from .check import look_at
+from .check import look_at, look_at_small
 from .comments import write_comments
 from .failures import Failure, explain, find_tiledesk_error
 from .settings import of_projects
@@ -243,7 +243,7 @@ def load(
         names = list(resources or sources[projects[0].id].selected_resources)
         if full_refresh:
             for project in projects:
-                _must_be_readable(project, names)
+                _must_be_readable(project, names, pipeline)
             _forget(pipeline, target, names, projects)
         drops_tables = full_refresh
         with closing(projects[0].client):
@@ -302,7 +302,7 @@ def _is_of_one_project(error: Exception) -> bool:
     return isinstance(find_tiledesk_error(error), errors.OF_ONE_PROJECT)
 
 
-def _must_be_readable(project: Project, names: Sequence[str]) -> None:
+def _must_be_readable(project: Project, names: Sequence[str], pipeline: dlt.Pipeline) -> None:
     """Refuses to drop tables that this user may not read anew.
 
     Raises:
@@ -311,7 +311,8 @@ def _must_be_readable(project: Project, names: Sequence[str]) -> None:
     """
     if "requests" in names or ("messages" in names and not project.membership.may_list_messages):
         project.must_see_all_requests()
-    for access in look_at(project, names):
+    loaded = state.read_at(pipeline, project.id).keys() & set(names)
+    for access in (*look_at(project, names), *look_at_small(project, loaded)):
         if access.verdict == "none":
             raise Failure(
                 f"--full-refresh would drop {access.resource}, which this user may not read anew."

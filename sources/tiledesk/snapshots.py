@@ -42,6 +42,11 @@ ADMIN = ROLES.index("admin")
 CUT_FOR_AGENTS = ("bots", "faq")
 NEVER_EMPTY = ("projects", "project_users", "departments")
 
+ONLY_SOME = "agents are shown only some of them."
+ONLY_THE_DEFAULT = "the project's plan has expired, so the server shows the default one only."
+# A table that this user, or any user of this server, may not read is skipped, and no failure.
+SKIPPED = (errors.NotAMember, errors.RoleTooLow, errors.NoSuchPath)
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -145,7 +150,10 @@ class Families:
     @property
     def plan_has_expired(self) -> bool:
         """Whether the server shows the default department only (contract 3)."""
-        plan = msgspec.json.decode(msgspec.json.encode(self._document), type=_Plan)
+        try:
+            plan = msgspec.json.decode(msgspec.json.encode(self._document), type=_Plan)
+        except SKIPPED:
+            return False  # bots are not told
         return (plan.profile.type == "free" and plan.trialExpired is True) or (
             plan.profile.type == "payment" and plan.isActiveSubscription is False
         )
@@ -262,10 +270,8 @@ def read_small(
             rows = _facts(table, families, state, observer, done, lookback_seconds)
         else:
             rows = _snapshot(table, families, state, observer, done)
-    except (errors.RoleTooLow, errors.NoSuchPath) as error:
-        is_older = isinstance(error, errors.NoSuchPath)
-        why = "this server does not have them" if is_older else f"the role {role} may not read them"
-        observer.noticed(table.name, f"skipped: {why}.")
+    except SKIPPED as error:
+        observer.noticed(table.name, why_skipped(error, families))
         if not state:
             rows = ()  # so that the table is made
     except Stopped:
@@ -279,6 +285,13 @@ def read_small(
         yield rows
     observer.ended(done)
     yield done
+
+
+def why_skipped(error: Exception, families: Families) -> str:
+    """Why a table is not read, in words."""
+    if isinstance(error, errors.NoSuchPath):
+        return "skipped: this server does not have them."
+    return f"skipped: the role {families.role} may not read them."
 
 
 def _is_fresh(state: State, role: str, now: pendulum.DateTime, interval_seconds: float) -> bool:
@@ -299,7 +312,7 @@ def _snapshot(
     name = table.name
     is_cut = name in CUT_FOR_AGENTS and families.rank <= AGENT
     if is_cut and state.get("whole"):
-        observer.noticed(name, "kept as they were: agents are shown only some of them.")
+        observer.noticed(name, f"kept as they were: {ONLY_SOME}")
         return None
     rows: list[Row] = []
     for page in families.rows(table):
@@ -309,7 +322,7 @@ def _snapshot(
         if observer.is_enough(done):
             raise Stopped("stopped between two pages")
     if is_cut:
-        observer.noticed(name, "partial: agents are shown only some of them.")
+        observer.noticed(name, f"partial: {ONLY_SOME}")
     if why := _why_not(name, rows, families, state):
         observer.noticed(name, f"{'kept as they were' if state.get('rows') else 'partial'}: {why}")
         if state.get("rows"):
@@ -324,7 +337,7 @@ def _why_not(name: str, rows: list[Row], families: Families, state: State) -> st
         return "the server gave none, and every project has one."
     is_alone = name == "departments" and len(rows) == 1 and state.get("rows") != 1
     if is_alone and families.plan_has_expired:
-        return "the project's plan has expired, so the server shows the default one only."
+        return ONLY_THE_DEFAULT
     return ""
 
 
