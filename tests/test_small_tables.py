@@ -13,7 +13,11 @@ from small import stored
 from tiledesk.small_tables import OPTIONAL, SMALL_TABLES
 from tiledesk.snapshots import Families
 from tiledesk.tables import Table
+from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import Summary
+from tiledesk_pipeline.load import load as run
+from tiledesk_pipeline.status import status
+from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate, routing
 from tiledesk_sandbox.wire import Call
 from truth import differences
@@ -38,9 +42,6 @@ def db(tmp_path: Path) -> Path:
 
 def load(account: Account, db: Path, *names: str, **settings: Any) -> Summary:
     """A load of some tables, as if they were named."""
-    from tiledesk_pipeline.load import load as run
-    from tiledesk_pipeline.target import Target
-
     return run(Target(db=db), resources=names, **{**account.settings, **settings})
 
 
@@ -293,6 +294,19 @@ def test_an_older_server_without_a_list_is_no_failure(
     assert query(db, "SELECT count(*) FROM tiledesk.roles") == [(0,)]
 
 
+def test_an_older_server_gives_the_newest_published_version_of_a_bot(
+    world: World, sandbox: Sandbox, owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = [route for route in routing.ROUTES if "published" not in route.pattern.pattern]
+    monkeypatch.setattr(routing, "ROUTES", kept)
+    bots = f"SELECT name, root_id IS NULL FROM tiledesk.bots WHERE _id = '{list(world.bots)[3]}'"
+    load(owner, db, "bots")
+    assert query(db, bots) == [("Ada", False)]
+    world.remove("bots", list(world.bots)[3])
+    load(owner, db, "bots")
+    assert query(db, "SELECT count(*) FROM tiledesk.bots") == [(4,)]
+
+
 def test_looking_for_a_knowledge_base_makes_none(
     world: World, sandbox: Sandbox, owner: Account, db: Path
 ) -> None:
@@ -335,3 +349,65 @@ def test_secrets_in_small_tables_are_not_loaded(world: World, owner: Account, db
         assert "hidden" not in text
         assert "not-for-anyone" not in text
     assert "shown" in str(query(db, "SELECT attributes FROM tiledesk.bots"))
+
+
+def test_a_full_refresh_forgets_the_history_and_reads_anew(
+    world: World, owner: Account, db: Path
+) -> None:
+    load(owner, db, "groups", "tags")
+    world.change("groups", next(iter(world.groups)), name="renamed")
+    load(owner, db, "groups")
+    assert query(db, "SELECT count(*) FROM tiledesk.groups") == [(6,)]
+    owner.load(db, full_refresh=True)
+    assert query(db, "SELECT count(*) FROM tiledesk.groups") == [(5,)]
+    assert query(db, "SELECT count(*) FROM tiledesk.tags") == [(9,)]
+
+
+@pytest.mark.parametrize("name", ["bots", "kb_contents"])
+def test_a_full_refresh_by_an_agent_does_not_drop_what_agents_are_not_shown(
+    sandbox: Sandbox, owner: Account, db: Path, name: str
+) -> None:
+    load(owner, db, name)
+    before = query(db, f"SELECT count(*) FROM tiledesk.{name}")
+    with pytest.raises(Failure, match=f"would drop {name}, which this user may not read anew"):
+        account_of(sandbox, "agent").load(db, full_refresh=True, resources=[name])
+    assert query(db, f"SELECT count(*) FROM tiledesk.{name}") == before
+
+
+def test_status_tells_of_each_small_table_when_it_was_read(owner: Account, db: Path) -> None:
+    load(owner, db, "groups", "tags")
+    found = {small.resource: small for small in status(Target(db=db)).small}
+    assert (found["groups"].rows, found["tags"].rows) == (5, 9)
+    assert found["groups"].lists["groups__members"] > 5
+    assert found["tags"].read_at.diff().in_minutes() < 5
+
+
+# --- personal data --------------------------------------------------------------------------------
+
+
+def test_every_column_of_text_says_whether_it_is_personal() -> None:
+    columns = [
+        (f"{part.name}.{column.name}", column)
+        for root in SMALL_TABLES
+        for part in root.with_lists()
+        for column in part.all_columns()
+        if column.type in ("text", "json")
+    ]
+    assert [name for name, column in columns if column.personal is None] == []
+    free = [column for _, column in columns if column.source.endswith(("attributes", "settings"))]
+    assert all(column.personal for column in free)
+
+
+def test_members_are_not_told_apart_by_what_is_left_out(
+    world: World, owner: Account, db: Path
+) -> None:
+    """Not even by the digest of a row: only a change of what is loaded makes a version."""
+    users = "project_users"
+    load(owner, db, users, privacy="drop")
+    names = "SELECT count(*), count(email), count(firstname), count(user_id) FROM tiledesk."
+    ((rows, emails, first, ids),) = query(db, names + users)
+    assert (emails, first) == (0, 0)
+    assert rows == ids > 10
+    world.change("users", world.users["agent"].id, firstname="Renamed")
+    load(owner, db, users, privacy="drop")
+    assert query(db, f"SELECT count(*) FROM tiledesk.{users}") == [(rows,)]

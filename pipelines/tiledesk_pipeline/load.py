@@ -311,13 +311,14 @@ def _must_be_readable(project: Project, names: Sequence[str], pipeline: dlt.Pipe
     """
     if "requests" in names or ("messages" in names and not project.membership.may_list_messages):
         project.must_see_all_requests()
+    unread = [access for access in look_at(project, names) if access.verdict == "none"]
     loaded = state.read_at(pipeline, project.id).keys() & set(names)
-    for access in (*look_at(project, names), *look_at_small(project, loaded)):
-        if access.verdict == "none":
-            raise Failure(
-                f"--full-refresh would drop {access.resource}, which this user may not read anew."
-                " Use an owner's or admin's account, or leave them out with --resources."
-            )
+    unread += [access for access in look_at_small(project, loaded) if access.verdict != "all"]
+    if unread:
+        raise Failure(
+            f"--full-refresh would drop {unread[0].resource}, which this user may not read anew."
+            " Use an owner's or admin's account, or leave them out with --resources."
+        )
 
 
 def _forget(

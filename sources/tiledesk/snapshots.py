@@ -10,6 +10,7 @@ Facts are what the server soon forgets: they are read back to where they were re
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -36,6 +37,7 @@ LIMIT = 1000  # the others have no cap
 FAQ_LIMIT = 100_000  # of one bot at once: they come in no order that could be paged through
 VISITORS = ("guest", "user")  # the roles of project users that are none of the team
 
+ID = re.compile("[0-9a-f]{24}")
 AGENT = ROLES.index("agent")
 ADMIN = ROLES.index("admin")
 # Lists of which agents are shown a part only, without a word (contract 1.4, observed.md 3).
@@ -87,12 +89,13 @@ class Families:
 
     def bots(self) -> Iterator[list[Row]]:
         yield self._bots
-        for bot in self._bots:
+        if self.rank < ADMIN:
+            return
+        for key, address in zip(texts(self._bots, "_id"), texts(self._bots, "url"), strict=True):
             # its address ends with the id of what was published last; before, with its own
-            address, key = texts([bot], "url")[0], texts([bot], "_id")[0]
-            if address and key and self.rank >= ADMIN and not address.endswith(("/", key)):
-                forks = self._list(f"bots/{key}/published")
-                yield [{**fork, **_id_alone(fork, "publishedBy")} for fork in forks]
+            fork = (address or "").rpartition("/")[2]
+            if key and fork != key and ID.fullmatch(fork):
+                yield self._published(key, fork)
 
     def faq(self) -> Iterator[list[Row]]:
         for key in texts(self._bots, "_id"):
@@ -186,6 +189,17 @@ class Families:
             return []
         rows = self._list("kb/namespace/all")
         return [{**row, "_id": row.get("id", Raw(b"null"))} for row in rows]
+
+    def _published(self, bot: str, newest: str) -> list[Row]:
+        """What was published of a bot; of an older server the newest only."""
+        try:
+            forks = self._list(f"bots/{bot}/published")
+        except errors.NoSuchPath:
+            try:
+                forks = read_page(b"[" + self.project.get(f"bots/{newest}") + b"]").rows
+            except errors.Rejected:  # it is gone
+                return []
+        return [{**fork, **_id_alone(fork, "publishedBy")} for fork in forks]
 
     def _list(self, path: str, **params: str | float) -> list[Row]:
         return read_page(self.project.get(path, params)).rows

@@ -480,7 +480,7 @@ LOADS = Table(
         Column(
             "",
             "text",
-            "Stream: requests, messages, leads or activities.",
+            "Stream or small table.",
             name="resource",
             personal=False,
         ),

@@ -53,6 +53,16 @@ def published_bots(c: Context) -> Answer:
     return answer(forks[:100])
 
 
+@route("GET", "/{project}/bots/{bot}", "admin", super_admin=True)
+def get_bot(c: Context) -> Answer:
+    """Any, whether it is listed or not."""
+    bot = c.world.bots.get(c.parts["bot"])
+    if bot is None:
+        said = f"Chatbot not found with id {c.parts['bot']} for project {c.project}"
+        raise refuse(404, {"success": False, "msg": said})
+    return answer(bot)
+
+
 _FAQ_FIELDS_AGENTS_MISS = (
     "webhook_enabled", "faq_kb", "actions", "attributes", "createdBy", "createdAt", "updatedAt",
     "__v",

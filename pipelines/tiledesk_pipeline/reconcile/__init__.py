@@ -7,7 +7,8 @@ comparison reads all rows, and of messages all ids and stamps.
 
 Only rows created up to the point that the last load surely reached are compared: the stream's
 cursor less the lookback, to the second, by the server's clock. Newer ones are for the next load,
-and so are older ones that changed after that point.
+and so are older ones that changed after that point. Small tables are left out: a load reads them
+whole, and replaces what it finds.
 """
 
 from __future__ import annotations
