@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from conftest import Account, account_of, query, run_cli
+from conftest import Account, RealServer, account_of, query, run_cli
 from privacy_scan import files_below, found_in_bytes, found_in_tables, needles_of
 from tiledesk import tiledesk_source
 from tiledesk.errors import BadSetting
@@ -803,3 +803,32 @@ def test_a_purge_takes_the_messages_of_a_conversation_under_a_pseudonym(
     world.remove("requests", key)
     reconcile(Target(db=db), mend=True, **owner.settings, **hiding)
     assert purge(Target(db=db))["messages"] == len(messages)
+
+
+# --- the real server ------------------------------------------------------------------------------
+
+
+def needles_of_server(server: RealServer) -> set[str]:
+    names = ("requests", "messages", "leads", "activities", "users")
+    documents = [document for name in names for document in server.truth(name).values()]
+    own_words = " ".join(column.description for _, column in BY_COLUMN.values())
+    found = {needle for needle in needles_of(documents) if needle not in own_words}
+    return found | {server.seed["owner"]["password"], KEY}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["pseudonymize", "drop"])
+def test_nothing_personal_of_a_real_server_is_on_the_disk(
+    real_server: RealServer, db: Path, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, hiding = real_server.account(), HIDING[policy]
+    in_environment(hiding, monkeypatch)
+    needles = needles_of_server(real_server) | {account.email}
+    assert len(needles) > 500
+    looked = watched(account, db, needles, monkeypatch)
+    assert looked.found == set()
+    assert found_in_tables(db, needles) == []
+    assert query(db, "SELECT count(*) FROM tiledesk.messages")[0][0] > 20_000
+    found = reconcile(Target(db=db), deep=True, **account.settings)
+    assert [stream.differs for stream in found.streams] == [set()] * 4
+    assert found.is_equal
