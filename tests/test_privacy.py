@@ -23,7 +23,7 @@ from privacy_scan import files_below, found_in_bytes, found_in_tables, needles_o
 from tiledesk import tiledesk_source
 from tiledesk.errors import BadSetting
 from tiledesk.privacy import OPAQUE, PSEUDONYM, Privacy
-from tiledesk.tables import LOADS, TABLES
+from tiledesk.tables import LOADS, TABLES, Column, Table
 from tiledesk_pipeline.load import Progress, load
 from tiledesk_pipeline.reconcile import reconcile
 from tiledesk_pipeline.reconcile.purge import purge
@@ -478,6 +478,13 @@ def test_a_column_that_is_not_declared_personal_can_be_named() -> None:
     assert made(privacy, "leads.country", "Italy") == [pseudonym("Italy")]
     assert made(privacy, "requests__tags.tag", "vip") == ["vip"]
     assert made(Privacy(overrides={"leads": "drop"}), "leads.country", "Italy") == ["Italy"]
+
+
+def test_a_table_that_is_not_among_the_streams_is_no_exception() -> None:
+    column = Column("name", "text", "Name.", personal=True)
+    table = Table("people", "People.", (column,), cursor="updated_at")
+    arrow = pa.table({"name": ["Anna"]})
+    assert Privacy("drop").applied(table, arrow).column(0).to_pylist() == [None]
 
 
 @pytest.mark.parametrize(

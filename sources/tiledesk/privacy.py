@@ -78,9 +78,7 @@ class Privacy:
             )
         self._treatments: dict[str, Treatment] = {}
         for root in ALL_TABLES:
-            self._treatments.update(
-                _treatments(root, self._policy, self._overrides, bool(self._key))
-            )
+            self._treatments |= self._of(root)
 
     def __str__(self) -> str:
         said = {
@@ -123,7 +121,7 @@ class Privacy:
             before = {"policy": "keep", "overrides": {}, "key": None}  # of an older version
         if before is not None:
             former = _treatments(table, before["policy"], before["overrides"], bool(before["key"]))
-            if former != _treatments(table, self._policy, self._overrides, bool(self._key)):
+            if former != self._of(table):
                 raise _otherwise(table, "other privacy settings")
             if before["key"] != now["key"] and {"pseudonym", "id"} & {*former.values()}:
                 raise _otherwise(table, "another sources.tiledesk.pseudonym_key")
@@ -144,7 +142,13 @@ class Privacy:
         }
 
     def _treatment(self, table: Table, column: str) -> Treatment:
-        return self._treatments.get(f"{table.name}.{column}", "keep")
+        name = f"{table.name}.{column}"
+        if name not in self._treatments:  # a table that no override can name
+            self._treatments |= self._of(table)
+        return self._treatments.get(name, "keep")
+
+    def _of(self, table: Table) -> dict[str, Treatment]:
+        return _treatments(table, self._policy, self._overrides, bool(self._key))
 
     def _change(self, treatment: Treatment) -> Callable[[str], str | None] | None:
         if treatment == "pseudonym":
