@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tiledesk_pipeline.load import Summary
 from tiledesk_pipeline.load import load as run
 from tiledesk_pipeline.status import status
 from tiledesk_pipeline.target import Target
-from tiledesk_sandbox import Sandbox, World, generate, routing
+from tiledesk_sandbox import Answer, Sandbox, World, generate, routing
 from tiledesk_sandbox.wire import Call
 from truth import differences
 
@@ -292,6 +292,34 @@ def test_an_older_server_without_a_list_is_no_failure(
     assert "skipped: this server does not have them" in notices(summary, "roles")
     assert query(db, "SELECT count(*) FROM tiledesk.tags") == [(9,)]
     assert query(db, "SELECT count(*) FROM tiledesk.roles") == [(0,)]
+
+
+def test_one_that_the_server_is_in_trouble_with_keeps_no_other_from_being_loaded(
+    sandbox: Sandbox, owner: Account, db: Path, world: World, cli: Callable[..., Any]
+) -> None:
+    before = len(world.tags)
+    load(owner, db)
+    world.remove("tags", next(iter(world.tags)))
+    sandbox.faults.add(Answer(500, b'{"err":"error"}', "application/json"), "*/tags", times=None)
+    done = cli(
+        "load",
+        "--db",
+        str(db),
+        environment={
+            **owner.environment,
+            "SOURCES__TILEDESK__SNAPSHOT_INTERVAL_SECONDS": "0",
+        },
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "tags: failed, and is as it was: The server refuses" in done.stdout
+    assert query(db, "SELECT count(*) FROM tiledesk.tags") == [(before,)]
+    last = status(Target(db=db)).loads[0]
+    assert last.outcome == "failed"
+    assert last.read
+    assert "The server refuses" in (last.error or "")
+    sandbox.faults.clear()
+    load(owner, db, "tags")
+    assert query(db, "SELECT count(*) FROM tiledesk.tags") == [(before - 1,)]
 
 
 def test_an_older_server_gives_the_newest_published_version_of_a_bot(

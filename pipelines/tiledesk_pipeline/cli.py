@@ -112,7 +112,7 @@ def load(
         if summary.stopped_by is not None:
             display.err.print(STOPPED_LOAD)
             raise typer.Exit(128 + summary.stopped_by)
-        if summary.failed:
+        if summary.failed or any(stream.error for stream in summary.streams):
             raise typer.Exit(EXIT_PARTIAL if summary.streams else EXIT_FAILED)
 
 

@@ -200,7 +200,7 @@ def show_summary(summary: Summary) -> None:
             )
         out.print(table)
         for stream in streams:
-            if not stream.is_complete:
+            if not stream.is_complete and not stream.error:
                 out.print(f"[yellow]{stream.resource}[/yellow]: not read to the end yet.")
     _show_failed(summary.failed)
     retries = f" ({summary.retries} of them again)" if summary.retries else ""

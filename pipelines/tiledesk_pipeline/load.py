@@ -156,6 +156,7 @@ class Loaded:
         rows: rows of the project in the table now.
         cursor: how far the stream has been read; when, for a small table.
         is_complete: whether it was read to its end.
+        error: why it could not be read, though others were; empty otherwise.
     """
 
     resource: str
@@ -166,6 +167,7 @@ class Loaded:
     changed: int | None
     cursor: pendulum.DateTime | None
     is_complete: bool = True
+    error: str = ""
 
 
 @dataclass
@@ -493,6 +495,7 @@ def _loaded(
                     sum(reading.rows_changed for reading in readings) if has_counts else None,
                     None if is_window else after.get(name),
                     bool(readings) and readings[-1].is_complete,
+                    (readings and readings[-1].error) or "",
                 )
             )
     return streams

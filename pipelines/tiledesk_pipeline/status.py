@@ -185,6 +185,11 @@ class _Package:
     def project(self) -> str:
         return self.noted[0].id_project if self.noted else ""
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether nothing was read: a small table may fail by itself."""
+        return bool(self.noted) and all(row.outcome == FAILED for row in self.noted)
+
     def has(self, outcome: str) -> bool:
         return any(row.outcome == outcome for row in self.noted)
 
@@ -239,7 +244,7 @@ def _is_of_one_load(before: Sequence[_Package], package: _Package) -> bool:
     """
     pause = (package.begun - before[-1].written).total_seconds()
     was_begun = any(slice_.has(STOPPED) for slice_ in before)
-    is_failure = package.has(FAILED) or before[-1].has(FAILED)
+    is_failure = package.is_failure or before[-1].is_failure
     is_other = package.project != before[-1].project
     follows = was_begun and not is_failure and not is_other
     return bool(package.noted) and follows and pause <= SECONDS_BETWEEN_SLICES
@@ -249,20 +254,23 @@ def _load(packages: Sequence[_Package]) -> Load:
     rows = [row for package in packages for row in package.noted]
     if not rows:
         return Load(packages[-1].written)
-    begun, failed = packages[0].begun, [row for row in rows if row.outcome == FAILED]
-    if failed:
-        return Load(begun, FAILED, error=failed[0].error, project=packages[0].project)
+    begun, project = packages[0].begun, packages[0].project
+    error = next((row.error for row in rows if row.outcome == FAILED), None)
+    if packages[-1].is_failure:
+        return Load(begun, FAILED, error=error, project=project)
     last = {row.resource: row.outcome for row in rows}
+    outcome = STOPPED if STOPPED in last.values() else COMPLETE
     is_window = any(row.window_end for row in rows)
     return Load(
         begun.in_timezone("UTC"),
-        STOPPED if STOPPED in last.values() else COMPLETE,
+        FAILED if error else outcome,
         sum(row.rows_read for row in rows),
         None if is_window else sum(row.rows_new for row in rows),
         None if is_window else sum(row.rows_changed for row in rows),
         sum(row.calls for row in rows),
         (packages[-1].written - begun).total_seconds(),
-        project=packages[0].project,
+        error=error,
+        project=project,
     )
 
 

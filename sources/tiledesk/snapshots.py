@@ -26,7 +26,7 @@ from . import errors
 from .arrow import Page, Row, read_page, texts
 from .observer import Observer, Stopped
 from .project import ROLES, Project
-from .reading import STOPPED, Reading, Rows, State
+from .reading import FAILED, STOPPED, Reading, Rows, State
 from .small_tables import FACTS
 from .tables import Table
 from .walks import Window, iso, newest_first, parse
@@ -48,6 +48,14 @@ ONLY_SOME = "agents are shown only some of them."
 ONLY_THE_DEFAULT = "the project's plan has expired, so the server shows the default one only."
 # A table that this user, or any user of this server, may not read is skipped, and no failure.
 SKIPPED = (errors.NotAMember, errors.RoleTooLow, errors.NoSuchPath)
+# One that the server is in trouble with does not keep the conversations from being loaded.
+FAILED_ALONE = (
+    errors.BadAnswer,
+    errors.IncompleteRead,
+    errors.NoAnswer,
+    errors.Rejected,
+    errors.ServerTrouble,
+)
 
 
 @dataclass(frozen=True)
@@ -269,6 +277,9 @@ def read_small(
             ``role``, of the last reading; ``rows`` and ``whole``, of what the table holds.
         interval_seconds: how old the last reading has to be; what a user of another role has read
             is read again in any case.
+
+    Raises:
+        TiledeskError: what is not of this table alone; see `SKIPPED` and `FAILED_ALONE`.
     """
     client = families.project.client
     role = families.role  # asks the server, so that its time is known
@@ -288,6 +299,11 @@ def read_small(
         observer.noticed(table.name, why_skipped(error, families))
         if not state:
             rows = ()  # so that the table is made
+    except FAILED_ALONE as error:
+        observer.noticed(table.name, f"failed, and is as it was: {error}")
+        done.outcome, done.error = FAILED, str(error)
+        if not state:
+            rows = ()
     except Stopped:
         done.outcome = STOPPED
     done.calls, done.retries = client.calls - calls, client.retries - retries
