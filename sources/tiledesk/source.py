@@ -6,12 +6,13 @@ import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import dlt
 import pendulum
 from dlt.common.configuration import with_config
 from dlt.common.typing import TSecretStrValue
+from dlt.extract.items_transform import LimitItem, YieldMapItem
 from dlt.sources import DltResource
 
 from . import tables
@@ -75,8 +76,11 @@ def tiledesk_source(
     by the server's clock. It is saved with the load that carries the rows. The next run starts
     `lookback_seconds` before it, since a row may become visible a little after its stamp (contract
     8.3). An error in one project ends the run, and nothing of it is loaded; ``tiledesk-dlt load``
-    goes on with the other projects. Set ``initial_value`` to start a history later, and
-    ``end_value``, too, to load a window without touching the cursor:
+    goes on with the other projects. Steps of your own, such as ``add_map``, get whole batches of
+    rows, not decoded yet; tables are made of them last.
+
+    Set ``initial_value`` to start a history later, and ``end_value``, too, to load a window without
+    touching the cursor:
 
         source = tiledesk_source()
         source.requests.apply_hints(
@@ -275,9 +279,19 @@ def _resource(
             has_versions = keeps_history and part is table
             resource.apply_hints(create_table_variant=True, **_hints(part, has_versions))
         resource.apply_hints(create_table_variant=True, **_journal_hints())
-        return resource.add_yield_map(to_tables)
+        return resource.add_step(_ToTables(to_tables))
 
     return make
+
+
+class _ToTables(YieldMapItem):
+    """Makes the tables of a batch, behind dlt's own steps.
+
+    The state says of a batch that it was read, so all its tables have to be written or none:
+    ``add_limit`` counts batches, and does not cut between a table and those of its lists.
+    """
+
+    placement_affinity: ClassVar[float] = LimitItem.placement_affinity + 0.1
 
 
 def _hints(table: Table, has_versions: bool = False) -> dict[str, Any]:
