@@ -23,6 +23,7 @@ from privacy_scan import files_below, found_in_bytes, found_in_tables, needles_o
 from tiledesk import tiledesk_source
 from tiledesk.errors import BadSetting
 from tiledesk.privacy import OPAQUE, PSEUDONYM, Privacy
+from tiledesk.small_tables import ALL_TABLES
 from tiledesk.tables import LOADS, TABLES, Column, Table
 from tiledesk_pipeline.load import Progress, load
 from tiledesk_pipeline.reconcile import reconcile
@@ -39,6 +40,13 @@ HIDING = {
 BY_COLUMN = {
     f"{part.name}.{column.name}": (part, column)
     for root in TABLES
+    for part in root.with_lists()
+    for column in part.all_columns()
+}
+
+EVERY = {
+    f"{part.name}.{column.name}": column
+    for root in ALL_TABLES
     for part in root.with_lists()
     for column in part.all_columns()
 }
@@ -122,15 +130,23 @@ def with_telling_ids(world: World) -> World:
 
 
 def needles_in(world: World) -> set[str]:
-    names = ("requests", "messages", "leads", "activities", "user_documents")
+    names = ("requests", "messages", "leads", "activities", "users", "project_users",
+             "canned_responses", "pending_invitations")  # fmt: skip
     documents: list[Any] = [
-        world.collections["users" if name == "user_documents" else name][key]
-        for name in names
-        for key in world.collections["users" if name == "user_documents" else name]
+        world.collections[name][key] for name in names for key in world.collections[name]
     ]
     documents = [d for d in documents if d.get("id_project", world.project_id) == world.project_id]
-    # the list of activities says who did it in words that it does not keep
-    return needles_of(documents) - {"\ufffd"}
+    questions = [
+        {"text": document[name]}
+        for collection in ("unanswered_questions", "answered_questions")
+        for document in map(
+            world.collections[collection].__getitem__, world.collections[collection]
+        )
+        for name in ("question", "answer")
+        if name in document
+    ]
+    bots = {str(world.bots[key]["name"]) for key in world.bots}  # send messages, and are nobody
+    return needles_of([*documents, *questions]) - bots
 
 
 def credentials_of(world: World) -> set[str]:
@@ -177,6 +193,7 @@ def watched(
     monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", "false")
     for name, value in owner.environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SOURCES__TILEDESK__VISITORS", "true")
     load(Target(db=db), progress=watching)
     watching.look()
     return watching
@@ -200,7 +217,7 @@ def environment_of(settings: dict[str, Any]) -> dict[str, str]:
 def test_every_column_of_text_says_whether_it_is_personal() -> None:
     silent = [
         f"{part.name}.{column.name}"
-        for root in (*TABLES, LOADS)
+        for root in (*ALL_TABLES, LOADS)
         for part in root.with_lists()
         for column in part.all_columns()
         if column.type in ("text", "json") and column.personal is None
@@ -208,7 +225,18 @@ def test_every_column_of_text_says_whether_it_is_personal() -> None:
     assert silent == []
 
 
-def test_every_free_object_is_personal() -> None:
+def test_every_free_object_of_a_table_is_personal() -> None:
+    free = [
+        f"{part.name}.{column.name}"
+        for root in ALL_TABLES
+        for part in root.with_lists()
+        for column in part.all_columns()
+        if column.type == "json" and column.description.startswith("Free-form")
+    ]
+    assert [name for name in free if EVERY[name].personal is not True] == []
+
+
+def test_every_free_object_of_a_stream_is_personal() -> None:
     assert [
         name for name, (_, column) in BY_COLUMN.items()
         if column.type == "json" and column.personal is not True

@@ -9,8 +9,9 @@ from __future__ import annotations
 from .tables import CREATED_AT, CREATED_BY, ID_PROJECT, TABLES, UPDATED_AT, VERSION, Column, Table
 
 KEY = Column("_id", "text", "Key of the row.", personal=False)
+# of a visitor it is the visitor's own id, which may be a phone number
 MADE_BY = Column(
-    "createdBy", "text", "Who created it: `_id` of a user, or `system`.", personal=False
+    "createdBy", "text", "Who created it: `_id` of a user, or `system`.", personal="id"
 )
 SIGNED = (MADE_BY, CREATED_AT, UPDATED_AT, VERSION)
 # A new stamp or count alone is no new version of a row.
