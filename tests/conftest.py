@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from typing import Any
 import duckdb
 import httpx
 import pytest
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 
@@ -38,6 +41,20 @@ def _own_dlt_home(
         if name.startswith(("SOURCES__", "DESTINATION__")):
             monkeypatch.delenv(name)
     return home
+
+
+@pytest.fixture
+def write_settings() -> Iterator[Callable[[str, str], None]]:
+    """Writes a file of dlt's settings, which are read anew then, and afterwards without it."""
+
+    def write(name: str, text: str) -> None:
+        Path(".dlt").mkdir(exist_ok=True)
+        Path(".dlt", name).write_text(text)
+        Container()[PluggableRunContext].reload()
+
+    yield write
+    shutil.rmtree(".dlt")
+    Container()[PluggableRunContext].reload()
 
 
 @dataclass

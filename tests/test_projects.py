@@ -147,14 +147,14 @@ def test_dlts_configuration_takes_several(
     db: Path,
     projects: list[str],
     monkeypatch: pytest.MonkeyPatch,
+    write_settings: Callable[[str, str], None],
 ) -> None:
     for name, value in owner.environment.items():
         monkeypatch.setenv(name, value)
     variable = "SOURCES__TILEDESK__PROJECT_ID"
     if form == "list in a file":
         monkeypatch.delenv(variable)
-        Path(".dlt").mkdir()
-        Path(".dlt/config.toml").write_text(f"[sources.tiledesk]\nproject_id = {projects}\n")
+        write_settings("config.toml", f"[sources.tiledesk]\nproject_id = {projects}\n")
     else:
         monkeypatch.setenv(variable, ",".join(projects))
     load(Target(db=db))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +75,17 @@ def test_environment_variables_are_all_the_configuration_needed(
 
 
 def test_secrets_toml_is_all_the_configuration_needed(
-    owner: Account, pipeline: dlt.Pipeline, db: Path, world: World
+    owner: Account,
+    pipeline: dlt.Pipeline,
+    db: Path,
+    world: World,
+    write_settings: Callable[[str, str], None],
 ) -> None:
-    Path(".dlt").mkdir()
-    Path(".dlt/secrets.toml").write_text(
+    write_settings(
+        "secrets.toml",
         f'[sources.tiledesk]\nbase_url = "{owner.base_url}"\nproject_id = "{owner.project_id}"\n'
-        f'[sources.tiledesk.credentials]\nemail = "{owner.email}"\npassword = "{owner.password}"\n'
+        f'[sources.tiledesk.credentials]\nemail = "{owner.email}"\npassword = "{owner.password}"\n',
     )
-    from dlt.common.configuration.container import Container
-    from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
-
-    Container()[PluggableRunContext].reload()
     pipeline.run(tiledesk_source().with_resources("leads"))
     assert ids(db, "leads") == own(world, "leads").keys()
 
