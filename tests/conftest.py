@@ -53,7 +53,7 @@ def write_settings() -> Iterator[Callable[[str, str], None]]:
         Container()[PluggableRunContext].reload()
 
     yield write
-    shutil.rmtree(".dlt")
+    shutil.rmtree(".dlt", ignore_errors=True)
     Container()[PluggableRunContext].reload()
 
 
