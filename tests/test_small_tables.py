@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dlt
 import pytest
 
 from conftest import Account, account_of, query
 from small import stored
+from tiledesk import tiledesk_source
 from tiledesk.small_tables import OPTIONAL, SMALL_TABLES
 from tiledesk.snapshots import Families
 from tiledesk.tables import Table
@@ -441,3 +443,18 @@ def test_members_are_not_told_apart_by_what_is_left_out(
     world.change("users", world.users["agent"].id, firstname="Renamed")
     load(owner, db, users, privacy="drop")
     assert query(db, f"SELECT count(*) FROM tiledesk.{users}") == [(rows,)]
+
+
+def test_a_source_that_is_run_again_reads_anew(
+    world: World, owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What several tables share is kept for as long as a run takes, not as long as the source."""
+    monkeypatch.setattr("tiledesk.source.SHARED_SECONDS", 0.0)
+    pipeline = dlt.pipeline(
+        "again", destination=dlt.destinations.duckdb(str(db)), dataset_name="tiledesk"
+    )
+    source = tiledesk_source(**owner.settings, snapshot_interval_seconds=0)
+    for name in ("renamed", "renamed again"):
+        world.change("projects", world.project_id, name=name)
+        pipeline.run(source.with_resources("projects"))
+        assert query(db, "SELECT name FROM tiledesk.projects") == [(name,)]

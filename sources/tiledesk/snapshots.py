@@ -72,6 +72,7 @@ class Families:
     def __init__(self, project: Project, *, visitors: bool = False) -> None:
         self.project = project
         self._visitors = visitors
+        self._made_at = time.monotonic()
 
     def rows(self, table: Table, since: str = "") -> Iterator[list[Row]]:
         """What the API has for a table; of facts, no page that is older than a time."""
@@ -147,6 +148,11 @@ class Families:
             yield from _back_to(since, pages)
 
     # --- what more than one of them needs
+
+    @property
+    def age(self) -> float:
+        """Seconds since what it keeps may have been read."""
+        return time.monotonic() - self._made_at
 
     @property
     def role(self) -> str:

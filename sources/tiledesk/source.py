@@ -39,6 +39,7 @@ LOOKBACK_SECONDS = 300
 RATE_LIMIT_PER_MINUTE = 200  # what the API's documentation allows (contract 7)
 READ_TIMEOUT = 60.0
 SNAPSHOT_INTERVAL_SECONDS = 3600
+SHARED_SECONDS = 60.0
 
 # What a user is shown of these depends on the role (contract 1.4).
 SHOWN_BY_ROLE = (tables.REQUESTS, tables.MESSAGES)
@@ -168,9 +169,13 @@ def tiledesk_source(
     ) -> Iterator[Rows | Reading]:
         yield from follow(tables.ACTIVITIES, read_activities, created_at)
 
-    @functools.cache
+    kept: dict[str, Families] = {}
+
     def families(project: Project) -> Families:
-        return Families(project, visitors=visitors)
+        """What several tables need is read once for all of them, but anew if the source is."""
+        if project.id not in kept or kept[project.id].age > SHARED_SECONDS:
+            kept[project.id] = Families(project, visitors=visitors)
+        return kept[project.id]
 
     def small(table: Table) -> DltResource:
         def rows() -> Iterator[Snapshot | Rows | Reading]:
