@@ -297,6 +297,8 @@ def read_small(
     started = time.monotonic()
     rows: Snapshot | Rows | None = None
     try:
+        if observer.is_enough(done):
+            raise Stopped("stopped before the first page")
         if table in FACTS:
             rows = _facts(table, families, state, observer, done, lookback_seconds)
         else:
