@@ -123,6 +123,8 @@ class Simulation:
             activities_per_request=1,
         )
         self.world.clock = lambda: self.clock
+        if not self.does.shows_history:
+            self.world.change("projects", self.world.project_id, trialExpired=True)
         self.app = App(self.world, ties=rng.choice(["natural", "shuffle"]), does=self.does)
         self.app.abort = lambda scope: None
         self.app.hooks.append(self._before_call)

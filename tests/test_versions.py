@@ -106,6 +106,7 @@ def test_an_old_conversation_that_changes_is_loaded_although_the_plan_has_expire
 ) -> None:
     """Before 2.9.27 the list then ends 14 days ago, unless a date for createdAt is sent."""
     does = VERSIONS["2.9.20"]
+    world.change("projects", world.project_id, trialExpired=True)
     with Sandbox(world, version=does) as sandbox:
         owner = account_of(sandbox)
         owner.load(db)

@@ -217,6 +217,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     world.clock = lambda: until + timedelta(seconds=time.monotonic() - began)
     version = order if order in VERSIONS else "2.19.16"
     ties = "shuffle" if order == "shuffle" else "natural"
+    if version in OLDER:
+        world.change("projects", world.project_id, trialExpired=True)
     with Sandbox(world, ties=ties, version=version) as sandbox:
         people = {
             name: {"email": world.users[name].email, "password": world.users[name].password}
