@@ -381,7 +381,9 @@ def test_every_run_writes_down_what_it_did(
         assert second[table.name][1] == after
     assert second["requests"][5:7] == (0, 1)
     assert second["requests"][2] > second["requests"][1] > second["requests"][3]
-    calls = query(db, "SELECT calls FROM tiledesk._tiledesk_loads ORDER BY started_at")[4:]
+    # the small tables were read by the first run only
+    streams = "SELECT calls FROM tiledesk._tiledesk_loads WHERE window_field <> ''"
+    calls = query(db, f"{streams} ORDER BY started_at")[4:]
     assert sum(count for (count,) in calls) == len(sandbox.calls)
 
 
