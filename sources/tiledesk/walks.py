@@ -609,7 +609,7 @@ class _NewestFirst:
                     ends = None
             whole = rows.is_whole(None if begins is None or ends is None else ends - begins)
             # A page that begins after the group may begin later still, if rows above were deleted.
-            if whole and (not answer.stamps or answer.stamps[0] >= group):
+            if whole and answer.stamps and answer.stamps[0] >= group:
                 return answer, skip
         raise rows.too_restless("have one time stamp")
 
