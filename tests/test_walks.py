@@ -239,11 +239,12 @@ def test_no_row_is_missed_where_the_server_has_a_page_size_of_its_own(
 ) -> None:
     """As log entries have before 2.19.14: asked for 1, 100 or 500, it gives the same number.
 
-    They are never changed, and dropped after 30 days only (contract 4.4, 6).
+    They are never changed, and dropped after 30 days only (contract 4.4, 6). More than a page of
+    one stamp, which comes in another order each time, is not sure to be met whole there.
     """
     seed, size, cap, group = world
     rng = random.Random(seed)
-    server = filled(rng, size, cap, group)
+    server = filled(rng, size, cap, min(group, cap // 2))
     server.fixed_size = max(2, cap)
     loaded: dict[str, str] = {}
     cursor: str | None = None

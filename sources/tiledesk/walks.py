@@ -609,7 +609,8 @@ class _NewestFirst:
                     ends = None
             whole = rows.is_whole(None if begins is None or ends is None else ends - begins)
             # A page that begins after the group may begin later still, if rows above were deleted.
-            if whole and answer.stamps and answer.stamps[0] >= group:
+            is_within = answer.stamps[0] >= group if answer.stamps else self._is_fixed
+            if whole and is_within:
                 return answer, skip
         raise rows.too_restless("have one time stamp")
 
