@@ -134,6 +134,7 @@ class Simulation:
         self.saved: dict[str, Any] = {}  # by stream, the state that dlt keeps
         self.rows: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
         self.gone: dict[str, set[str]] = {name: set() for name in TABLES}
+        self.said_unseen: set[str] = set()  # messages of conversations that could not be had yet
         self.log: list[str] = []
         self._window: tuple[pendulum.DateTime, pendulum.DateTime] | None = None
         self._is_window_open = False  # somebody stopped it
@@ -349,6 +350,9 @@ class Simulation:
         if self.lists_messages:
             return rows
         if name == "messages":
+            # What was said before it began is for reconcile to load, as the load tells, where
+            # the list takes the place of conversations but could not be sorted once.
+            rows = {key: row for key, row in rows.items() if key not in self.said_unseen}
             requests = self.rows_of_project("requests").values()
             groups = {row.group for row in requests if self._is_shown(row)}
             return {key: row for key, row in rows.items() if row.group in groups}
@@ -515,7 +519,11 @@ class Simulation:
         self._bump(self._any("requests", status=1000), status=200, closed_at=REMOVED)
 
     def _flip_preflight(self) -> None:
-        self._bump(self._any("requests", preflight=True), preflight=False)
+        key = self._any("requests", preflight=True)
+        if key is not None and self.role == "owner" and not self.does.shows_preflight:
+            group = self.world.requests[key]["request_id"]
+            self.said_unseen |= {row.id for row in self.world.messages.in_group(group)}
+        self._bump(key, preflight=False)
 
     def _tag(self) -> None:
         tags = [{"_id": f"{n:024x}", "tag": f"t{n}"} for n in range(self.rng.randint(0, 3))]

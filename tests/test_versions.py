@@ -17,7 +17,7 @@ from tiledesk import Observer, tables, tiledesk_source
 from tiledesk.reading import Reading
 from tiledesk_pipeline.reconcile import reconcile
 from tiledesk_pipeline.target import Target
-from tiledesk_sandbox import VERSIONS, Behaviour, Sandbox, World, generate
+from tiledesk_sandbox import VERSIONS, Behaviour, Hang, Sandbox, World, generate
 from truth import as_stored, differences
 
 TABLES = ("requests", "messages", "leads", "activities")
@@ -126,6 +126,39 @@ def test_conversations_that_have_not_begun_are_told_of_once_where_they_cannot_be
     )
     assert len(first) == (version == "2.9.20")
     assert second == []
+
+
+@pytest.mark.parametrize("version", ["2.19.16", "2.9.20"])
+def test_messages_that_a_list_too_long_to_sort_leaves_out_are_told_of_and_can_be_had(
+    sandbox: Sandbox, world: World, version: str, db: Path
+) -> None:
+    """Those outside conversations, and of conversations that begin after the first load."""
+    sandbox.faults.add(
+        Hang(),
+        f"/{world.project_id}/messages",
+        times=None,
+        when=lambda call: float(call.query.get("page", 0)) > 0,
+    )
+    owner = account_of(sandbox)
+    said = [t for _, t in owner.load(db, read_timeout=0.5).notices if "reconcile --deep" in t]
+    assert len(said) == 1
+    hidden = [key for key, row in world.requests.items() if row.get("preflight") is True]
+    assert hidden
+    for key in hidden:
+        newest = max(row["updatedAt"] for row in world.requests.values())
+        world.change("requests", key, preflight=False, updatedAt=newest)
+    owner.load(db, read_timeout=0.5)
+
+    def missing() -> set[str]:
+        wanted = shown(world, "messages", VERSIONS[version])
+        return wanted.keys() - {key for (key,) in query(db, "SELECT _id FROM tiledesk.messages")}
+
+    left_out = {world.messages[key]["recipient"] for key in missing()}
+    begun = {world.requests[key]["request_id"] for key in hidden}
+    assert bool(left_out & begun) == (version == "2.9.20")
+    assert left_out - begun
+    reconcile(Target(db=db), deep=True, mend=True, read_timeout=0.5, **owner.settings)
+    assert missing() == set()
 
 
 @pytest.mark.parametrize("who", ["admin", "agent"])

@@ -58,11 +58,14 @@ def messages(project: Project, window: Window, position: Position | None = None)
             if not last:
                 raise
     project.must_see_all_requests()
+    left_out = "those outside conversations"
+    if not project.shows_preflight:
+        left_out += " and of conversations that have not begun"
     yield Batch(
         [],
-        notice="the project's list is longer than the server's database can sort; older"
-        " messages are read conversation by conversation, those outside conversations are"
-        " not included.",
+        notice="the project's list is longer than the server's database can sort; older messages"
+        f" are read conversation by conversation. Not included are {left_out}: reconcile --deep"
+        " --repair loads them.",
     )
     # The next run may do with the list again, which has new messages only: no conversation may be
     # left to it.
