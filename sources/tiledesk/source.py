@@ -23,7 +23,7 @@ from .errors import BadSetting
 from .observer import Observer
 from .privacy import Privacy
 from .project import ALL_PROJECTS, Project, find_projects
-from .reading import Reading, Rows, Stream, read
+from .reading import Reading, Rows, State, Stream, read
 from .small_tables import EVENTS, FAQ, HISTORY, SMALL_TABLES, SNAPSHOTS
 from .snapshots import Families, Snapshot, read_small
 from .streams.activities import activities as read_activities
@@ -129,17 +129,22 @@ def tiledesk_source(
     if project_id != ALL_PROJECTS:
         projects()  # so that a wrong id is told before anything runs
 
-    def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows | Reading]:
+    def each_project(table: Table) -> Iterator[tuple[Project, State]]:
+        """The projects one after the other, with the state that the table's resource has of it."""
         state = dlt.current.resource_state()
         policy.mind(table, state)
         states = state.setdefault("projects", {})
         for project in projects():
+            yield project, states.setdefault(project.id, {})
+
+    def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows | Reading]:
+        for project, state in each_project(table):
             yield from read(
                 table,
                 stream,
                 project,
                 cursor,
-                states.setdefault(project.id, {}),
+                state,
                 lookback_seconds,
                 observer,
                 is_shown_by_role=table in SHOWN_BY_ROLE,
@@ -179,14 +184,11 @@ def tiledesk_source(
 
     def small(table: Table) -> DltResource:
         def rows() -> Iterator[Snapshot | Rows | Reading]:
-            state = dlt.current.resource_state()
-            policy.mind(table, state)
-            states = state.setdefault("projects", {})
-            for project in projects():
+            for project, state in each_project(table):
                 yield from read_small(
                     table,
                     families(project),
-                    states.setdefault(project.id, {}),
+                    state,
                     observer,
                     # events are gone before the interval is over
                     interval_seconds=0 if table is EVENTS else snapshot_interval_seconds,

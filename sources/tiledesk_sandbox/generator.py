@@ -382,7 +382,7 @@ class _Desk:
         )
         address = f"http://localhost:3000/modules/tilebot/ext/{fork['_id']}"
         world.change("bots", root["_id"], url=address, modified=False)
-        put("bots", {**_identity_bot(), "agents_available": False})
+        put("bots", {**_bot("Bot", "identity", "An identity bot"), "agents_available": False})
         for bot in (root, self.bots[1], fork):
             for name in ("start", "defaultFallback", "opening hours"):
                 put("faq", _intent(bot["_id"], name))
@@ -442,21 +442,8 @@ class _Desk:
     def _build_bot(self, name: str, at: int) -> None:
         bot: Document = {
             "_id": self.new_id(at),
-            "webhook_enabled": False,
-            "type": "internal",
-            "language": "en",
-            "public": False,
-            "certified": False,
-            "intentsEngine": "none",
-            "tags": [],
-            "score": 0,
-            "trained": True,
-            "certifiedTags": [],
-            "name": name,
-            "slug": name.lower().replace(" ", "-"),
-            "description": f"{name} answers first",
+            **_bot(name, "internal", f"{name} answers first"),
             "id_project": self.project,
-            "trashed": False,
             "createdBy": self.owner,
             "agents_available": False,
             "createdAt": iso(at),
@@ -1214,10 +1201,10 @@ def _project(_id: str, name: str, owner: str, at: int) -> Document:
     }
 
 
-def _identity_bot() -> Document:
+def _bot(name: str, type: str, description: str) -> Document:
     return {
         "webhook_enabled": False,
-        "type": "identity",
+        "type": type,
         "language": "en",
         "public": False,
         "certified": False,
@@ -1226,9 +1213,9 @@ def _identity_bot() -> Document:
         "score": 0,
         "trained": True,
         "certifiedTags": [],
-        "name": "Bot",
-        "slug": "bot",
-        "description": "An identity bot",
+        "name": name,
+        "slug": name.lower().replace(" ", "-"),
+        "description": description,
         "trashed": False,
     }
 
