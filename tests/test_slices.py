@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pendulum
 import pytest
 
@@ -19,6 +20,7 @@ from conftest import Account, account_of, query
 from tiledesk import tables
 from tiledesk.walks import iso
 from tiledesk_pipeline import load as loading
+from tiledesk_pipeline import target
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import Progress, Summary
 from tiledesk_sandbox import Sandbox, World, generate
@@ -128,6 +130,31 @@ def test_what_slices_wrote_is_put_together_by_the_loads_after_them(desk: Sandbox
     for _ in range(3):
         account_of(desk).load(db, lookback_seconds=0)
     assert row_groups() <= 2
+
+
+@pytest.mark.parametrize(("kept_open", "least", "most"), [(10_000_000, 1, 12), (0, 40, 100)])
+def test_the_file_is_opened_for_each_table_only_if_they_are_large(
+    owner: Account,
+    db: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept_open: int,
+    least: int,
+    most: int,
+) -> None:
+    """It took most of the time of a small load; a large one needs less memory so."""
+    connect, log = duckdb.connect, db.with_suffix(".duckdb.wal")
+    opened = []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        opened.append(not log.exists())  # there is one as long as the file was not closed
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(duckdb, "connect", watched)
+    monkeypatch.setattr(target, "DUCKDB_KEPT_OPEN", kept_open)
+    owner.load(db)
+    assert len(opened) > 40
+    assert least <= sum(opened) <= most
+    assert not log.exists()
 
 
 def test_a_group_of_equal_stamps_larger_than_a_slice_does_not_go_on_for_ever(
