@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,6 +25,8 @@ PERSONAL_FIELDS = {
 }  # fmt: skip
 # Shorter ones are met by chance in files of bytes; they are looked for in the cells of tables.
 SHORTEST = 10
+TRIPLES = (0, 3, 6)  # where those of a needle's first bytes begin
+CHUNK = 1 << 20
 
 
 def needles_of(documents: Iterable[Any]) -> set[str]:
@@ -50,23 +53,44 @@ def needles_of(documents: Iterable[Any]) -> set[str]:
 
 def found_in_bytes(paths: Iterable[Path], needles: Iterable[str]) -> list[str]:
     """The needles that stand in files, unpacked where they are packed: where, and which."""
-    spellings = {}
-    for needle in needles:
-        if len(needle) >= SHORTEST:
-            spellings[needle.encode()] = needle
-            spellings[json.dumps(needle)[1:-1].encode()] = needle
-    first_halves = {spelling[:SHORTEST] for spelling in spellings}
-    found = []
-    for path in paths:
-        data = _unpacked(path)
-        # every place of the data that could begin one: quicker than a search for each
-        met = {data[at : at + SHORTEST] for at in range(len(data))} & first_halves
-        found += [
-            f"{path.name}: {needle}"
-            for spelling, needle in spellings.items()
-            if spelling[:SHORTEST] in met and spelling in data
-        ]
-    return found
+    spellings = _spellings(needles)
+    return [
+        f"{path.name}: {needle}" for path in paths for needle in _met(_unpacked(path), spellings)
+    ]
+
+
+def _spellings(needles: Iterable[str]) -> dict[bytes, str]:
+    """The needles that are long enough, as they are and as JSON writes them."""
+    long = [needle for needle in needles if len(needle) >= SHORTEST]
+    escaped = {json.dumps(needle)[1:-1].encode(): needle for needle in long}
+    return escaped | {needle.encode(): needle for needle in long}
+
+
+def _met(data: bytes, spellings: dict[bytes, str]) -> list[str]:
+    """The needles that stand in the data: a search for each would take minutes.
+
+    At first all places are left out where not each three bytes of ten could be some needle's.
+    """
+    triples = np.zeros(1 << 24, np.uint8)
+    for spelling in spellings:
+        for number, at in enumerate(TRIPLES):
+            triples[int.from_bytes(spelling[at : at + 3], "little")] |= 1 << number
+    beginnings = {spelling[:SHORTEST] for spelling in spellings}
+    met = set()
+    for start in range(0, len(data) - SHORTEST + 1, CHUNK):
+        part = np.frombuffer(data[start : start + CHUNK + SHORTEST - 1], np.uint8).astype(np.uint32)
+        kinds = triples[part[:-2] | part[1:-1] << 8 | part[2:] << 16]
+        places = len(part) - SHORTEST + 1
+        could = np.ones(places, bool)
+        for number, at in enumerate(TRIPLES):
+            could &= kinds[at : at + places] >> number & 1 == 1
+        met |= {data[start + at : start + at + SHORTEST] for at in np.flatnonzero(could).tolist()}
+    met &= beginnings
+    return [
+        needle
+        for spelling, needle in spellings.items()
+        if spelling[:SHORTEST] in met and spelling in data
+    ]
 
 
 def _unpacked(path: Path) -> bytes:
@@ -96,8 +120,8 @@ def files_below(folder: Path) -> list[Path]:
 
 def found_in_tables(db: Path, needles: Iterable[str]) -> list[str]:
     """The needles that stand in the cells of any table: the column, and which."""
-    long = {needle for needle in needles if len(needle) >= SHORTEST}
-    short = set(needles) - long
+    spellings = _spellings(needles)
+    short = {needle for needle in needles if len(needle) < SHORTEST}
     found = []
     with duckdb.connect(str(db), read_only=True) as connection:
         columns = connection.execute(
@@ -113,11 +137,6 @@ def found_in_tables(db: Path, needles: Iterable[str]) -> list[str]:
                 ).fetchall()
                 if cell is not None
             }
-            whole = "\n".join(cells)
-            found += [f"{table}.{column}: {one}" for one in short & cells]
-            found += [
-                f"{table}.{column}: {one}"
-                for one in long
-                if one in whole or json.dumps(one)[1:-1] in whole
-            ]
+            met = _met("\n".join(cells).encode(), spellings)
+            found += [f"{table}.{column}: {one}" for one in [*(short & cells), *met]]
     return found
