@@ -193,12 +193,15 @@ class RealServer:
         return {document["_id"]["$oid"]: document for document in documents}
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(ties, marks=pytest.mark.xdist_group(f"real server, {ties}"))
-        for ties in ("natural", "shuffle")
-    ]
-)
+REAL = {
+    ties: pytest.param(ties, marks=pytest.mark.xdist_group(f"real server, {ties}"))
+    for ties in ("natural", "shuffle")
+}
+on_one_real_server = pytest.mark.parametrize("real_server", [REAL["shuffle"]], indirect=True)
+"""Run the test once where the order of equal stamps has no part in what it shows."""
+
+
+@pytest.fixture(params=REAL.values())
 def real_server(request: pytest.FixtureRequest) -> RealServer:
     """A real server; `shuffle` orders equal stamps anew for every page."""
     folder = os.environ.get(REAL_SERVERS)
@@ -208,3 +211,19 @@ def real_server(request: pytest.FixtureRequest) -> RealServer:
     assert is_grouped, "the tests of a real server would run beside each other"
     text = (Path(folder) / f"{request.param}.json").read_text()
     return RealServer(json.loads(text.splitlines()[-1]))
+
+
+@pytest.fixture(scope="session")
+def real_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("real")
+
+
+@pytest.fixture
+def loaded(real_server: RealServer, real_files: Path) -> Path:
+    """A file that a real server's owner has loaded before; made once for each server."""
+    db = real_files / f"{real_server.seed['project_id']}.duckdb"
+    if not db.exists():
+        environment = real_server.account().environment
+        done = run_cli("load", "--db", str(db), cwd=real_files, environment=environment)
+        assert done.returncode == 0, done.stderr
+    return db

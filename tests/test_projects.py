@@ -12,7 +12,7 @@ from typing import Any
 import dlt
 import pytest
 
-from conftest import Account, RealServer, query
+from conftest import Account, RealServer, on_one_real_server, query
 from tiledesk import errors, tables, tiledesk_source
 from tiledesk.client import Client
 from tiledesk.credentials import TiledeskCredentials
@@ -384,6 +384,7 @@ def test_reconcile_goes_on_past_a_project_that_is_not_there(
     assert not found.is_equal
 
 
+@on_one_real_server
 def test_both_projects_of_a_real_server(real_server: RealServer, db: Path) -> None:
     seed = real_server.seed
     settings = real_server.account().settings

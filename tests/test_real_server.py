@@ -8,9 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx
-import pytest
 
-from conftest import Account, RealServer, query, run_cli
+from conftest import Account, RealServer, on_one_real_server, query, run_cli
 from truth import all_differences
 
 
@@ -22,20 +21,6 @@ def load(account: Account, db: Path, *wishes: str) -> str:
 
 def calls_of(output: str) -> int:
     return int(next(line for line in output.splitlines() if " calls" in line).split()[0])
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("real")
-
-
-@pytest.fixture
-def loaded(real_server: RealServer, files: Path) -> Path:
-    """A file that the owner has loaded before; made once for each server."""
-    db = files / f"{real_server.seed['project_id']}.duckdb"
-    if not db.exists():
-        load(real_server.account(), db)
-    return db
 
 
 def test_no_row_is_missing_double_or_wrong_after_a_first_load(
@@ -104,6 +89,7 @@ def change_everything(api: httpx.Client, server: RealServer) -> None:
     )
 
 
+@on_one_real_server
 def test_a_list_that_shrinks_or_empties_does_so_in_its_table(
     real_server: RealServer, loaded: Path
 ) -> None:
@@ -135,10 +121,11 @@ def api_user(api: httpx.Client) -> str:
     return str(mine[0]["id_user"])
 
 
+@on_one_real_server
 def test_an_admin_gets_every_message_of_the_conversations(
-    real_server: RealServer, files: Path
+    real_server: RealServer, tmp_path: Path
 ) -> None:
-    db = files / f"admin-{real_server.seed['project_id']}.duckdb"
+    db = tmp_path / "admin.duckdb"
     output = load(real_server.account("admin"), db, "--since", "2026-10-01")
     assert "conversation by conversation" in output
     known = {row[0] for row in query(db, "SELECT _id FROM tiledesk.messages")}
@@ -152,10 +139,11 @@ def test_an_admin_gets_every_message_of_the_conversations(
     assert wanted <= known
 
 
+@on_one_real_server
 def test_an_agent_is_told_that_the_load_is_partial_and_nothing_hangs(
-    real_server: RealServer, files: Path
+    real_server: RealServer, tmp_path: Path
 ) -> None:
-    db = files / f"agent-{real_server.seed['project_id']}.duckdb"
+    db = tmp_path / "agent.duckdb"
     output = load(real_server.account("late_agent"), db, "--allow-partial")
     assert "partial" in output
     assert "activities: skipped" in output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Account, RealServer, query
+from conftest import Account, RealServer, on_one_real_server, query
 from small import stored
 from tiledesk.joins import JOINS, SENDERS
 from tiledesk.small_tables import ALL_TABLES, OPTIONAL, SMALL_TABLES
@@ -20,6 +21,8 @@ from truth import all_differences, differences
 NAMES = [table.name for table in SMALL_TABLES]
 # in the server's database under these names, and in the API as they are there
 COLLECTIONS = {"departments": "departments", "groups": "groups", "tags": "tags"}
+
+pytestmark = on_one_real_server
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +130,9 @@ def test_looking_for_a_knowledge_base_makes_none(real_server: RealServer, files:
 
 
 def test_the_seeded_project_equals_its_database_and_every_join_finds_its_rows(
-    real_server: RealServer, files: Path
+    real_server: RealServer, loaded: Path, tmp_path: Path
 ) -> None:
-    account = real_server.account()
-    db = files / f"joins-{real_server.seed['project_id']}.duckdb"
+    account, db = real_server.account(), shutil.copy(loaded, tmp_path / "joins.duckdb")
     names = [table.name for table in ALL_TABLES if table not in OPTIONAL]
     load(Target(db=db), resources=names, **account.settings, visitors=True)
     assert all_differences(db, real_server.truth, set(COLLECTIONS)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import uuid
 from collections.abc import Callable
@@ -738,9 +739,10 @@ def converse(http: httpx.Client, project: str, words: int) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_real_server_s_differences_are_all_found_and_repaired(
-    real_server: RealServer, db: Path, monkeypatch: pytest.MonkeyPatch
+    real_server: RealServer, loaded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account = real_server.account()
+    account, db = real_server.account(), shutil.copy(loaded, tmp_path / "t.duckdb")
+    account.load(db)
     project = account.project_id
     # what the test makes is old enough to be compared
     monkeypatch.setattr("tiledesk_pipeline.reconcile.here.LOOKBACK_SECONDS", 0)
