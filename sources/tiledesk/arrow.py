@@ -120,14 +120,12 @@ def _row_without_secrets(row: Row) -> Row:
 
 def _raw_without_secrets(raw: Raw) -> Raw:
     body = bytes(raw)
-    if not _has_secrets(body):
+    if not body.startswith((b"{", b"[")) or not _has_secrets(body):
         return raw
     if body.startswith(b"{"):
         return Raw(msgspec.json.encode(_row_without_secrets(msgspec.json.decode(body, type=Row))))
-    if body.startswith(b"["):
-        items = msgspec.json.decode(body, type=list[Raw])
-        return Raw(msgspec.json.encode([_raw_without_secrets(item) for item in items]))
-    return raw
+    items = msgspec.json.decode(body, type=list[Raw])
+    return Raw(msgspec.json.encode([_raw_without_secrets(item) for item in items]))
 
 
 def _without_secrets(value: Any) -> Any:
