@@ -139,6 +139,28 @@ def test_a_second_run_reads_only_what_changed(
     assert {key for (key,) in rows} == set(changed)
 
 
+def test_what_the_lookback_reads_again_is_written_only_if_it_is_not_as_it_was(
+    owner: Account, pipeline: dlt.Pipeline, world: World
+) -> None:
+    def written() -> dict[str, int]:
+        """Rows of the four streams and their lists that a run wrote, by table."""
+        pipeline.run(tiledesk_source(**owner.settings))
+        counts = pipeline.last_trace.last_normalize_info.row_counts
+        ours = {part.name for table in tables.TABLES for part in table.with_lists()}
+        return {name: count for name, count in counts.items() if name in ours and count}
+
+    requests = own(world, "requests")
+    newest = max(requests, key=lambda key: requests[key]["updatedAt"])
+    assert written()["messages"] == len(own(world, "messages"))
+    assert written()["messages"] >= 1  # what the first run read is too much to remember
+    assert written() == {}
+    world.change("requests", newest, subject="changed")
+    again = written()
+    assert again.pop("requests") == 1
+    assert again.keys() <= {part.name for part in tables.REQUESTS.with_lists()}
+    assert written() == {}
+
+
 @pytest.mark.parametrize("given_as", [pendulum.parse, str])
 def test_a_window_is_loaded_whole_and_leaves_the_cursor_alone(
     owner: Account, pipeline: dlt.Pipeline, db: Path, world: World, given_as: Any

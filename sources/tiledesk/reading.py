@@ -9,12 +9,14 @@ dlt with the rows they speak of, or not at all.
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, Protocol
 
+import msgspec
 import pendulum
 
 from . import errors
@@ -33,6 +35,8 @@ State = dict[str, Any]
 # large, so their size ends a batch before.
 FIRST_ROWS, MOST_ROWS = 100, 10_000
 MOST_BYTES = 2_000_000
+# Rows of a run that the next one knows again. More are no quiet run, and make the state large.
+MOST_REMEMBERED = 100
 
 FIELDS = {"created_at": "createdAt", "updated_at": "updatedAt"}
 END_OF_TIME = pendulum.datetime(9999, 12, 31)  # open, yet no window for the cursor
@@ -198,7 +202,7 @@ def read(
         rows = job.asked_for(batch.rows)
         _count(rows, table, before, done)
         observer.read(name, len(rows), batch.total)
-        pending += rows
+        pending += job.changed(rows)
         if len(pending) >= wanted or done.bytes_read - written >= MOST_BYTES:
             yield tuple(pending)
             has_yielded = True
@@ -275,6 +279,9 @@ class _Job:
         self.as_of: pendulum.DateTime | None = None
         self._scope: int | None = None
         self._is_rest = False
+        self._loaded: dict[str, str] = state.get("loaded", {}) if self.is_for_the_cursor else {}
+        self._read: dict[str, str] = {}
+        self._rows_read = 0
         self._key = (
             "unfinished"
             if self.is_for_the_cursor
@@ -315,6 +322,33 @@ class _Job:
         stamps = texts(rows, self._asked.stamp)
         return [row for row, at in zip(rows, stamps, strict=True) if start <= (at or "") < end]
 
+    def changed(self, rows: list[Row]) -> list[Row]:
+        """Those of the rows that are not in the destination as they are.
+
+        A quiet run reads again what the lookback has: to write it again would be most of its work.
+        So a run that read few rows leaves their digests in the state, which is saved with them.
+        What is read from the beginning is written whole.
+        """
+        if not self.is_for_the_cursor:
+            return rows
+        if self.window.is_everything:
+            self._loaded.clear()
+        self._rows_read += len(rows)
+        remembers = self._rows_read <= MOST_REMEMBERED
+        if not remembers:
+            self._read.clear()
+        if not remembers and not self._loaded:
+            return rows
+        unlike = []
+        for row, key in zip(rows, texts(rows, "_id"), strict=True):
+            digest = hashlib.blake2b(msgspec.json.encode(row), digest_size=8).hexdigest()
+            if key is None or self._loaded.get(key) != digest:
+                unlike.append(row)
+                self._loaded.pop(key or "", None)
+            if key is not None and remembers:
+                self._read[key] = digest
+        return unlike
+
     def keep(self, position: Position | None) -> None:
         """Another run goes on here."""
         since, as_of = self.window.start, self.as_of
@@ -345,6 +379,8 @@ class _Job:
             self.keep(None)
             return False
         self._state.pop(self._key, None)
+        if self.is_for_the_cursor:
+            self._state["loaded"] = self._read
         if self._scope is not None:
             self._state["scope"] = self._scope
         return True
