@@ -558,6 +558,8 @@ def test_a_second_ctrl_c_stops_at_once_and_does_no_harm(
     slow = sandbox.faults.add(Slow(60), "*/leads")
     wait_for(lambda: slow.hits)
     process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert STOPPING in map(str.rstrip, process.stderr), "two signals may come as one"
     time.sleep(0.5)
     assert process.poll() is None, "the page in hand was dropped"
     process.send_signal(signal.SIGINT)
