@@ -224,6 +224,8 @@ def loaded(real_server: RealServer, real_files: Path) -> Path:
     db = real_files / f"{real_server.seed['project_id']}.duckdb"
     if not db.exists():
         environment = real_server.account().environment
-        done = run_cli("load", "--db", str(db), cwd=real_files, environment=environment)
+        done = run_cli(
+            "load", "--db", str(db), cwd=real_files, environment=environment, timeout=300
+        )
         assert done.returncode == 0, done.stderr
     return db
