@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import json
@@ -51,46 +52,51 @@ def needles_of(documents: Iterable[Any]) -> set[str]:
     return {value for value in storable if len(value) > 3}
 
 
+class Needles:
+    """Values that are long enough, as they are and as JSON writes them, ready to be looked for."""
+
+    def __init__(self, needles: Iterable[str]) -> None:
+        long = [needle for needle in needles if len(needle) >= SHORTEST]
+        self._spellings = {json.dumps(needle)[1:-1].encode(): needle for needle in long}
+        self._spellings |= {needle.encode(): needle for needle in long}
+        self._beginnings = {spelling[:SHORTEST] for spelling in self._spellings}
+        self._triples = np.zeros(1 << 24, np.uint8)
+        for beginning in self._beginnings:
+            for number, at in enumerate(TRIPLES):
+                self._triples[int.from_bytes(beginning[at : at + 3], "little")] |= 1 << number
+
+    def met(self, data: bytes) -> list[str]:
+        """Those that stand in the data; a search for each of them would take minutes.
+
+        At first all places are left out where the next bytes, three by three, begin none.
+        """
+        met = set()
+        for start in range(0, len(data) - SHORTEST + 1, CHUNK):
+            chunk = data[start : start + CHUNK + SHORTEST - 1]
+            part = np.frombuffer(chunk, np.uint8).astype(np.uint32)
+            kinds = self._triples[part[:-2] | part[1:-1] << 8 | part[2:] << 16]
+            places = len(part) - SHORTEST + 1
+            could = np.ones(places, bool)
+            for number, at in enumerate(TRIPLES):
+                could &= kinds[at : at + places] >> number & 1 == 1
+            met |= {chunk[at : at + SHORTEST] for at in np.flatnonzero(could).tolist()}
+        met &= self._beginnings
+        return [
+            needle
+            for spelling, needle in self._spellings.items()
+            if spelling[:SHORTEST] in met and spelling in data
+        ]
+
+
+@functools.lru_cache(1)
+def _prepared(needles: frozenset[str]) -> Needles:
+    return Needles(needles)
+
+
 def found_in_bytes(paths: Iterable[Path], needles: Iterable[str]) -> list[str]:
     """The needles that stand in files, unpacked where they are packed: where, and which."""
-    spellings = _spellings(needles)
-    return [
-        f"{path.name}: {needle}" for path in paths for needle in _met(_unpacked(path), spellings)
-    ]
-
-
-def _spellings(needles: Iterable[str]) -> dict[bytes, str]:
-    """The needles that are long enough, as they are and as JSON writes them."""
-    long = [needle for needle in needles if len(needle) >= SHORTEST]
-    escaped = {json.dumps(needle)[1:-1].encode(): needle for needle in long}
-    return escaped | {needle.encode(): needle for needle in long}
-
-
-def _met(data: bytes, spellings: dict[bytes, str]) -> list[str]:
-    """The needles that stand in the data: a search for each would take minutes.
-
-    At first all places are left out where not each three bytes of ten could be some needle's.
-    """
-    triples = np.zeros(1 << 24, np.uint8)
-    for spelling in spellings:
-        for number, at in enumerate(TRIPLES):
-            triples[int.from_bytes(spelling[at : at + 3], "little")] |= 1 << number
-    beginnings = {spelling[:SHORTEST] for spelling in spellings}
-    met = set()
-    for start in range(0, len(data) - SHORTEST + 1, CHUNK):
-        part = np.frombuffer(data[start : start + CHUNK + SHORTEST - 1], np.uint8).astype(np.uint32)
-        kinds = triples[part[:-2] | part[1:-1] << 8 | part[2:] << 16]
-        places = len(part) - SHORTEST + 1
-        could = np.ones(places, bool)
-        for number, at in enumerate(TRIPLES):
-            could &= kinds[at : at + places] >> number & 1 == 1
-        met |= {data[start + at : start + at + SHORTEST] for at in np.flatnonzero(could).tolist()}
-    met &= beginnings
-    return [
-        needle
-        for spelling, needle in spellings.items()
-        if spelling[:SHORTEST] in met and spelling in data
-    ]
+    prepared = _prepared(frozenset(needles))
+    return [f"{path.name}: {needle}" for path in paths for needle in prepared.met(_unpacked(path))]
 
 
 def _unpacked(path: Path) -> bytes:
@@ -120,7 +126,7 @@ def files_below(folder: Path) -> list[Path]:
 
 def found_in_tables(db: Path, needles: Iterable[str]) -> list[str]:
     """The needles that stand in the cells of any table: the column, and which."""
-    spellings = _spellings(needles)
+    prepared = _prepared(frozenset(needles))
     short = {needle for needle in needles if len(needle) < SHORTEST}
     found = []
     with duckdb.connect(str(db), read_only=True) as connection:
@@ -137,6 +143,6 @@ def found_in_tables(db: Path, needles: Iterable[str]) -> list[str]:
                 ).fetchall()
                 if cell is not None
             }
-            met = _met("\n".join(cells).encode(), spellings)
+            met = prepared.met("\n".join(cells).encode())
             found += [f"{table}.{column}: {one}" for one in [*(short & cells), *met]]
     return found
