@@ -38,7 +38,7 @@ def server() -> Iterator[Sandbox]:
 @pytest.fixture
 def desk(server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A desk of many slices."""
-    monkeypatch.setattr(loading, "SLICE_BYTES", 800_000)
+    monkeypatch.setattr(loading, "SLICE_BYTES", 1_200_000)
     server.calls.clear()
     return server
 
