@@ -251,10 +251,10 @@ def test_an_empty_list_is_not_taken_for_an_empty_project(desk: Desk, sandbox: Sa
 def test_what_one_was_not_shown_is_loaded_when_the_owner_loads_and_stays(
     who: str, desk: Desk, db: Path
 ) -> None:
-    desk.load(who, db, allow_partial=True)
-    desk.load(desk.owner_of(who), db)
+    desk.load(who, db, resources=STREAMS, allow_partial=True)
+    desk.load(desk.owner_of(who), db, resources=STREAMS)
     assert here(db) == there(desk, who)
-    summary = desk.load(who, db, allow_partial=True)
+    summary = desk.load(who, db, resources=STREAMS, allow_partial=True)
     assert not any(stream.new for stream in summary.streams)
     assert here(db) == there(desk, who)
 
