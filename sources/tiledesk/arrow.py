@@ -80,8 +80,8 @@ def read_page(body: bytes, key: str = "") -> Page:
             raise
         except msgspec.DecodeError:
             page = _page_decoder(key)(_storable(body))
-        if _has_secrets(body):
-            page = page._replace(rows=[_row_without_secrets(row) for row in page.rows])
+        if names := _secrets_in(body):
+            page = page._replace(rows=[_row_without_secrets(row, names) for row in page.rows])
         return page
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise BadAnswer(
@@ -109,23 +109,27 @@ def _page_decoder(key: str) -> Callable[[bytes], Page]:
     return decode
 
 
-def _has_secrets(body: bytes) -> bool:
-    return any(name in body for name in SECRETS_IN_JSON)
+def _secrets_in(body: bytes, among: tuple[bytes, ...] = SECRETS_IN_JSON) -> tuple[bytes, ...]:
+    """Names of secrets that stand in JSON. A page has few, and only these are looked for in it."""
+    return tuple(name for name in among if name in body)
 
 
-def _row_without_secrets(row: Row) -> Row:
+def _row_without_secrets(row: Row, names: tuple[bytes, ...]) -> Row:
     """What is no secret stays the very text that was sent."""
-    return {name: _raw_without_secrets(raw) for name, raw in row.items() if name not in SECRETS}
+    return {
+        name: _raw_without_secrets(raw, names) for name, raw in row.items() if name not in SECRETS
+    }
 
 
-def _raw_without_secrets(raw: Raw) -> Raw:
+def _raw_without_secrets(raw: Raw, names: tuple[bytes, ...]) -> Raw:
     body = bytes(raw)
-    if not body.startswith((b"{", b"[")) or not _has_secrets(body):
+    if not body.startswith((b"{", b"[")) or not (names := _secrets_in(body, names)):
         return raw
     if body.startswith(b"{"):
-        return Raw(msgspec.json.encode(_row_without_secrets(msgspec.json.decode(body, type=Row))))
+        row = msgspec.json.decode(body, type=Row)
+        return Raw(msgspec.json.encode(_row_without_secrets(row, names)))
     items = msgspec.json.decode(body, type=list[Raw])
-    return Raw(msgspec.json.encode([_raw_without_secrets(item) for item in items]))
+    return Raw(msgspec.json.encode([_raw_without_secrets(item, names) for item in items]))
 
 
 def _without_secrets(value: Any) -> Any:
