@@ -805,15 +805,17 @@ def test_no_60_seconds_ever_hold_more_calls_than_allowed(
 ) -> None:
     """Measured where calls arrive, by the limiter's clock; sign-ins and retries count.
 
-    Calls come in bursts and in lulls. What is not proven: a network that holds calls up and
-    delivers them together.
+    Calls come in bursts and in lulls, and are up to a second on their way. What is not proven: a
+    network that holds calls up for longer and delivers them together.
     """
     clock, arrivals = FakeClock(), list[float]()
     monkeypatch.setattr("pyrate_limiter.limiter.sleep", clock.sleep)
-    sandbox.before_call(lambda call: arrivals.append(clock.milliseconds / 1000))
+    chance, on_the_way = random.Random(5), random.Random(6)
+    sandbox.before_call(
+        lambda call: arrivals.append(clock.milliseconds / 1000 + on_the_way.random())
+    )
     owner = talk(rate_limit_per_minute=30)
     limited(owner, clock)
-    chance = random.Random(5)
     for number in range(150):
         if number % 40 == 7:
             sandbox.faults.add(ServerError(), owner.path)

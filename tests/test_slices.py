@@ -20,7 +20,6 @@ from conftest import Account, account_of, query
 from tiledesk import tables
 from tiledesk.walks import iso
 from tiledesk_pipeline import load as loading
-from tiledesk_pipeline import target
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import Progress, Summary
 from tiledesk_sandbox import Sandbox, World, generate
@@ -132,29 +131,28 @@ def test_what_slices_wrote_is_put_together_by_the_loads_after_them(desk: Sandbox
     assert row_groups() <= 2
 
 
-@pytest.mark.parametrize(("kept_open", "least", "most"), [(10_000_000, 1, 12), (0, 40, 100)])
-def test_the_file_is_opened_for_each_table_only_if_they_are_large(
-    owner: Account,
-    db: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    kept_open: int,
-    least: int,
-    most: int,
+def test_the_file_is_opened_for_each_table_only_by_slices(
+    server: Sandbox, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It took most of the time of a small load; a large one needs less memory so."""
-    connect, log = duckdb.connect, db.with_suffix(".duckdb.wal")
+    owner = account_of(server)
+    connect = duckdb.connect
     opened = []
 
-    def watched(*arguments: Any, **options: Any) -> Any:
-        opened.append(not log.exists())  # there is one as long as the file was not closed
-        return connect(*arguments, **options)
+    def watched(database: str, **options: Any) -> Any:
+        # there is a log as long as the file was not closed
+        opened.append(not Path(f"{database}.wal").exists())
+        return connect(database, **options)
 
     monkeypatch.setattr(duckdb, "connect", watched)
-    monkeypatch.setattr(target, "DUCKDB_KEPT_OPEN", kept_open)
+    monkeypatch.setattr(loading, "SLICE_BYTES", 10**9)
     owner.load(db)
     assert len(opened) > 40
-    assert least <= sum(opened) <= most
-    assert not log.exists()
+    assert 1 <= sum(opened) <= 12
+    opened.clear()
+    monkeypatch.setattr(loading, "SLICE_BYTES", 1_200_000)
+    owner.load(db.with_name("large.duckdb"))
+    assert sum(opened) > 100
 
 
 def test_a_group_of_equal_stamps_larger_than_a_slice_does_not_go_on_for_ever(

@@ -39,10 +39,6 @@ DUCKDB_MEMORY_PER_BYTE = 6
 # and takes 300 MB for that, whatever it was given, if rows are as large as conversations are. Two
 # hundred of them make neither the file larger nor a query slower, so that can wait.
 DUCKDB_MERGES = 1
-# dlt opens the file for each table and closes it again, which costs more than the rows of a small
-# table do. While it is open anyway, that costs next to nothing; what is large is written out table
-# by table.
-DUCKDB_KEPT_OPEN = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,9 @@ class Target:
         if self.is_duckdb:
             memory = DUCKDB_MEMORY + DUCKDB_MEMORY_PER_BYTE * size
             merges = 0 if is_slice else DUCKDB_MERGES
-            with pipeline.sql_client() if size <= DUCKDB_KEPT_OPEN else nullcontext():
+            # dlt opens the file for each table and closes it again, which is most of a small load's
+            # work. While it is open anyway, that costs no more than memory.
+            with nullcontext() if is_slice else pipeline.sql_client():
                 pipeline.load(self._destination(memory, merges), workers=1).raise_on_failed_jobs()
         else:
             pipeline.load().raise_on_failed_jobs()

@@ -379,8 +379,12 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def _limiter(calls_per_minute: int) -> Limiter:
-    """A limiter without the thread that pyrate_limiter starts to sweep up, and nobody stops."""
-    bucket = InMemoryBucket([Rate(calls_per_minute, Duration.MINUTE)])
+    """A limiter without the thread that pyrate_limiter starts to sweep up, and nobody stops.
+
+    The server counts calls where they arrive, one sooner than another: a second more than a minute
+    is left for that.
+    """
+    bucket = InMemoryBucket([Rate(calls_per_minute, Duration.MINUTE + Duration.SECOND)])
     return Limiter(SingleBucketFactory(bucket, schedule_leak=False))
 
 
