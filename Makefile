@@ -5,7 +5,7 @@ SCHEDULES ?= 400
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak lint format docs clean
+.PHONY: demo test soak bench lint format docs clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
@@ -24,6 +24,9 @@ test: $(VENV)/.ready lint  ## everything that guards the promise
 soak: $(VENV)/.ready  ## the simulation for hours: make soak HOURS=8
 	$(BIN)/python tests/soak.py --hours $(HOURS)
 
+bench: $(VENV)/.ready  ## what a load costs beside its alternatives: make bench BENCH="--full"
+	$(BIN)/python -m bench $(BENCH)
+
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -37,4 +40,4 @@ docs: $(VENV)/.ready  ## write the data dictionary and the command reference ane
 	$(BIN)/python -m tiledesk_pipeline.docs
 
 clean:
-	rm -rf $(VENV) demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis

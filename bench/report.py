@@ -1,0 +1,141 @@
+"""Runs to tables: medians, ratios, on the screen and as files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .contenders import Contender
+from .scenarios import Run
+
+
+@dataclass
+class Sheet:
+    """A table of results, all cells as text."""
+
+    title: str
+    columns: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def show(self, console: Console) -> None:
+        """On the screen."""
+        table = Table(title=self.title, title_justify="left", caption_justify="left")
+        for number, column in enumerate(self.columns):
+            table.add_column(column, justify="right" if number else "left", overflow="fold")
+        for row in self.rows:
+            table.add_row(*row)
+        console.print(table)
+        for note in self.notes:
+            console.print(note)
+
+    def as_markdown(self) -> str:
+        """For a file."""
+        lines = [
+            f"## {self.title}",
+            "",
+            "| " + " | ".join(self.columns) + " |",
+            "|" + "|".join("---" + ":" * bool(n) for n, _ in enumerate(self.columns)) + "|",
+            *("| " + " | ".join(row) + " |" for row in self.rows),
+        ]
+        for note in self.notes:
+            lines += ["", note]
+        return "\n".join(lines) + "\n"
+
+
+def sheet_of(
+    scenario: str,
+    contenders: Sequence[Contender],
+    runs: Sequence[Run],
+    skipped: dict[str, str],
+    base: str = "ours",
+) -> Sheet:
+    """One scenario: medians of each contender, and ratios to ours."""
+    of_scenario = [run for run in runs if run.scenario == scenario]
+    by_name = {
+        contender.name: [run for run in of_scenario if run.contender == contender.name]
+        for contender in contenders
+    }
+    ours = by_name.get(base, [])
+    sheet = Sheet(
+        scenario,
+        (
+            "contender",
+            *("calls, streams", "calls, all", "times ours"),
+            *("CPU s", "times ours", "peak MB", "wall s", "rows wrong after it"),
+        ),
+    )
+    for contender in contenders:
+        found = by_name[contender.name]
+        name = contender.title
+        if contender.name in skipped:
+            sheet.rows.append((name, skipped[contender.name], *[""] * 7))
+            continue
+        errors = [run.cost.error for run in found if run.cost.error]
+        if errors or not found:
+            if not contender.reads_files:
+                sheet.rows.append((name, errors[0] if errors else "not reached", *[""] * 7))
+            continue
+        worst = max(found, key=lambda run: run.gap.rows)
+        sheet.rows.append(
+            (
+                name,
+                number(found, lambda run: run.stream_calls),
+                number(found, lambda run: run.all_calls),
+                ratio(found, ours, lambda run: run.stream_calls),
+                number(found, lambda run: run.cost.cpu, 2),
+                ratio(found, ours, lambda run: run.cost.cpu),
+                number(found, lambda run: run.cost.mb),
+                number(found, lambda run: run.cost.wall, 1),
+                str(worst.gap),
+            )
+        )
+    return sheet
+
+
+def number(runs: Iterable[Run], of: Callable[[Run], float], digits: int = 0) -> str:
+    """The median, as text."""
+    return f"{median(of(run) for run in runs):,.{digits}f}"
+
+
+def ratio(runs: Sequence[Run], others: Sequence[Run], of: Callable[[Run], float]) -> str:
+    """The quotient of the medians, as text."""
+    if not others or not (below := median(of(run) for run in others)):
+        return ""
+    return f"{median(of(run) for run in runs) / below:.2f}"
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on, and with."""
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    packages = ("tiledesk-dlt", "dlt", "duckdb", "pyarrow", "msgspec", "httpx")
+    return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(gib),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def write(folder: Path, name: str, sheets: Sequence[Sheet], facts: dict[str, Any]) -> Path:
+    """As JSON, with every single run, and as Markdown; returns the latter."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    about = ", ".join(f"{key} {value}" for key, value in facts["machine"].items())
+    text = "\n".join([f"# Results\n\n{about}\n", *(sheet.as_markdown() for sheet in sheets)])
+    path = folder / f"{name}.md"
+    path.write_text(text)
+    return path
