@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,30 +12,91 @@ from rich.console import Console
 
 from . import contenders as known
 from . import report
+from .contenders import Contender
 from .environments import NotInstalled, python_of
+from .parts.growth import growth
+from .parts.limiter import limiter
+from .parts.memory import memory
+from .parts.pages import pages
+from .parts.startup import startup
+from .report import Sheet
 from .scenarios import CHANGED, FIRST, MOVING, PEACE, QUIET, Run, Size, go_through, make_world
 
 RESULTS = Path(__file__).parent / "results"
-FULL = Size(requests=20_000, seconds=1800)
+LARGE = Size(requests=20_000, seconds=1800)
+LARGEST = Size(requests=200_000, seconds=3 * 3600)
 SMOKE = Size(requests=60, messages_per_request=5, changes=30, seconds=120)
 IN_SMOKE = ("ours", "rest_api_tuned", "limit")
+CONTENDERS = "contenders"
 
 
 def main(
     repeats: Annotated[int, typer.Option(help="Rounds: A B C A B C ...")] = 3,
-    full: Annotated[bool, typer.Option("--full", help="20,000 conversations; hours.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Ten times as much of everything; takes hours.")
+    ] = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="One round over little, of what needs no installation.")
     ] = False,
     only: Annotated[str, typer.Option(help="Only these contenders, with commas between.")] = "",
+    parts: Annotated[
+        str,
+        typer.Option(help="Only these, of: contenders,startup,limiter,pages,memory,growth."),
+    ] = "",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = RESULTS,
     name: Annotated[str, typer.Option(help="Name of the results; the date unless given.")] = "",
 ) -> None:
     """What a load costs beside what a user would pick instead."""
     console = Console(width=160)
-    size = FULL if full else SMOKE if smoke else Size()
-    names = only.split(",") if only else IN_SMOKE if smoke else ()
-    contenders = [c for c in known.CONTENDERS if not names or c.name in names]
+    machine = report.machine()
+    facts: dict[str, Any] = {"machine": machine}
+    sheets: list[Sheet] = []
+    wanted = parts.split(",") if parts else [CONTENDERS] if smoke else [CONTENDERS, *PARTS]
+    if unknown := set(wanted) - {CONTENDERS, *PARTS}:
+        raise typer.BadParameter(f"There is no part {min(unknown)}.")
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        folder = Path(temporary)
+        for part in wanted:
+            if part == CONTENDERS:
+                names = only.split(",") if only else IN_SMOKE if smoke else ()
+                chosen = [c for c in known.CONTENDERS if not names or c.name in names]
+                size = LARGE if full else SMOKE if smoke else Size()
+                rounds = 1 if smoke else repeats
+                found = compare(chosen, size, rounds, folder, facts, console)
+            else:
+                own = folder / part
+                own.mkdir()
+                found = [PARTS[part](own, full, repeats)]
+            for sheet in found:
+                sheet.show(console)
+            sheets += found
+            # after each: what was measured is not lost with what comes next
+            path = report.write(out, name or machine["date"], sheets, facts)
+    console.print(f"Written to {path}")
+
+
+PARTS: dict[str, Callable[[Path, bool, int], Sheet]] = {
+    "startup": lambda folder, full, repeats: startup(folder, repeats),
+    "limiter": lambda folder, full, repeats: limiter(folder, Size()),
+    "pages": lambda folder, full, repeats: pages(folder, LARGE, repeats),
+    "memory": lambda folder, full, repeats: memory(
+        folder, [Size(), LARGE, *([LARGEST] if full else [])]
+    ),
+    "growth": lambda folder, full, repeats: growth(
+        folder, [0, 1, 5, 10] if full else [0, 1, 5], Size(requests=10_000), repeats
+    ),
+}
+
+
+def compare(
+    contenders: Sequence[Contender],
+    size: Size,
+    repeats: int,
+    folder: Path,
+    facts: dict[str, Any],
+    console: Console,
+) -> list[Sheet]:
+    """All contenders through all scenarios, one after the other, round by round."""
     runs: list[Run] = []
 
     def tell(run: Run) -> None:
@@ -54,27 +116,17 @@ def main(
             skipped[contender.name] = str(error)
             console.print(f"{contender.title}: {error}")
     world, until = make_world(size)
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        for number in range(1 if smoke else repeats):
-            for contender in contenders:
-                if contender.name in pythons:
-                    own = Path(folder) / f"{contender.name}-{number}"
-                    python = pythons[contender.name]
-                    go_through(contender, python, world, until, size, own, tell)
+    for number in range(repeats):
+        for contender in contenders:
+            if contender.name in pythons:
+                own = folder / f"{contender.name}-{number}"
+                go_through(contender, pythons[contender.name], world, until, size, own, tell)
+    facts |= {"size": vars(size), "skipped": skipped, "runs": [run.as_json() for run in runs]}
     sheets = [
         report.sheet_of(scenario, contenders, runs, skipped)
         for scenario in (FIRST, QUIET, CHANGED, MOVING, PEACE)
     ]
-    for sheet in sheets:
-        sheet.show(console)
-    machine = report.machine()
-    facts: dict[str, Any] = {
-        "machine": machine,
-        "size": vars(size),
-        "skipped": skipped,
-        "runs": [run.as_json() for run in runs],
-    }
-    console.print(f"Written to {report.write(out, name or machine['date'], sheets, facts)}")
+    return [*sheets, report.calls_sheet((FIRST, QUIET, CHANGED), runs)]
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class Desk:
         }
         self._made = 0
         self._changes_per_call = 0
-        self._answered_at: list[float] = []
+        self._came_at: list[float] = []
         sandbox.before_call(self._before_call)
 
     # --- what a benchmark asks
@@ -65,13 +65,13 @@ class Desk:
         """Calls since this was asked last, by what they were for."""
         families = Counter(_family(call) for call in self.sandbox.calls)
         self.sandbox.calls.clear()
+        self._came_at.clear()
         return dict(families)
 
     def call_times(self) -> list[tuple[float, int]]:
         """When each call came, in seconds, and its status."""
         return [
-            (at, call.status)
-            for at, call in zip(self._answered_at, self.sandbox.calls, strict=True)
+            (at, call.status) for at, call in zip(self._came_at, self.sandbox.calls, strict=True)
         ]
 
     def truth(self) -> Stamps:
@@ -117,7 +117,7 @@ class Desk:
     # --- how it does it
 
     def _before_call(self, call: Call) -> None:
-        self._answered_at.append(time.monotonic())
+        self._came_at.append(time.monotonic())
         if self._changes_per_call and call.method == "GET":
             for _ in range(self._changes_per_call):
                 self._change(self.world.clock(), LATE)

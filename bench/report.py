@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .contenders import Contender
+from .desk import STREAMS
 from .scenarios import Run
 
 
@@ -104,6 +105,33 @@ def sheet_of(
     return sheet
 
 
+def calls_sheet(scenarios: Sequence[str], runs: Sequence[Run]) -> Sheet:
+    """Our calls beside the fewest that a complete read needs, by stream.
+
+    The fewest are counted by :meth:`bench.desk.Desk.write_pages`, which says why there are no
+    fewer; with them go a sign-in and a look at the user's role.
+    """
+    sheet = Sheet(
+        "calls beside the fewest possible",
+        ("scenario", *(f"{name}: ours / fewest" for name in STREAMS), "all four, ratio"),
+        notes=["Sign-in and role add two to both, small tables 20 to our first load."],
+    )
+    for scenario in scenarios:
+        ours, fewest = (
+            [run for run in runs if run.contender == name and run.scenario == scenario]
+            for name in ("ours", "limit")
+        )
+        if ours and fewest:
+            pairs = [f"{_of(ours, name)} / {_of(fewest, name)}" for name in STREAMS]
+            together = ratio(ours, fewest, lambda run: run.stream_calls)
+            sheet.rows.append((scenario, *pairs, together))
+    return sheet
+
+
+def _of(runs: Sequence[Run], stream: str) -> str:
+    return f"{median(run.calls.get(stream, 0) for run in runs):.0f}"
+
+
 def number(runs: Iterable[Run], of: Callable[[Run], float], digits: int = 0) -> str:
     """The median, as text."""
     return f"{median(of(run) for run in runs):,.{digits}f}"
@@ -133,7 +161,8 @@ def machine() -> dict[str, Any]:
 def write(folder: Path, name: str, sheets: Sequence[Sheet], facts: dict[str, Any]) -> Path:
     """As JSON, with every single run, and as Markdown; returns the latter."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    tables = [vars(sheet) for sheet in sheets]
+    (folder / f"{name}.json").write_text(json.dumps({**facts, "tables": tables}, indent=1) + "\n")
     about = ", ".join(f"{key} {value}" for key, value in facts["machine"].items())
     text = "\n".join([f"# Results\n\n{about}\n", *(sheet.as_markdown() for sheet in sheets)])
     path = folder / f"{name}.md"

@@ -1,0 +1,1 @@
+"""Benchmarks of one question each, of this connector alone or beside the bare limit."""

@@ -1,0 +1,40 @@
+"""How much memory a first load takes, by how much there is to load."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..audit import audit
+from ..contenders import OURS
+from ..desk import Desk, Server
+from ..environments import python_of
+from ..report import Sheet
+from ..run import run
+from ..scenarios import Size, make_world, settings
+
+
+def memory(folder: Path, sizes: Sequence[Size]) -> Sheet:
+    """Peak resident memory of ``tiledesk-dlt load`` into a new file."""
+    sheet = Sheet(
+        "memory of a first load",
+        ("messages", "conversations", "peak MB", "CPU s", "wall s", "rows wrong after it"),
+    )
+    for size in sizes:
+        own = folder / str(size.requests)
+        own.mkdir(parents=True)
+        world, _ = make_world(size)
+        with Server(world) as server:
+            del world
+            cost = run(OURS.called(python_of("")), own, settings(server), size.seconds)
+            truth = server.ask(Desk.truth)
+        wrong = cost.error or str(audit(own / "desk.duckdb", OURS.places, truth))
+        sheet.rows.append(
+            (
+                *(f"{len(truth['messages']):,}", f"{len(truth['requests']):,}"),
+                *(f"{cost.mb:.0f}", f"{cost.cpu:.1f}", f"{cost.wall:.0f}", wrong),
+            )
+        )
+        shutil.rmtree(own)
+    return sheet
