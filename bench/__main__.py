@@ -23,6 +23,7 @@ from .report import Sheet
 from .scenarios import CHANGED, FIRST, MOVING, PEACE, QUIET, Run, Size, go_through, make_world
 
 RESULTS = Path(__file__).parent / "results"
+MIDDLE = Size(requests=5_000)
 LARGE = Size(requests=20_000, seconds=1800)
 LARGEST = Size(requests=200_000, seconds=3 * 3600)
 SMOKE = Size(requests=60, messages_per_request=5, changes=30, seconds=120)
@@ -41,7 +42,7 @@ def main(
     only: Annotated[str, typer.Option(help="Only these contenders, with commas between.")] = "",
     parts: Annotated[
         str,
-        typer.Option(help="Only these, of: contenders,startup,limiter,pages,memory,growth."),
+        typer.Option(help="Only these, of: contenders,startup,pages,growth,limiter,memory."),
     ] = "",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = RESULTS,
     name: Annotated[str, typer.Option(help="Name of the results; the date unless given.")] = "",
@@ -77,13 +78,13 @@ def main(
 
 PARTS: dict[str, Callable[[Path, bool, int], Sheet]] = {
     "startup": lambda folder, full, repeats: startup(folder, repeats),
-    "limiter": lambda folder, full, repeats: limiter(folder, Size()),
-    "pages": lambda folder, full, repeats: pages(folder, LARGE, repeats),
-    "memory": lambda folder, full, repeats: memory(
-        folder, [Size(), LARGE, *([LARGEST] if full else [])]
-    ),
+    "pages": lambda folder, full, repeats: pages(folder, LARGE if full else MIDDLE, repeats),
     "growth": lambda folder, full, repeats: growth(
-        folder, [0, 1, 5, 10] if full else [0, 1, 5], Size(requests=10_000), repeats
+        folder, [0, 1, 5, 10] if full else [0, 1, 5], LARGE if full else Size(), repeats
+    ),
+    "limiter": lambda folder, full, repeats: limiter(folder, Size()),
+    "memory": lambda folder, full, repeats: memory(
+        folder, [Size(), MIDDLE, *([LARGE, LARGEST] if full else [])]
     ),
 }
 
