@@ -3,8 +3,8 @@
 1. first load: everything that is there.
 2. quiet run: nothing has happened.
 3. incremental: an hour's changes, made while nobody read.
-4. while data moves: changes go on between the calls. What is missing then may be for the next run
-   to find; what is still missing after
+4. while data moves: as many changes again, and more of them between the calls. What is missing then
+   may be for the next run to find; what is still missing after
 5. a last run in peace, is lost for good.
 """
 
@@ -139,11 +139,12 @@ def go_through(
         write_pages(newest)
         if not once(QUIET):
             return
-        hour = until + timedelta(minutes=5), until + timedelta(minutes=65)
-        server.ask(Desk.work, size.changes, *hour)
+        minutes = [until + timedelta(minutes=minute) for minute in (5, 60, 69)]
+        server.ask(Desk.work, size.changes, minutes[0], minutes[1])
         write_pages(newest)
         if not once(CHANGED) or contender.reads_files:
             return
+        server.ask(Desk.work, size.changes, minutes[1], minutes[2])
         server.ask(Desk.work_on, size.changes_per_call)
         if once(MOVING):
             once(PEACE)
