@@ -551,10 +551,20 @@ def test_ctrl_c_or_a_shutdown_ends_a_load_with_what_was_read(
         load_again(owner, sandbox, tmp_path / DB)
 
 
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN])
 def test_a_second_ctrl_c_stops_at_once_and_does_no_harm(
-    start: Callable[..., subprocess.Popen[str]], owner: Account, sandbox: Sandbox, tmp_path: Path
+    start: Callable[..., subprocess.Popen[str]],
+    owner: Account,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    handler: signal.Handlers,
 ) -> None:
-    process = start()
+    """Also where it was ignored at the start, as in the background of a script."""
+    before = signal.signal(signal.SIGINT, handler)  # a process inherits it
+    try:
+        process = start()
+    finally:
+        signal.signal(signal.SIGINT, before)
     slow = sandbox.faults.add(Slow(60), "*/leads")
     wait_for(lambda: slow.hits)
     process.send_signal(signal.SIGINT)

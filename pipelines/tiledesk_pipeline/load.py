@@ -412,12 +412,11 @@ def _stopped_by_signals(progress: Progress) -> Iterator[None]:
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
     def stop(number: int, frame: object) -> None:
-        restore()
+        for each, handler in before.items():
+            # A script starts what it puts into the background with SIGINT ignored.
+            is_ignored = handler is signal.SIG_IGN
+            signal.signal(each, signal.default_int_handler if is_ignored else handler)
         progress.stop(number)
 
     for number in before:
@@ -425,7 +424,8 @@ def _stopped_by_signals(progress: Progress) -> Iterator[None]:
     try:
         yield
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def rows_of(client: SqlClientBase[Any], table: Table, where: str = "", *values: Any) -> int:
