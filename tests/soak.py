@@ -31,23 +31,23 @@ REPORT_SECONDS = 60
 AGAIN = "TILEDESK_SIMULATION={seed} .venv/bin/pytest tests/test_simulation.py -k between_two_calls"
 
 
-def run(seed: int, version: str | None) -> tuple[int, str]:
+def run(seed: int) -> tuple[int, str]:
     """The seed, and what was wrong with it; empty if nothing was."""
     try:
-        simulation = Simulation(seed, version)
+        simulation = Simulation(seed)
         simulation.run()
         return seed, "; ".join(simulation.differences()[:3])
     except Exception as error:
         return seed, f"{type(error).__name__}: {error}"
 
 
-def work(seeds: Iterable[int], until: float, results: Results, version: str | None) -> None:
+def work(seeds: Iterable[int], until: float, results: Results) -> None:
     """Runs these seeds while there is time, then puts None."""
     gc.freeze()  # the modules are looked through again and again otherwise, for nothing
     for seed in seeds:
         if time.monotonic() >= until:
             break
-        results.put(run(seed, version))
+        results.put(run(seed))
     results.put(None)
 
 
@@ -57,7 +57,6 @@ def soak(
     processes: int,
     say: Callable[[str], None],
     is_stopped: threading.Event,
-    version: str | None = None,
 ) -> int:
     """Runs seeds in so many processes, for so long at most; returns how many failed.
 
@@ -75,7 +74,7 @@ def soak(
     working = [
         multiprocessing.Process(
             target=work,
-            args=(islice(seeds, n, None, processes), began + hours * 3600, results, version),
+            args=(islice(seeds, n, None, processes), began + hours * 3600, results),
             daemon=True,
         )
         for n in range(processes)
@@ -118,7 +117,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--start", type=int, help="the first seed; drawn, or 0 for --schedules")
     parser.add_argument("--processes", type=int, help="as many as cores unless given")
-    parser.add_argument("--version", help="of the server; drawn for each seed unless given")
     asked = parser.parse_args(arguments)
     start = asked.start
     if start is None:
@@ -139,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         say(f"From seed {start} on, in {processes} processes, for {hours:g} hours.")
         seeds = count(start)
-    return 1 if soak(seeds, hours, processes, say, is_stopped, asked.version) else 0
+    return 1 if soak(seeds, hours, processes, say, is_stopped) else 0
 
 
 if __name__ == "__main__":
