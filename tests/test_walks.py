@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import islice
 
 import pendulum
@@ -19,6 +20,7 @@ from tiledesk.errors import IncompleteRead
 from tiledesk.walks import Batch, Window, iso, moving_window, newest_first, parse
 
 START = pendulum.datetime(2026, 3, 1, 12)
+NOON = datetime(2026, 3, 1, 12)  # noqa: DTZ001 (START, in less time for many stamps)
 
 
 @dataclass
@@ -39,7 +41,8 @@ class Server:
     fixed_size: int = 0
 
     def stamp(self, milliseconds: int) -> str:
-        return iso(START.add(microseconds=milliseconds * 1000))
+        at = NOON + timedelta(milliseconds=milliseconds)
+        return f"{at.isoformat(timespec='milliseconds')}Z"
 
     def insert(self, milliseconds: int) -> str:
         self.made += 1
@@ -62,11 +65,25 @@ class Server:
         # pages of 20 have too few sizes to draw all of a group; real ones are of 50 and more
         drawn = self.calls if self.limit_cap < 50 else ""
         order = random.Random(f"{self.made} {skip} {limit} {drawn}")
-        order.shuffle(keys)
-        keys.sort(key=self.rows.__getitem__, reverse=reverse)
-        page = [{"_id": key, "stamp": self.rows[key]} for key in keys[skip : skip + limit]]
+        stamp_of = self.rows.__getitem__
+        keys.sort(key=stamp_of, reverse=reverse)
+        # no other order among equals can be seen on this page
+        first, last = self.with_equals(keys, skip, skip + limit)
+        part = keys[first:last]
+        order.shuffle(part)
+        part.sort(key=stamp_of, reverse=reverse)
+        page = [{"_id": key, "stamp": self.rows[key]} for key in part[skip - first :][:limit]]
         body = {"perPage": limit, "count": len(keys), "rows": page}
         return read_page(json.dumps(body).encode(), "rows")
+
+    def with_equals(self, keys: list[str], first: int, last: int) -> tuple[int, int]:
+        """From where to where rows go that have the stamps of these in a sorted list."""
+        stamps, size = self.rows, len(keys)
+        while 0 < first < size and stamps[keys[first - 1]] == stamps[keys[first]]:
+            first -= 1
+        while 0 < last < size and stamps[keys[last - 1]] == stamps[keys[last]]:
+            last += 1
+        return first, last
 
     def since(self, start: str, page: int, limit: int) -> Page:
         limit = min(limit, self.limit_cap)
