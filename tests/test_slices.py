@@ -108,7 +108,7 @@ def test_what_was_committed_before_a_stop_is_not_read_again(desk: Sandbox, db: P
     total = sum(len(own(desk.world, name)) for name in NAMES)
     read = 0
     for enough in (900, 900, 10**9):
-        summary = account_of(desk).load(db, progress=Impatient(enough))
+        summary = account_of(desk).load_streams(db, progress=Impatient(enough))
         assert (summary.stopped_by is None) == (enough == 10**9)
         read += sum(stream.read for stream in summary.streams)
         here = sum(query(db, f"SELECT count(*) FROM tiledesk.{name}")[0][0] for name in NAMES)
@@ -124,10 +124,10 @@ def test_what_slices_wrote_is_put_together_by_the_loads_after_them(desk: Sandbox
         info = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('tiledesk.messages')"
         return int(query(db, info)[0][0])
 
-    account_of(desk).load(db)
+    account_of(desk).load_streams(db)
     assert row_groups() > 4
     for _ in range(3):
-        account_of(desk).load(db, lookback_seconds=0)
+        account_of(desk).load_streams(db, lookback_seconds=0)
     assert row_groups() <= 2
 
 
@@ -171,7 +171,7 @@ def test_a_group_of_equal_stamps_larger_than_a_slice_does_not_go_on_for_ever(
 
 
 def test_an_unfinished_first_load_is_no_cursor(desk: Sandbox, db: Path) -> None:
-    summary = account_of(desk).load(db, progress=Impatient(900))
+    summary = account_of(desk).load_streams(db, progress=Impatient(900))
     cut = [stream for stream in summary.streams if not stream.is_complete]
     assert cut
     assert all(stream.cursor is None for stream in cut)
@@ -209,7 +209,7 @@ def test_a_window_is_complete_to_the_row_and_leaves_the_cursors_alone(
     """What was created in it, whenever it changed."""
     since, until = window(desk.world)
     account = account_of(desk, who)
-    account.load(db, since=since, until=until)
+    account.load_streams(db, since=since, until=until)
     conversations = {row["request_id"] for row in own(desk.world, "requests").values()}
     for name in NAMES:
         expected = inside(desk.world, name)
@@ -217,11 +217,11 @@ def test_a_window_is_complete_to_the_row_and_leaves_the_cursors_alone(
             messages = own(desk.world, name)
             expected = {key for key in expected if messages[key]["recipient"] in conversations}
         assert ids(db, name) == expected, name
-    before = cursors(account.load(db))
+    before = cursors(account.load_streams(db))
     for name in NAMES:
         with_none = account.load(db, since=since, until=until, resources=[name])
         assert cursors(with_none)[name] is None, "a window has no cursor"
-    assert cursors(account.load(db)) == before
+    assert cursors(account.load_streams(db)) == before
 
 
 def test_a_window_that_was_stopped_goes_on_when_it_is_asked_for_again(
@@ -232,12 +232,14 @@ def test_a_window_that_was_stopped_goes_on_when_it_is_asked_for_again(
     total = sum(len(found) for found in expected.values())
     read = 0
     for enough in (100, 10**9):
-        summary = account_of(desk).load(db, since=since, until=until, progress=Impatient(enough))
+        summary = account_of(desk).load_streams(
+            db, since=since, until=until, progress=Impatient(enough)
+        )
         read += sum(stream.read for stream in summary.streams)
     assert {name: ids(db, name) for name in NAMES} == expected
     assert read < total * 1.5
     desk.calls.clear()
-    account_of(desk).load(db, since=since, until=until)  # once more, from its beginning
+    account_of(desk).load_streams(db, since=since, until=until)  # once more, from its beginning
     assert len(desk.calls) > 10
 
 
@@ -251,7 +253,7 @@ def test_what_was_made_or_moved_while_a_window_was_stopped_is_in_it(
     until = pendulum.now("UTC").add(years=1)
     with Sandbox(world) as small:
         account = account_of(small)
-        stopped = account.load(db, since=since, until=until, progress=Impatient(300))
+        stopped = account.load_streams(db, since=since, until=until, progress=Impatient(300))
         assert not all(stream.is_complete for stream in stopped.streams)
         time.sleep(1.1)  # the server tells its time in seconds
         now = iso(pendulum.now("UTC"))
@@ -262,7 +264,7 @@ def test_what_was_made_or_moved_while_a_window_was_stopped_is_in_it(
         for key in leads:
             if world.leads[key]["status"] == 100:
                 world.change("leads", key, status=1000, updatedAt=now)
-        ended = account.load(db, since=since, until=until, lookback_seconds=0)
+        ended = account.load_streams(db, since=since, until=until, lookback_seconds=0)
     assert all(stream.is_complete for stream in ended.streams)
     for name in NAMES:
         assert ids(db, name) == own(world, name).keys(), name
@@ -288,17 +290,17 @@ def test_a_history_that_begins_late_goes_on_when_its_beginning_is_given_again(
     total = sum(len(found) for found in expected.values())
     read = 0
     for enough in (300, 10**9):
-        summary = account_of(desk).load(db, since=since, progress=Impatient(enough))
+        summary = account_of(desk).load_streams(db, since=since, progress=Impatient(enough))
         read += sum(stream.read for stream in summary.streams)
     assert all(stream.cursor for stream in summary.streams)
     assert {name: ids(db, name) for name in NAMES} == expected
     assert read < total * 1.5
     desk.calls.clear()
-    account_of(desk).load(db, since=since)
+    account_of(desk).load_streams(db, since=since)
     assert len(desk.calls) < 12
     everything = {name: own(desk.world, name).keys() for name in NAMES}
     earliest = pendulum.datetime(2000, 1, 1)
-    account_of(desk).load(db, since=earliest)  # another one is a window
+    account_of(desk).load_streams(db, since=earliest)  # another one is a window
     assert {name: ids(db, name) for name in NAMES} == everything
 
 
@@ -329,7 +331,7 @@ def test_conversations_with_huge_transcripts_are_loaded(desk: Sandbox, db: Path)
         size = 6_000_000 if number % 20 == 0 else 200_000
         world.change("requests", key, transcript=f"{number:07d}" * (size // 7))
     with Sandbox(world) as heavy:
-        account_of(heavy).load(db)
+        account_of(heavy).load_streams(db)
     assert_equal(db, world)
 
 
