@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,27 @@ from tiledesk_sandbox import Answer, Sandbox, Truncated, World, generate
 @pytest.fixture
 def db(tmp_path: Path) -> Path:
     return tmp_path / "t.duckdb"
+
+
+@pytest.fixture(scope="session")
+def until() -> datetime:
+    """The worlds of a session end here: they are alike until a test changes its own."""
+    return datetime.now(timezone.utc)
+
+
+@pytest.fixture
+def world(until: datetime) -> World:
+    return generate(requests=60, seed=11, until=until)
+
+
+@pytest.fixture
+def first_load(until: datetime, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file into which the owner has loaded the world's streams, to copy; it is made once."""
+    file = tmp_path_factory.getbasetemp() / "first-load.duckdb"
+    if not file.exists():
+        with Sandbox(generate(requests=60, seed=11, until=until)) as sandbox:
+            account_of(sandbox).load_streams(file)
+    return file
 
 
 def compared(account: Account, db: Path) -> dict[str, Compared]:
@@ -69,7 +91,7 @@ def differences(streams: dict[str, Compared]) -> dict[str, tuple[list[str], list
 @pytest.mark.parametrize("who", ["owner", "admin"])
 def test_an_equal_account_costs_six_calls(sandbox: Sandbox, db: Path, who: str) -> None:
     account = account_of(sandbox, who)
-    account.load(db)
+    account.load_streams(db)
     found = audit(account, db)
     assert found.is_equal
     assert found.calls == 6  # sign-in, conversations, three lists of leads, the log
@@ -82,7 +104,7 @@ def test_an_equal_account_costs_six_calls(sandbox: Sandbox, db: Path, who: str) 
 
 
 @pytest.mark.slow
-def test_nothing_is_written(owner: Account, db: Path) -> None:
+def test_nothing_is_written(owner: Account, db: Path, first_load: Path) -> None:
     def everything() -> dict[str, list[tuple[Any, ...]]]:
         names = query(db, "SELECT schema_name || '.' || table_name FROM duckdb_tables()")
         return {
@@ -90,7 +112,7 @@ def test_nothing_is_written(owner: Account, db: Path) -> None:
             for (name,) in names
         }
 
-    owner.load(db)
+    shutil.copy(first_load, db)
     execute(db, "DELETE FROM tiledesk.requests")
     before = everything()
     audit(owner, db)
@@ -99,9 +121,9 @@ def test_nothing_is_written(owner: Account, db: Path) -> None:
 
 @pytest.mark.slow
 def test_rows_made_after_the_load_are_for_the_next_one(
-    owner: Account, db: Path, world: World
+    owner: Account, db: Path, first_load: Path, world: World
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     later = iso(pendulum.now("UTC").add(hours=1))
     for collection in ("requests", "messages", "leads", "activities"):
         rows = getattr(world, collection)
@@ -114,9 +136,9 @@ def test_rows_made_after_the_load_are_for_the_next_one(
 
 @pytest.mark.slow
 def test_older_rows_that_changed_while_they_were_loaded_are_for_the_next_load(
-    owner: Account, db: Path, world: World
+    owner: Account, db: Path, first_load: Path, world: World
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     later = iso(pendulum.now("UTC").add(seconds=5))
     for table in ("requests", "leads"):
         (key,) = oldest(db, table, 1)
@@ -134,17 +156,19 @@ def test_older_rows_that_changed_while_they_were_loaded_are_for_the_next_load(
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ["requests", "leads", "activities"])
 def test_rows_deleted_from_the_destination_are_found_by_id(
-    owner: Account, db: Path, table: str
+    owner: Account, db: Path, first_load: Path, table: str
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     gone = sorted(oldest(db, table, 9)[::4])
     for key in gone:
         execute(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
     assert differences(compared(owner, db)) == {table: (gone, [], [])}
 
 
-def test_a_last_message_that_is_missing_is_found_without_a_call(owner: Account, db: Path) -> None:
-    owner.load(db)
+def test_a_last_message_that_is_missing_is_found_without_a_call(
+    owner: Account, db: Path, first_load: Path
+) -> None:
+    shutil.copy(first_load, db)
     ((message,),) = query(
         db,
         "SELECT attributes->>'$.last_message._id' AS last FROM tiledesk.requests"
@@ -158,8 +182,8 @@ def test_a_last_message_that_is_missing_is_found_without_a_call(owner: Account, 
 
 
 @pytest.mark.slow
-def test_a_table_that_was_emptied_is_read_whole(owner: Account, db: Path) -> None:
-    owner.load(db)
+def test_a_table_that_was_emptied_is_read_whole(owner: Account, db: Path, first_load: Path) -> None:
+    shutil.copy(first_load, db)
     up_to = compared(owner, db)["requests"].up_to
     keys = query(db, f"SELECT _id FROM tiledesk.requests WHERE updated_at <= '{up_to}'")
     execute(db, "DELETE FROM tiledesk.requests")
@@ -171,9 +195,9 @@ def test_a_table_that_was_emptied_is_read_whole(owner: Account, db: Path) -> Non
 
 @pytest.mark.parametrize("table", ["requests", "leads", "activities"])
 def test_rows_deleted_for_good_at_the_source_are_extra(
-    owner: Account, db: Path, world: World, table: str
+    owner: Account, db: Path, first_load: Path, world: World, table: str
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     gone = sorted(oldest(db, table, 9)[2::4])
     for key in gone:
         world.remove(table, key)
@@ -182,9 +206,9 @@ def test_rows_deleted_for_good_at_the_source_are_extra(
 
 @pytest.mark.slow
 def test_entries_that_the_server_dropped_after_30_days_are_not_extra(
-    owner: Account, db: Path, world: World
+    owner: Account, db: Path, first_load: Path, world: World
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     for key in oldest(db, "activities", 10):
         world.remove("activities", key)
     found = compared(owner, db)["activities"]
@@ -194,9 +218,9 @@ def test_entries_that_the_server_dropped_after_30_days_are_not_extra(
 
 @pytest.mark.slow
 def test_a_lead_deleted_in_the_dashboard_after_the_load_is_for_the_next_one(
-    owner: Account, db: Path, world: World
+    owner: Account, db: Path, first_load: Path, world: World
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     ((key,),) = query(
         db, "SELECT _id FROM tiledesk.leads WHERE status = 100 ORDER BY created_at LIMIT 1"
     )
@@ -204,7 +228,7 @@ def test_a_lead_deleted_in_the_dashboard_after_the_load_is_for_the_next_one(
     found = compared(owner, db)
     assert differences(found) == {}
     assert "1 changed since the last load" in found["leads"].remark
-    owner.load(db)
+    owner.load_streams(db)
     assert "changed" not in compared(owner, db)["leads"].remark
 
 
@@ -247,7 +271,7 @@ def test_many_conversations_of_one_second_are_told_apart(db: Path, world: World)
         world.insert("requests", {**row, "createdAt": stamp, "updatedAt": stamp})
     with Sandbox(world, ties="shuffle") as sandbox:
         owner = account_of(sandbox)
-        owner.load(db)
+        owner.load_streams(db)
         missing = [f"{number:024x}" for number in (0, 149, 150)]
         extra = [f"{399:024x}"]
         execute(db, f"DELETE FROM tiledesk.requests WHERE _id IN {tuple(missing)}")
@@ -263,7 +287,7 @@ def test_a_history_that_begins_later_is_not_missing_what_came_before(
     stamps = sorted(row["createdAt"] for row in world.requests.values())
     since = pendulum.parse(stamps[len(stamps) // 2])
     assert isinstance(since, pendulum.DateTime)
-    owner.load(db, since=since)
+    owner.load_streams(db, since=since)
     assert differences(compared(owner, db)) == {}
     ((key,),) = query(db, f"SELECT _id FROM tiledesk.requests WHERE created_at > '{since}' LIMIT 1")
     execute(db, "DELETE FROM tiledesk.requests WHERE _id = ?", key)
@@ -274,9 +298,9 @@ def test_a_history_that_begins_later_is_not_missing_what_came_before(
 
 
 def test_a_deep_comparison_finds_what_cancels_out_in_counts(
-    owner: Account, db: Path, world: World
+    owner: Account, db: Path, first_load: Path, world: World
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     assert audit(owner, db, deep=True).is_equal
     wanted = {}
     for table in ("requests", "messages", "leads", "activities"):
@@ -294,7 +318,7 @@ def test_a_deep_comparison_by_an_admin_reads_every_conversation(
     sandbox: Sandbox, db: Path, world: World
 ) -> None:
     admin = account_of(sandbox, "admin")
-    admin.load(db)
+    admin.load_streams(db)
     found = audit(admin, db, deep=True)
     assert found.is_equal
     assert "owner" in found.streams[1].remark
@@ -317,7 +341,7 @@ def test_a_deep_comparison_by_an_admin_reads_every_conversation(
 def test_a_csv_that_ends_early_makes_nothing_extra(db: Path, world: World, ties: Any) -> None:
     with Sandbox(world, ties=ties) as sandbox:
         owner = account_of(sandbox)
-        owner.load(db)
+        owner.load_streams(db)
         gone = oldest(db, "messages", 3)[1]
         missing = oldest(db, "messages", 9)[7]
         world.remove("messages", gone)
@@ -340,8 +364,10 @@ def test_a_csv_that_ends_early_makes_nothing_extra(db: Path, world: World, ties:
 
 
 @pytest.mark.slow
-def test_the_csv_is_one_call_where_messages_are_equal(owner: Account, db: Path) -> None:
-    owner.load(db)
+def test_the_csv_is_one_call_where_messages_are_equal(
+    owner: Account, db: Path, first_load: Path
+) -> None:
+    shutil.copy(first_load, db)
     found = audit(owner, db, deep=True).streams[1]
     assert (found.is_equal, found.calls) == (True, 1)
     assert found.here == found.there
@@ -389,9 +415,9 @@ def old_rows(db: Path, table: str) -> list[str]:
 
 
 def test_whatever_was_done_to_the_tables_is_found_and_repaired(
-    owner: Account, db: Path, world: World
+    owner: Account, db: Path, first_load: Path, world: World
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     before = everything(db)
     wanted = {}
     for table in TABLES:
@@ -440,7 +466,7 @@ def test_many_large_conversations_are_repaired(owner: Account, db: Path, world: 
     """DuckDB is given little memory, but enough for what is there."""
     for number, key in enumerate(world.requests):
         world.change("requests", key, transcript=f"{number:07d}" * 150_000)
-    owner.load(db)
+    owner.load_streams(db)
     execute(db, "DELETE FROM tiledesk.requests")
     found = repaired(owner, db)
     assert len(found.streams[0].missing) > 50
@@ -461,7 +487,7 @@ def test_a_last_message_is_found_and_loaded_however_new_and_whosever_it_is(
     for key in rows[:3]:
         attributes = {**world.requests[key]["attributes"], "last_message": message}
         world.change("requests", key, attributes=attributes)
-    owner.load(db)
+    owner.load_streams(db)
     execute(db, "DELETE FROM tiledesk.messages WHERE _id = ?", message["_id"])
     found = repaired(owner, db, deep=deep)
     assert found.is_equal
@@ -472,9 +498,9 @@ def test_a_last_message_is_found_and_loaded_however_new_and_whosever_it_is(
 @pytest.mark.slow
 @pytest.mark.parametrize("leaves_messages", [False, True])
 def test_a_deleted_conversation_is_marked_with_its_messages_if_they_are_gone(
-    owner: Account, db: Path, world: World, leaves_messages: bool
+    owner: Account, db: Path, first_load: Path, world: World, leaves_messages: bool
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     (key,) = oldest(db, "requests", 1)
     request_id = world.requests[key]["request_id"]
     messages = [k for k, row in world.messages.items() if row["recipient"] == request_id]
@@ -494,9 +520,9 @@ def test_a_deleted_conversation_is_marked_with_its_messages_if_they_are_gone(
 
 @pytest.mark.slow
 def test_a_row_that_turns_up_again_loses_its_mark_with_the_next_load_or_repair(
-    owner: Account, db: Path, world: World
+    owner: Account, db: Path, first_load: Path, world: World
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     first, second = oldest(db, "leads", 2)
     rows = {key: world.leads[key] for key in (first, second)}
     for key in rows:
@@ -505,7 +531,7 @@ def test_a_row_that_turns_up_again_loses_its_mark_with_the_next_load_or_repair(
     marked = "SELECT _id FROM tiledesk.leads WHERE _deleted_at IS NOT NULL"
     assert set(query(db, marked)) == {(first,), (second,)}
     world.insert("leads", {**rows[first], "updatedAt": iso(pendulum.now("UTC"))})
-    owner.load(db)
+    owner.load_streams(db)
     assert query(db, marked) == [(second,)]
     world.insert("leads", rows[second])
     assert repaired(owner, db).is_equal
@@ -515,10 +541,10 @@ def test_a_row_that_turns_up_again_loses_its_mark_with_the_next_load_or_repair(
 @pytest.mark.slow
 @pytest.mark.parametrize(("was", "status"), [(100, 1000), (1000, 100)])
 def test_a_lead_in_another_list_is_stale_and_not_deleted(
-    owner: Account, db: Path, world: World, was: int, status: int
+    owner: Account, db: Path, first_load: Path, world: World, was: int, status: int
 ) -> None:
     """Each list lacks one lead, the counts of the list it is in are as they should be."""
-    owner.load(db)
+    shutil.copy(first_load, db)
     moved, gone = (
         min(key for (key,) in query(db, f"SELECT _id FROM tiledesk.leads WHERE status = {one}"))
         for one in (was, status)
@@ -539,9 +565,9 @@ def differences_found(found: Reconciliation) -> dict[str, tuple[list[str], list[
 
 @pytest.mark.slow
 def test_a_conversation_removed_here_beside_one_deleted_there_is_found_by_its_messages(
-    owner: Account, db: Path, world: World
+    owner: Account, db: Path, first_load: Path, world: World
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     missing, *_, extra = oldest(db, "requests", 9)
     execute(db, "DELETE FROM tiledesk.requests WHERE _id = ?", missing)
     world.remove("requests", extra)
@@ -556,7 +582,7 @@ def test_an_agents_rows_are_compared_where_they_can_be(
     sandbox: Sandbox, db: Path, world: World
 ) -> None:
     agent = account_of(sandbox, "agent")
-    agent.load(db, allow_partial=True)
+    agent.load_streams(db, allow_partial=True)
     (lead, *_), (message, *_) = oldest(db, "leads", 1), oldest(db, "messages", 1)
     execute(db, "DELETE FROM tiledesk.leads WHERE _id = ?", lead)
     execute(db, "DELETE FROM tiledesk.messages WHERE _id = ?", message)
@@ -594,8 +620,10 @@ def test_one_row_of_a_long_list_is_found_in_the_logarithm_of_its_pages(
 
 
 @pytest.mark.slow
-def test_a_conversation_that_lacks_its_last_message_is_read_whole(owner: Account, db: Path) -> None:
-    owner.load(db)
+def test_a_conversation_that_lacks_its_last_message_is_read_whole(
+    owner: Account, db: Path, first_load: Path
+) -> None:
+    shutil.copy(first_load, db)
     ((request_id,),) = query(
         db,
         "SELECT recipient FROM tiledesk.messages JOIN tiledesk.requests ON recipient = request_id"
@@ -618,11 +646,12 @@ def test_leads_deleted_while_their_places_matter_make_nothing_wrong(
     owner: Account,
     sandbox: Sandbox,
     db: Path,
+    first_load: Path,
     world: World,
     monkeypatch: pytest.MonkeyPatch,
     always: bool,
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     monkeypatch.setattr(compare, "LEADS_LIMIT", 2)
     keys = [
         key
@@ -705,10 +734,10 @@ def test_a_purge_removes_what_was_deleted_with_all_that_hangs_on_it_and_nothing_
 
 @pytest.mark.slow
 def test_the_command_purges_only_if_told_so(
-    owner: Account, tmp_path: Path, world: World, cli: Callable[..., Any]
+    owner: Account, tmp_path: Path, first_load: Path, world: World, cli: Callable[..., Any]
 ) -> None:
     db = tmp_path / "support.duckdb"
-    owner.load(db)
+    shutil.copy(first_load, db)
     (lead,) = oldest(db, "leads", 1)
     world.remove("leads", lead)
     done = cli("reconcile", "--purge", environment=owner.environment)
@@ -742,7 +771,7 @@ def test_a_real_server_s_differences_are_all_found_and_repaired(
     real_server: RealServer, loaded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account, db = real_server.account(), shutil.copy(loaded, tmp_path / "t.duckdb")
-    account.load(db)
+    account.load_streams(db)
     project = account.project_id
     # what the test makes is old enough to be compared
     monkeypatch.setattr("tiledesk_pipeline.reconcile.here.LOOKBACK_SECONDS", 0)
@@ -757,7 +786,7 @@ def test_a_real_server_s_differences_are_all_found_and_repaired(
         last = converse(http, project, 1)
         http.post(f"/{project}/leads", json={"fullname": "The last"}).raise_for_status()
         time.sleep(1.2)
-        account.load(db)
+        account.load_streams(db)
         assert audit(account, db).is_equal
         assert audit(account, db).calls == 6
         before = everything(db)
@@ -803,7 +832,7 @@ def test_an_agents_conversations_and_log_are_not_compared_and_it_says_so(
     sandbox: Sandbox, db: Path
 ) -> None:
     agent = account_of(sandbox, "agent")
-    agent.load(db, allow_partial=True)
+    agent.load_streams(db, allow_partial=True)
     found = audit(agent, db)
     streams = {stream.resource: stream for stream in found.streams}
     assert streams["requests"].remark.startswith("partial")
@@ -820,7 +849,7 @@ def test_an_account_without_a_log_is_equal(db: Path, world: World) -> None:
         world.remove("activities", key)
     with Sandbox(world) as sandbox:
         owner = account_of(sandbox)
-        owner.load(db)
+        owner.load_streams(db)
         assert audit(owner, db).is_equal
 
 
@@ -834,9 +863,9 @@ def test_a_table_that_was_never_loaded_is_not_called_equal(owner: Account, db: P
 
 @pytest.mark.slow
 def test_a_stream_whose_first_load_is_not_finished_is_not_called_equal(
-    owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
+    owner: Account, db: Path, first_load: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner.load(db)
+    shutil.copy(first_load, db)
     real = state.cursors
     without = {"leads": None, "messages": None}
     monkeypatch.setattr(state, "cursors", lambda *which: {**real(*which), **without})
@@ -867,8 +896,10 @@ def test_a_destination_without_rows_is_told_and_no_call_made(
 
 
 @pytest.mark.slow
-def test_another_projects_rows_are_not_called_extra(owner: Account, db: Path) -> None:
-    owner.load(db)
+def test_another_projects_rows_are_not_called_extra(
+    owner: Account, db: Path, first_load: Path
+) -> None:
+    shutil.copy(first_load, db)
     for name in ("requests", "messages", "leads", "activities"):
         copies = (
             f"SELECT * REPLACE ('x' || _id AS _id, 'another' AS id_project) FROM tiledesk.{name}"
@@ -884,10 +915,10 @@ def test_another_projects_rows_are_not_called_extra(owner: Account, db: Path) ->
 
 
 def test_the_command_tells_what_differs_and_ends_with_3(
-    owner: Account, tmp_path: Path, world: World, cli: Callable[..., Any]
+    owner: Account, tmp_path: Path, first_load: Path, world: World, cli: Callable[..., Any]
 ) -> None:
     db = tmp_path / "support.duckdb"
-    owner.load(db)
+    shutil.copy(first_load, db)
     done = cli("reconcile", environment=owner.environment)
     assert (done.returncode, "\n6 calls." in done.stdout) == (0, True), done.stderr
     keys = oldest(db, "leads", 25)
