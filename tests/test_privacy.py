@@ -579,7 +579,7 @@ def test_overrides_come_from_toml_and_from_the_environment(owner: Account, tmp_p
 def test_a_setting_that_cannot_work_ends_a_command_in_a_sentence(
     owner: Account, tmp_path: Path, command: str
 ) -> None:
-    owner.load(tmp_path / "support.duckdb")
+    owner.load(tmp_path / "support.duckdb", resources=["leads"])
     environment = {**owner.environment, "SOURCES__TILEDESK__PRIVACY": "mask"}
     done = run_cli(command, cwd=tmp_path, environment=environment)
     assert done.returncode == 1
@@ -724,7 +724,7 @@ def test_a_damaged_load_is_repaired_and_nothing_personal_comes_with_it(
     sandbox: Sandbox, db: Path, world: World, who: str, hiding: dict[str, str]
 ) -> None:
     account = account_of(sandbox, who)
-    account.load(db, **hiding)
+    account.load_streams(db, **hiding)
     before = everything(db)
     damage(db)
     assert everything(db) != before
@@ -756,7 +756,7 @@ def test_a_deleted_conversation_is_marked_with_what_went_with_it(
     sandbox: Sandbox, db: Path, world: World, who: str, are_messages_left: bool
 ) -> None:
     account, hiding = account_of(sandbox, who), HIDING["pseudonymize"]
-    account.load(db, **hiding)
+    account.load_streams(db, **hiding)
     key = telling(world)
     messages = {row.id for row in world.messages.in_group(world.requests[key]["request_id"])}
     world.remove("requests", key)
@@ -781,7 +781,7 @@ def test_a_conversation_that_lost_its_row_is_found_by_its_messages(
 ) -> None:
     """Beside one that is extra, so that no count shows it."""
     hiding = HIDING["pseudonymize"]
-    owner.load(db, **hiding)
+    owner.load_streams(db, **hiding)
     key = telling(world)
     other = next(
         k for k in world.requests if k != key and "-wab-" in world.requests[k]["request_id"]
@@ -798,7 +798,7 @@ def test_a_conversation_that_lost_its_row_is_found_by_its_messages(
 
 
 def test_an_equal_load_costs_six_calls_under_pseudonyms(owner: Account, db: Path) -> None:
-    owner.load(db, **HIDING["pseudonymize"])
+    owner.load_streams(db, **HIDING["pseudonymize"])
     assert reconcile(Target(db=db), **owner.settings, **HIDING["pseudonymize"]).calls == 6
 
 
@@ -806,7 +806,7 @@ def test_the_last_messages_are_compared_if_attributes_are_kept(
     owner: Account, db: Path, world: World
 ) -> None:
     hiding = {**HIDING["pseudonymize"], "privacy_overrides": {"requests.attributes": "keep"}}
-    owner.load(db, **hiding)
+    owner.load_streams(db, **hiding)
     last = world.requests[telling(world)]["attributes"]["last_message"]["_id"]
     execute(db, f"DELETE FROM tiledesk.messages WHERE _id = '{last}'")
     found = reconcile(Target(db=db), mend=True, **owner.settings, **hiding)
@@ -816,7 +816,7 @@ def test_the_last_messages_are_compared_if_attributes_are_kept(
 
 def test_messages_that_are_there_twice_are_repaired(owner: Account, db: Path, world: World) -> None:
     hiding = HIDING["pseudonymize"]
-    owner.load(db, **hiding)
+    owner.load_streams(db, **hiding)
     before = everything(db)
     key = next(iter(world.messages.in_group(world.requests[telling(world)]["request_id"]))).id
     execute(
@@ -832,7 +832,7 @@ def test_a_purge_takes_the_messages_of_a_conversation_under_a_pseudonym(
     owner: Account, db: Path, world: World
 ) -> None:
     hiding = HIDING["pseudonymize"]
-    owner.load(db, **hiding)
+    owner.load_streams(db, **hiding)
     key = telling(world)
     messages = {row.id for row in world.messages.in_group(world.requests[key]["request_id"])}
     world.remove("requests", key)
