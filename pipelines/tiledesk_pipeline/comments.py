@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dlt
+from dlt.common.pipeline import LoadInfo
 
 from tiledesk.small_tables import ALL_TABLES
 from tiledesk.tables import LOADS
@@ -11,13 +12,12 @@ from tiledesk.tables import LOADS
 DESTINATIONS = ("duckdb", "motherduck", "postgres")
 
 
-def write_comments(pipeline: dlt.Pipeline) -> None:
-    """Comment the tables that this run has made or changed."""
+def write_comments(pipeline: dlt.Pipeline, info: LoadInfo) -> None:
+    """Comment the tables that a load has made or changed."""
     destination = pipeline.destination
-    info = pipeline.last_trace.last_load_info if pipeline.last_trace else None
-    if destination is None or destination.destination_name not in DESTINATIONS or info is None:
-        return
     changed = {name for package in info.load_packages for name in package.schema_update}
+    if destination is None or destination.destination_name not in DESTINATIONS or not changed:
+        return
     with pipeline.sql_client() as client:
         for table in (part for root in (*ALL_TABLES, LOADS) for part in root.with_lists()):
             if table.name not in changed:

@@ -36,8 +36,13 @@ from .timeleft import TimeLeft
 
 # A load is committed in slices: what a kill costs at most, and what has to fit into memory. So many
 # bytes of answers, or seconds of reading one stream, end a slice.
-SLICE_BYTES = 8_000_000
+SLICE_BYTES = 16_000_000
 SLICE_SECONDS = 150.0
+# Whatever else it does, a slice costs its share of dlt and DuckDB for each table that it has rows
+# of. So only the first reads all streams, and tells how much there is; then comes one after the
+# other. Log entries are first, since the server drops them after 30 days; then messages, of which
+# it takes a while to tell how many there are.
+ORDER = (tables.ACTIVITIES.name, tables.MESSAGES.name, tables.REQUESTS.name, tables.LEADS.name)
 
 
 class Progress(Observer):
@@ -286,18 +291,18 @@ def _load_project(
     progress: Progress,
 ) -> None:
     """Slice after slice, until all is read or the load is stopped."""
-    left = streams = _streams(names)
-    small = [name for name in names if name not in streams]
+    streams = _streams(names)
+    selected, left = list(names), streams
     catches_up = False
-    while (left or small) and progress.stopped_by is None:
-        selected = source.with_resources(*left, *small)
-        _load_slice(pipeline, selected, drops_tables, target, progress)
+    while selected and progress.stopped_by is None:
+        _load_slice(pipeline, source.with_resources(*selected), drops_tables, target, progress)
         drops_tables = False
-        small = []  # read as a whole, with the first slice
         left = progress.unfinished(left)
+        selected = sorted(left, key=ORDER.index)[:1]
         if not left and not catches_up and progress.is_behind():
             # once: what the lookback reads again may be more than a slice
-            left, catches_up = [name for name in streams if name not in windows], True
+            left = selected = [name for name in streams if name not in windows]
+            catches_up = True
 
 
 def _is_of_one_project(error: Exception) -> bool:
@@ -381,8 +386,8 @@ def _load_slice(
     ]
     is_slice = any(len(of_one) > 1 or not of_one[0].is_complete for of_one in readings)
     largest = max((of_one[-1].bytes_read for of_one in readings), default=0)
-    target.write(pipeline, largest, is_slice=is_slice)
-    write_comments(pipeline)
+    info = target.write(pipeline, largest, is_slice=is_slice)
+    write_comments(pipeline, info)
 
 
 def _write_down(

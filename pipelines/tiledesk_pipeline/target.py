@@ -6,14 +6,15 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dlt
 from dlt.common.configuration.providers import CustomLoaderDocProvider
-from dlt.common.pipeline import get_dlt_pipelines_dir
+from dlt.common.configuration.utils import get_resolved_traces
+from dlt.common.pipeline import LoadInfo, get_dlt_pipelines_dir
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from filelock import FileLock, Timeout
 
@@ -22,8 +23,10 @@ from .failures import Failure
 PIPELINE_NAME = "tiledesk"
 
 # Below everything a user configures. The reasons stand in .dlt/config.toml; completed jobs hold
-# other people's messages and are of no use; signals are for `load` to handle.
+# other people's messages and are of no use; signals are for `load` to handle; nobody reads the
+# trace of a run, which takes as long to save as the rows of a slice to make.
 DEFAULTS: dict[str, Any] = {
+    "enable_runtime_trace": False,
     "runtime": {"dlthub_telemetry": False, "intercept_signals": False},
     "data_writer": {"disable_compression": True},
     "load": {"truncate_staging_dataset": True, "delete_completed_jobs": True},
@@ -90,7 +93,7 @@ class Target:
                 f"Another load into {self} is running. Wait for it to end, or stop it."
             ) from None
 
-    def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> None:
+    def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
         """Load what was normalized; into DuckDB one table after another, with little memory.
 
         Args:
@@ -103,12 +106,14 @@ class Target:
         if self.is_duckdb:
             memory = DUCKDB_MEMORY + DUCKDB_MEMORY_PER_BYTE * size
             merges = 0 if is_slice else DUCKDB_MERGES
-            # dlt opens the file for each table and closes it again, which is most of a small load's
-            # work. While it is open anyway, that costs no more than memory.
-            with nullcontext() if is_slice else pipeline.sql_client():
-                pipeline.load(self._destination(memory, merges), workers=1).raise_on_failed_jobs()
+            # dlt opens the file for each table and closes it again, which would be nearly half of
+            # a load's work. While it is open anyway, that costs nothing.
+            with pipeline.sql_client():
+                info = pipeline.load(self._destination(memory, merges), workers=1)
         else:
-            pipeline.load().raise_on_failed_jobs()
+            info = pipeline.load()
+        info.raise_on_failed_jobs()
+        return info
 
     def must_exist(self) -> None:
         """Raises:
@@ -151,3 +156,5 @@ def use_defaults() -> None:
     """Put our defaults below dlt's other configuration, once."""
     provider = CustomLoaderDocProvider("tiledesk-dlt", lambda: DEFAULTS, False, locations=[])
     dlt.config.register_provider(provider)
+    # Only a trace of a run would empty what dlt keeps of each value looked up: 2 MB a slice.
+    get_resolved_traces().logging_enabled = False
