@@ -177,8 +177,9 @@ def moving_window(
 
     A second with more rows than a page is read by offset, again and again with other page sizes,
     until as many different rows were seen as it has: that is the difference between the counts of
-    the windows that start with it and after it, and must be the same before and after. A list that
-    never holds still to be counted is passed over until nothing new comes (`QUIET_PASSES`).
+    the windows that start with it and after it, and must be the same before they were seen and
+    after. A list that never holds still to be counted is passed over until nothing new comes
+    (`QUIET_PASSES`).
 
     Args:
         fetch: ``fetch(start, page, limit)`` answers the rows with ``stamp >= start`` in the order
@@ -211,7 +212,7 @@ def moving_window(
             start = reached
             answer = Answer(fetch(start, 0, limit), stamp, limit)
             continue
-        start, answer = yield from _whole_second(fetch, reader, start, stamp, limit)
+        start, answer = yield from _whole_second(fetch, reader, start, answer, stamp, limit)
         if reader.is_over:
             return
 
@@ -220,28 +221,34 @@ def _whole_second(
     fetch: Callable[[str, int, int], Page],
     reader: _OldestFirst,
     second: str,
+    answer: Answer,
     stamp: str,
     limit: int,
 ) -> Generator[Batch, None, tuple[str, Answer]]:
-    """Delivers all rows of a second; returns the next second and the answer that begins there."""
+    """Delivers all rows of a second; returns the next second and the answer that begins there.
+
+    `answer` is the first page of it. Before each pass, the second is counted: what begins with it,
+    less what begins after it, while the former holds still.
+    """
     following = iso(parse(f"{second}Z").add(seconds=1))[:19]
     group = _Group()
     for size in group.passes(limit):
+        rest = None
+        if group.may_be_whole:
+            before, rest = answer.counted(), Answer(fetch(following, 0, limit), stamp, limit)
         for page in count():
             answer = Answer(fetch(second, page, size), stamp, size)
             yield reader.unread(answer, until=second)
             if reader.is_over:
                 return following, answer
+            if rest and page == 0:
+                held_still = answer.counted() == before
+                if group.is_whole(before - rest.counted() if held_still else None):
+                    yield reader.whole_second()
+                    return following, rest
             group.saw(answer.ids_from(second))
             if answer.is_short or answer.stamps[-1][:19] > second:
                 break
-        if group.may_be_whole:
-            rest = Answer(fetch(following, 0, limit), stamp, limit)
-            again = Answer(fetch(second, page, size), stamp, size)
-            held_still = again.counted() == answer.counted()
-            if group.is_whole(again.counted() - rest.counted() if held_still else None):
-                yield reader.whole_second()
-                return following, rest
     raise group.too_restless("changed within one second")
 
 
@@ -365,8 +372,8 @@ def newest_first(
 
     A group of equal stamps that does not fit on a page has no such page. It is passed over, again
     and again with other page sizes, until as many different rows were seen as it has: that is the
-    distance between its neighbours' places in the list, and must be the same before and after. A
-    list that never holds still to be counted is passed over until nothing new comes
+    distance between its neighbours' places in the list, and must be the same before they were seen
+    and after. A list that never holds still to be counted is passed over until nothing new comes
     (`QUIET_PASSES`).
 
     Args:
@@ -402,7 +409,7 @@ def newest_first(
         yield batch._replace(position=reached if last < begun_at else None)
         if answer.is_short or reader.is_past(last):
             break
-        answer, skip = yield from reader.page_after(last, newer, end)
+        answer, skip = yield from reader.page_after(last, newer, end, begins=newer + 1)
     yield Batch([], newest)
 
 
@@ -550,11 +557,12 @@ class _NewestFirst:
         return low
 
     def page_after(
-        self, last: str, newer: int, end: int
+        self, last: str, newer: int, end: int, *, begins: int | None = None
     ) -> Generator[Batch, None, tuple[Answer, int]]:
         """The page that goes on after rows with the stamp `last`, and its place in the list.
 
-        `newer` is about where the last row newer than those is, `end` where the list was left.
+        `newer` is about where the last row newer than those is, `end` where the list was left;
+        `begins` is where they were just seen to begin, if that is known.
         """
         while place := self._place(newer, end):
             number, size, skip = place
@@ -567,51 +575,58 @@ class _NewestFirst:
             # Rows above were deleted, or the server cuts the fraction off: go back, surely.
             self._fractions = False
             self._go_back()
-            newer, end = newer - size, end - size
-        return (yield from self._large_group(last, newer))
+            newer, end, begins = newer - size, end - size, None
+        return (yield from self._large_group(last, newer, end, begins))
 
-    def _large_group(self, group: str, newer: int) -> Generator[Batch, None, tuple[Answer, int]]:
-        """Delivers all rows with the stamp `group`; returns the page that goes beyond, as above."""
+    def _large_group(
+        self, group: str, newer: int, end: int, begins: int | None
+    ) -> Generator[Batch, None, tuple[Answer, int]]:
+        """Delivers all rows with the stamp `group`; returns the page that goes beyond, as above.
+
+        Whenever a pass meets its beginning, the group is counted: from there to the end that the
+        pass before has met, if that began there, too. The first pass may begin further down, if it
+        is known where the group begins.
+        """
         rows = _Group()
+        ends: int | None = None
+        beyond: tuple[Answer, int] | None = None
         for turn, size in enumerate(rows.passes(self._limit)):
-            overlap, first = 0, max(0, newer) // size * size
-            if self._is_fixed:
-                size = self._limit
-                first = max(0, newer) // size * size
-                if self._fractions:  # other beginnings draw another order, too
-                    overlap = turn % max(1, size // 2)
-                    first = _exact(max(0, newer - overlap), size)
-            begins = ends = None
-            at, following = 0, first
+            overlap, size = 0, self._limit if self._is_fixed else size
+            if self._is_fixed and self._fractions:  # other beginnings draw another order, too
+                overlap = turn % max(1, size // 2)
+            is_rest = turn == 0 and begins is not None
+            first = end if is_rest else max(0, newer - overlap)
+            first = _exact(first, size) if self._fractions else first // size * size
+            following, has_begun = first, is_rest
             while True:
                 skip = _exact(following, size)
                 following = skip + size - overlap
                 answer = self._page_at(skip, size)
+                is_begin = skip == first > 0 and not is_rest
                 if not self._is_of_size(answer, size):
+                    begins = ends = None
                     break
-                if skip == first > 0 and not (answer.stamps and answer.stamps[0] > group):
+                if is_begin and not (answer.stamps and answer.stamps[0] > group):
+                    begins = ends = None
                     newer -= size  # rows above were deleted: begin further up
                     break
                 yield self.unread(answer, down_to=group)
+                if not has_begun and (place := answer.begins(group, skip)) is not None:
+                    has_begun, newer = True, place - 1
+                    if begins is not None and ends is not None and rows.may_be_whole:
+                        whole = rows.is_whole(ends - begins if place == begins else None)
+                        if whole and beyond:
+                            return beyond
+                    begins = place
                 rows.saw(answer.ids_from(group))
-                if begins is None:
-                    begins, at = answer.begins(group, skip), skip
-                ends = answer.ends(group, skip)
                 if answer.is_beyond(group):
+                    begins = begins if has_begun else None
+                    ends = answer.ends(group, skip)
+                    # A page that begins after the group may begin later still, if rows above were
+                    # deleted.
+                    is_within = answer.stamps[0] >= group if answer.stamps else self._is_fixed
+                    beyond = (answer, skip) if is_within else None
                     break
-            if begins is None or ends is None or not rows.may_be_whole:
-                continue
-            if at != skip:  # on two pages: did the list move between looking at them?
-                begins = self._page_at(at, size).begins(group, at)
-                ends = self._page_at(skip, size).ends(group, skip)
-                again = self._page_at(at, size).begins(group, at)
-                if again != begins:
-                    ends = None
-            whole = rows.is_whole(None if begins is None or ends is None else ends - begins)
-            # A page that begins after the group may begin later still, if rows above were deleted.
-            is_within = answer.stamps[0] >= group if answer.stamps else self._is_fixed
-            if whole and is_within:
-                return answer, skip
         raise rows.too_restless("have one time stamp")
 
     def is_past(self, stamp: str) -> bool:
