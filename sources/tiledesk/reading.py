@@ -99,8 +99,8 @@ class Reading:
         was_begun_before: whether it is the rest of what an earlier run has begun: what changed
             since then is not in it. Not in the table.
         bytes_read: size of the answers. Not in the table.
-        can_go_on: whether it got anywhere: a group of equal stamps is read as a whole or again. Not
-            in the table.
+        can_go_on: whether the next run goes on right here: with the last rows, it got further. A
+            group of equal stamps is read as a whole or again. Not in the table.
     """
 
     resource: str
@@ -187,16 +187,16 @@ def read(
     has_yielded = False
     for batch in _counted(stream(project, job.window, job.position), project, observer, done):
         job.as_of = job.as_of or project.client.server_time
+        reached_before = done.cursor_after, job.reached
         if batch.read_up_to is not None and job.is_for_the_cursor:
             # A stamp from the future must not carry the cursor past what is still to come.
             reached = parse(batch.read_up_to)
             reached = min(reached, job.as_of or reached)
             done.cursor_after = max(reached, before) if before else reached
             cursor.advance(done.cursor_after)
-            done.can_go_on |= done.cursor_after != before
         if batch.position is not None:
-            done.can_go_on |= batch.position != job.position
             job.keep(batch.position)
+        done.can_go_on = (done.cursor_after, job.reached) != reached_before
         if batch.notice is not None:
             observer.noticed(name, batch.notice)
         rows = job.asked_for(batch.rows)
@@ -260,6 +260,7 @@ class _Job:
     Attributes:
         is_for_the_cursor: False for a window of its own, which leaves the cursor alone.
         position: where a run that could not finish it has ended.
+        reached: where this one would go on if it ended now; None at its beginning.
         as_of: the server's time when it was begun.
     """
 
@@ -276,6 +277,7 @@ class _Job:
         self.is_for_the_cursor = cursor.end_value is None
         self.window = self._asked = _window(cursor, FIELDS[cursor.column], lookback_seconds)
         self.position: Position | None = None
+        self.reached: Position | None = None
         self.as_of: pendulum.DateTime | None = None
         self._scope: int | None = None
         self._is_rest = False
@@ -292,7 +294,7 @@ class _Job:
             self._is_rest = kept["is_rest"]
             end = END_OF_TIME if self._is_rest else self.window.end
             self.window = Window(kept["stamp"], since, end)
-            self.position = kept["position"]
+            self.position = self.reached = kept["position"]
             self.as_of = kept["as_of"] and parse(kept["as_of"])
             self._scope = kept["scope"]
 
@@ -311,6 +313,7 @@ class _Job:
                 self._name, "read from the beginning: this user is shown more than the one before."
             )
             self.window, self.position, self.as_of = Window("createdAt"), None, None
+            self.reached = None
         if self.window.is_everything:
             self._scope = scope
 
@@ -351,6 +354,7 @@ class _Job:
 
     def keep(self, position: Position | None) -> None:
         """Another run goes on here."""
+        self.reached = position
         since, as_of = self.window.start, self.as_of
         self._state[self._key] = {
             "stamp": self.window.stamp,

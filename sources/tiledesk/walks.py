@@ -67,6 +67,7 @@ class Batch(NamedTuple):
         notice: something about this stream that a person should know, in a sentence.
         position: where another run can go on if this one ends here; None where the cursor tells, or
             the walk has not got any further.
+        is_last: whether a walk that is newest first brings nothing after it but its end.
     """
 
     rows: list[Row]
@@ -74,6 +75,7 @@ class Batch(NamedTuple):
     total: int | None = None
     notice: str | None = None
     position: Position | None = None
+    is_last: bool = False
 
 
 class Answer:
@@ -400,14 +402,15 @@ def newest_first(
         batch = reader.unread(answer)._replace(total=total)
         total = None
         if not answer.rows:
-            yield batch
+            yield batch._replace(is_last=True)
             break
         last = answer.stamps[-1]
         end = skip + len(answer.rows)
         newer = end - 1 - sum(1 for s in answer.stamps if s == last)
         reached = {"newest": newest, "reached": last, "newer": newer}
-        yield batch._replace(position=reached if last < begun_at else None)
-        if answer.is_short or reader.is_past(last):
+        is_last = answer.is_short or reader.is_past(last)
+        yield batch._replace(position=reached if last < begun_at else None, is_last=is_last)
+        if is_last:
             break
         answer, skip = yield from reader.page_after(last, newer, end, begins=newer + 1)
     yield Batch([], newest)

@@ -65,16 +65,19 @@ def leads(project: Project, window: Window, position: Position | None = None) ->
         rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]
         delivered.update(keys)
         lists[status] = batch.position or lists[status]
+        if batch.is_last:
+            del lists[status]
         position = {"newest": newest, "lists": dict(lists)}
         return batch._replace(rows=rows, read_up_to=None, total=None, position=position)
 
-    for status, page in first_pages.items():
-        yield once(status, page)._replace(total=total)
-        total = None
-    for status, batches in walks.items():
-        for batch in batches:
+    firsts = [once(status, page) for status, page in first_pages.items()]
+    rows = [row for batch in firsts for row in batch.rows]
+    yield firsts[-1]._replace(rows=rows, total=total) if firsts else Batch([])
+    for status in list(lists):
+        for batch in walks[status]:
             yield once(status, batch)
-        del lists[status]
+            if batch.is_last:
+                break
     yield Batch([], newest)
 
 
