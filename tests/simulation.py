@@ -645,7 +645,7 @@ class Simulation:
         if self.pages == "small":
             return {"requests": 10, "messages": 12, "leads": 6, "activities": 12}
         over = self.pages == "over the cap"
-        return {"requests": 120 if over else 100, "messages": 50, "leads": 1000, "activities": 500}
+        return {"requests": 120 if over else 100, "messages": 50, "leads": 1000, "activities": 1000}
 
     @contextmanager
     def patched(self) -> Iterator[None]:

@@ -10,8 +10,8 @@ from ..project import Project
 from ..walks import Batch, Position, Window, newest_first
 
 # chart=true lifts the cap from 100 to 1000 (contract 2.10). An entry holds a conversation twice:
-# 500 are 2 MB, which costs the server about as much as one page of conversations.
-LIMIT = 500
+# 1,000 are 4 MB, which costs the server about as much as two pages of conversations.
+LIMIT = 1000
 FIRST_LIMIT = 100
 
 

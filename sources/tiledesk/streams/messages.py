@@ -96,8 +96,8 @@ def listed(project: Project, window: Window, position: Position | None = None) -
     message's delivery status is not seen.
 
     The API does not count messages. In a first load of more than a few, the conversations are
-    counted to tell about how many messages there are: two calls, and two more whenever twice as
-    many have been read.
+    counted to tell about how many messages there are: two calls, and two more whenever four
+    times as many have been read.
     """
 
     def fetch(page: float, limit: int) -> Page:
@@ -108,7 +108,7 @@ def listed(project: Project, window: Window, position: Position | None = None) -
     for batch in newest_first(fetch, window, position, limit=LIMIT, fractions=True):
         if window.is_everything and (at := batch.position):
             newer, total = at["newer"], None
-            if newer >= max(ENOUGH, 2 * counted_at):
+            if newer >= max(ENOUGH, 4 * counted_at):
                 to_come = _about_before(project, at["reached"], newer)
                 about, counted_at = to_come and newer + to_come, newer
                 is_first = True
