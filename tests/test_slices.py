@@ -19,6 +19,7 @@ import pytest
 
 from conftest import Account, account_of, query
 from tiledesk import tables
+from tiledesk.reading import Reading
 from tiledesk.walks import iso
 from tiledesk_pipeline import load as loading
 from tiledesk_pipeline.failures import Failure
@@ -103,6 +104,33 @@ def test_a_load_in_slices_holds_everything_for_a_few_calls_more(
     assert packages(tmp_path / "whole.duckdb") == 1
     # where the list goes on is looked up, and part of a page is read again
     assert sliced <= len(desk.calls) + 8 + 4 * packages(db)
+
+
+@pytest.mark.parametrize("is_long", [True, False])
+def test_what_changes_during_a_load_in_slices_comes_with_it_or_with_the_next(
+    is_long: bool, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs six calls, which the next load makes anyway: worth it after a long one only."""
+    monkeypatch.setattr(loading, "SLICE_BYTES", 100_000)
+    monkeypatch.setattr(loading, "LONG_SECONDS", -1.0 if is_long else 10_000.0)
+    world = generate(requests=60, seed=6)
+    some = next(key for key, lead in own(world, "leads").items() if lead["status"] == 100)
+
+    class Busy(Progress):
+        def ended(self, reading: Reading) -> None:
+            super().ended(reading)
+            if reading.resource == "leads" and reading.is_complete:
+                world.change("leads", some, company="Late", updatedAt=iso(pendulum.now("UTC")))
+
+    def company() -> Any:
+        return query(db, f"SELECT company FROM tiledesk.leads WHERE _id = '{some}'")[0][0]
+
+    with Sandbox(world) as small:
+        account_of(small).load(db, progress=Busy())
+        assert packages(db) > 2
+        assert (company() == "Late") == is_long
+        account_of(small).load(db)
+    assert company() == "Late"
 
 
 def test_what_was_committed_before_a_stop_is_not_read_again(desk: Sandbox, db: Path) -> None:

@@ -43,6 +43,9 @@ SLICE_SECONDS = 150.0
 # other. Log entries are first, since the server drops them after 30 days; then messages, of which
 # it takes a while to tell how many there are.
 ORDER = (tables.ACTIVITIES.name, tables.MESSAGES.name, tables.REQUESTS.name, tables.LEADS.name)
+# A load in slices that took longer, or that an earlier one has begun, ends with what changed
+# meanwhile. After a shorter one, that is for the next.
+LONG_SECONDS = 60.0
 
 
 class Progress(Observer):
@@ -73,6 +76,7 @@ class Progress(Observer):
         self.readings: dict[str, list[Reading]] = {}
         self.time_left = TimeLeft()
         self._slice: dict[str, Reading] = {}
+        self._began = time.monotonic()
 
     def begin_project(self, project: str) -> None:
         """One project of several begins to be read: streams are counted anew."""
@@ -130,8 +134,12 @@ class Progress(Observer):
         return [name for name in names if name not in done]
 
     def is_behind(self) -> bool:
-        """Whether a stream was last read to an end that is that of an earlier time."""
-        return any(readings[-1].was_begun_before for readings in self.readings.values())
+        """Whether a stream was last read to an end that is that of a much earlier time."""
+        is_long = time.monotonic() - self._began > LONG_SECONDS
+        return any(
+            readings[-1 if is_long else 0].was_begun_before
+            for readings in self.readings.values()
+        )
 
     def stop(self, number: int) -> None:
         """A signal asks the load to end: with the page in hand, or out of a pause at once.
@@ -207,8 +215,9 @@ def load(
     """Load what is new, or a window of time, into a target.
 
     A load that is long commits in slices, and one that ended early is gone on with by the next.
-    Either ends with what changed meanwhile. Several projects are loaded one after the other; what
-    goes wrong with one of them does not keep the others from being loaded.
+    Either ends with what changed meanwhile, unless it took a minute at most. Several projects are
+    loaded one after the other; what goes wrong with one of them does not keep the others from being
+    loaded.
 
     Args:
         resources: names of tables; all that the settings select unless given. Small tables that are
