@@ -32,6 +32,11 @@ STAMPS = {"requests": "updatedAt", "messages": "createdAt"} | {
 # the contract advises (9.5).
 MOST_ROWS = {"requests": 100, "messages": 50, "leads": 1000, "activities": 1000}
 LEAD_STATUSES = (1000, 100, 50)
+# How many rows of a page the next one has to repeat, so that nothing can lie between them whatever
+# was deleted meanwhile. From a date on, the last row. By offset, the last row and one newer: if a
+# row above was deleted, and another with the last one's stamp now stands before it, as the order
+# among equal stamps is any, a page that begins with the last row looks right and lacks the other.
+OVERLAP = {"requests": 1, "messages": 2, "leads": 2, "activities": 2}
 # A row is stamped when its making begins, and shows up when it is routed (contract 8.3). Much less
 # than the seconds it may take, as the calls here take less than they would over a network.
 LATE = timedelta(milliseconds=250)

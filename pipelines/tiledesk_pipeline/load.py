@@ -137,8 +137,7 @@ class Progress(Observer):
         """Whether a stream was last read to an end that is that of a much earlier time."""
         is_long = time.monotonic() - self._began > LONG_SECONDS
         return any(
-            readings[-1 if is_long else 0].was_begun_before
-            for readings in self.readings.values()
+            readings[-1 if is_long else 0].was_begun_before for readings in self.readings.values()
         )
 
     def stop(self, number: int) -> None:
