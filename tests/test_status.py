@@ -23,6 +23,7 @@ from tiledesk.reading import Reading
 from tiledesk.streams import activities, leads, messages, requests
 from tiledesk.walks import Batch, Window
 from tiledesk_pipeline import display
+from tiledesk_pipeline import load as loading
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import Progress
 from tiledesk_pipeline.status import Status, status
@@ -89,9 +90,14 @@ class Slicing(Progress):
         return reading.resource == "messages" and is_first and self.rows.get("messages", 0) > 100
 
 
-def test_a_load_in_slices_is_one_line(owner: Account, db: Path) -> None:
+@pytest.mark.parametrize(("long", "packages"), [(-1.0, 3), (10_000.0, 2)])
+def test_a_load_in_slices_is_one_line(
+    owner: Account, db: Path, long: float, packages: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what changed meanwhile, if it was long."""
+    monkeypatch.setattr(loading, "LONG_SECONDS", long)
     summary = owner.load(db, progress=Slicing())
-    assert query(db, "SELECT count(*) FROM tiledesk._dlt_loads") == [(3,)]
+    assert query(db, "SELECT count(*) FROM tiledesk._dlt_loads") == [(packages,)]
     (load,) = seen(db).loads
     assert load.outcome == "complete"
     assert load.new == sum(stream.new or 0 for stream in summary.streams)
