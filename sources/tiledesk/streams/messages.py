@@ -96,38 +96,32 @@ def listed(project: Project, window: Window, position: Position | None = None) -
     message's delivery status is not seen.
 
     The API does not count messages. In a first load of more than a few, the conversations are
-    counted to tell about how many messages there are: two calls, and two more whenever four
-    times as many have been read.
+    counted to tell about how many messages there are: two calls, and one more whenever twice as
+    many have been read.
     """
 
     def fetch(page: float, limit: int) -> Page:
         return project.page("messages", limit=limit, page=page)
 
-    about, counted_at = (position or {}).get("about", [None, 0])
+    about, counted_at, everything = (position or {}).get("about", [None, 0, None])
     is_first = True
     for batch in newest_first(fetch, window, position, limit=LIMIT, fractions=True):
         if window.is_everything and (at := batch.position):
             newer, total = at["newer"], None
-            if newer >= max(ENOUGH, 4 * counted_at):
-                to_come = _about_before(project, at["reached"], newer)
-                about, counted_at = to_come and newer + to_come, newer
+            if newer >= max(ENOUGH, 2 * counted_at) and project.membership.has_request_list:
+                everything = everything or count(project, "createdAt")
+                since = count(project, "createdAt", at["reached"])
+                # as many to a conversation that was begun before as to those begun since
+                about = round(newer * everything / since) if everything and since else None
+                counted_at = newer
                 is_first = True
             if is_first and about:
                 total = len(batch.rows) + max(0, about - newer)
             is_first = False
-            batch = batch._replace(total=total, position={**at, "about": [about, counted_at]})
+            batch = batch._replace(
+                total=total, position={**at, "about": [about, counted_at, everything]}
+            )
         yield batch
-
-
-def _about_before(project: Project, stamp: str, newer: int) -> int | None:
-    """About how many messages are older than a stamp, if so many are newer.
-
-    As many to a conversation that was begun before as to those begun since.
-    """
-    if not project.membership.has_request_list:
-        return None
-    everything, since = (count(project, "createdAt", start) for start in ("", stamp))
-    return round(newer * (everything - since) / since) if everything and since else None
 
 
 def by_conversation(
