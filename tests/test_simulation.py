@@ -444,9 +444,8 @@ def on_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def other_lists_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Goes on with one list of leads only."""
-    rewritten(
-        monkeypatch, leads, "leads", '"lists": dict(lists)', '"lists": {status: lists[status]}'
-    )
+    one = '"lists": {key: at for key, at in lists.items() if key == status}'
+    rewritten(monkeypatch, leads, "leads", '"lists": dict(lists)', one)
 
 
 def after_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
