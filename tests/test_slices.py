@@ -146,15 +146,19 @@ def test_what_was_committed_before_a_stop_is_not_read_again(desk: Sandbox, db: P
     assert read < total * 1.3  # with the stamps at which a stop fell, and what the lookback repeats
 
 
-def test_what_slices_wrote_is_put_together_by_the_loads_after_them(desk: Sandbox, db: Path) -> None:
+def test_what_slices_wrote_is_put_together_by_the_loads_after_them(
+    desk: Sandbox, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Putting it together takes memory: not while a large account is loaded."""
 
     def row_groups() -> int:
         info = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('tiledesk.messages')"
         return int(query(db, info)[0][0])
 
-    account_of(desk).load_streams(db)
-    assert row_groups() > 3
+    with monkeypatch.context() as small:
+        small.setattr(loading, "SLICE_BYTES", 300_000)
+        account_of(desk).load_streams(db)
+    assert row_groups() > 4
     for _ in range(3):
         account_of(desk).load_streams(db, lookback_seconds=0)
     assert row_groups() <= 2
