@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -49,7 +50,7 @@ ARROW_TYPES: dict[Type, pa.DataType] = {
 NULL = Raw(b"null")
 # The row that says that a project was read.
 MARK = {"_id": "", ROW_VERSION: "", PARENT_ID: "", POSITION: 0, DELETED: True}
-SECRETS_IN_JSON = tuple(f'"{name}"'.encode() for name in SECRETS)
+SECRETS_IN_JSON = re.compile(f'"(?:{"|".join(SECRETS)})"'.encode())
 
 
 class Page(NamedTuple):
@@ -80,7 +81,8 @@ def read_page(body: bytes, key: str = "") -> Page:
             raise
         except msgspec.DecodeError:
             page = _page_decoder(key)(_storable(body))
-        if names := _secrets_in(body):
+        # a page has few names of secrets, and only these are looked for in its rows
+        if names := set(SECRETS_IN_JSON.findall(body)):
             page = page._replace(rows=[_row_without_secrets(row, names) for row in page.rows])
         return page
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -109,21 +111,16 @@ def _page_decoder(key: str) -> Callable[[bytes], Page]:
     return decode
 
 
-def _secrets_in(body: bytes, among: tuple[bytes, ...] = SECRETS_IN_JSON) -> tuple[bytes, ...]:
-    """Names of secrets that stand in JSON. A page has few, and only these are looked for in it."""
-    return tuple(name for name in among if name in body)
-
-
-def _row_without_secrets(row: Row, names: tuple[bytes, ...]) -> Row:
+def _row_without_secrets(row: Row, names: set[bytes]) -> Row:
     """What is no secret stays the very text that was sent."""
     return {
         name: _raw_without_secrets(raw, names) for name, raw in row.items() if name not in SECRETS
     }
 
 
-def _raw_without_secrets(raw: Raw, names: tuple[bytes, ...]) -> Raw:
+def _raw_without_secrets(raw: Raw, names: set[bytes]) -> Raw:
     body = bytes(raw)
-    if not body.startswith((b"{", b"[")) or not (names := _secrets_in(body, names)):
+    if not body.startswith((b"{", b"[")) or not (names := {n for n in names if n in body}):
         return raw
     if body.startswith(b"{"):
         row = msgspec.json.decode(body, type=Row)
