@@ -157,7 +157,8 @@ def test_what_slices_wrote_is_put_together_by_the_loads_after_them(
 
     with monkeypatch.context() as small:
         small.setattr(loading, "SLICE_BYTES", 300_000)
-        account_of(desk).load_streams(db)
+        account_of(desk).load_streams(db, progress=Impatient(3000))
+    account_of(desk).load_streams(db)
     assert row_groups() > 4
     for _ in range(3):
         account_of(desk).load_streams(db, lookback_seconds=0)

@@ -36,7 +36,7 @@ from .timeleft import TimeLeft
 
 # A load is committed in slices: what a kill costs at most, and what has to fit into memory. So many
 # bytes of answers, or seconds of reading one stream, end a slice.
-SLICE_BYTES = 16_000_000
+SLICE_BYTES = 12_000_000
 SLICE_SECONDS = 150.0
 # Whatever else it does, a slice costs its share of dlt and DuckDB for each table that it has rows
 # of. So only the first reads all streams, and tells how much there is; then comes one after the
@@ -392,7 +392,10 @@ def _load_slice(
     readings = [
         progress.readings[name] for name in source.selected_resources if name in progress.readings
     ]
-    is_slice = any(len(of_one) > 1 or not of_one[0].is_complete for of_one in readings)
+    is_slice = any(
+        len(of_one) > 1 or of_one[0].was_begun_before or not of_one[0].is_complete
+        for of_one in readings
+    )
     largest = max((of_one[-1].bytes_read for of_one in readings), default=0)
     info = target.write(pipeline, largest, is_slice=is_slice)
     write_comments(pipeline, info)

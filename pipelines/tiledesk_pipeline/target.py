@@ -37,7 +37,7 @@ DEFAULTS: dict[str, Any] = {
 # with large JSON values it needs, with one thread, four to five times their size, and to merge it
 # into ten million rows no more than that.
 DUCKDB_MEMORY = 64_000_000
-DUCKDB_MEMORY_PER_BYTE = 6
+DUCKDB_MEMORY_PER_BYTE = 4
 # Each write adds a small row group to a table. DuckDB makes one of many when it closes the file,
 # and takes 300 MB for that, whatever it was given, if rows are as large as conversations are. Two
 # hundred of them make neither the file larger nor a query slower, so that can wait.
