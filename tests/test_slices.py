@@ -24,6 +24,7 @@ from tiledesk.walks import iso
 from tiledesk_pipeline import load as loading
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import Progress, Summary
+from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate
 from truth import differences, stored_by
 
@@ -157,12 +158,29 @@ def test_what_slices_wrote_is_put_together_by_the_loads_after_them(
 
     with monkeypatch.context() as small:
         small.setattr(loading, "SLICE_BYTES", 300_000)
-        account_of(desk).load_streams(db, progress=Impatient(3000))
-    account_of(desk).load_streams(db)
+        account_of(desk).load_streams(db)
     assert row_groups() > 4
     for _ in range(3):
         account_of(desk).load_streams(db, lookback_seconds=0)
     assert row_groups() <= 2
+
+
+def test_the_rest_of_a_first_load_is_a_slice_though_it_be_the_only_one(
+    server: Sandbox, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, slices = Target.write, []
+
+    def watched(target: Target, *wishes: Any, is_slice: bool = False) -> Any:
+        slices.append(is_slice)
+        return write(target, *wishes, is_slice=is_slice)
+
+    monkeypatch.setattr(Target, "write", watched)
+    owner = account_of(server)
+    owner.load_streams(db, progress=Impatient(900))
+    monkeypatch.setattr(Progress, "is_behind", lambda progress: False)  # no slice to catch up
+    owner.load_streams(db)
+    owner.load_streams(db)
+    assert slices == [True, True, False]
 
 
 def test_a_slice_opens_the_file_a_few_times_and_not_for_each_table(
