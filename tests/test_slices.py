@@ -16,13 +16,15 @@ from typing import Any
 import duckdb
 import pendulum
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from conftest import Account, account_of, query
 from tiledesk import tables
 from tiledesk.reading import Reading
 from tiledesk.walks import iso
 from tiledesk_pipeline import load as loading
-from tiledesk_pipeline.failures import Failure
+from tiledesk_pipeline import target as writing
+from tiledesk_pipeline.failures import Failure, explain
 from tiledesk_pipeline.load import Progress, Summary
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate
@@ -199,6 +201,19 @@ def test_a_slice_opens_the_file_a_few_times_and_not_for_each_table(
     account_of(desk).load(db)
     assert len(opened) > 10 * packages(db)
     assert sum(opened) <= 8 + 4 * packages(db)
+
+
+def test_rows_that_take_more_memory_than_most_are_written_all_the_same(
+    server: Sandbox, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "DUCKDB_MEMORY_PER_BYTE", 0)
+    monkeypatch.setattr(writing, "DUCKDB_MEMORY", 12_000_000)
+    account_of(server).load_streams(db)
+    assert_equal(db, server.world)
+    monkeypatch.setattr(writing, "DUCKDB_MEMORY", 500_000)
+    with pytest.raises(PipelineStepFailed) as caught:
+        account_of(server).load_streams(db.with_name("other.duckdb"))
+    assert explain(caught.value).startswith("DuckDB needs more memory to write these rows")
 
 
 def test_a_slice_leaves_nothing_behind_in_memory(desk: Sandbox, db: Path) -> None:

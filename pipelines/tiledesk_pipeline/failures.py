@@ -43,6 +43,11 @@ def find_tiledesk_error(error: BaseException) -> TiledeskError | None:
     return next((cause for cause in _causes(error) if isinstance(cause, TiledeskError)), None)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether DuckDB needed more memory than it was given."""
+    return any(type(cause).__name__ == "OutOfMemoryException" for cause in _causes(error))
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM: the machine or a scheduler wants the command to end."""
 
@@ -73,6 +78,11 @@ def _known(error: BaseException) -> str | None:
     name, text = type(error).__name__, str(error)
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in text:
         return "The disk is full. Free some space and run again: nothing was lost."
+    if name == "OutOfMemoryException":
+        return (
+            "DuckDB needs more memory to write these rows than there is for it here. Nothing was"
+            " lost: run again where there is more."
+        )
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return "The port is in use. Give another with --port."
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):

@@ -16,9 +16,10 @@ from dlt.common.configuration.providers import CustomLoaderDocProvider
 from dlt.common.configuration.utils import get_resolved_traces
 from dlt.common.pipeline import LoadInfo, get_dlt_pipelines_dir
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
-from .failures import Failure
+from .failures import Failure, is_out_of_memory
 
 PIPELINE_NAME = "tiledesk"
 
@@ -38,6 +39,8 @@ DEFAULTS: dict[str, Any] = {
 # into ten million rows no more than that.
 DUCKDB_MEMORY = 64_000_000
 DUCKDB_MEMORY_PER_BYTE = 4
+# If that does not do, as with rows of a megabyte each, it gets so many times as much.
+DUCKDB_MEMORY_AGAIN = 8
 # Each write adds a small row group to a table. DuckDB makes one of many when it closes the file,
 # and takes 300 MB for that, whatever it was given, if rows are as large as conversations are. Two
 # hundred of them make neither the file larger nor a query slower, so that can wait.
@@ -109,7 +112,13 @@ class Target:
             # dlt opens the file for each table and closes it again, which would be nearly half of
             # a load's work. While it is open anyway, that costs nothing.
             with pipeline.sql_client():
-                info = pipeline.load(self._destination(memory, merges), workers=1)
+                try:
+                    info = pipeline.load(self._destination(memory, merges), workers=1)
+                except PipelineStepFailed as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    memory *= DUCKDB_MEMORY_AGAIN
+                    info = pipeline.load(self._destination(memory, merges), workers=1)
         else:
             info = pipeline.load()
         info.raise_on_failed_jobs()
