@@ -34,11 +34,11 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-# DuckDB takes most of a machine's memory if it may, to keep blocks of the file. To insert a table
-# with large JSON values it needs, with one thread, four to five times their size, and to merge it
-# into ten million rows no more than that.
+# DuckDB takes most of a machine's memory if it may, to keep blocks of the file. To write 13 MB of
+# log entries it needs 100 MB, of conversations or messages less than 60, and to merge them into ten
+# million rows no more than that.
 DUCKDB_MEMORY = 64_000_000
-DUCKDB_MEMORY_PER_BYTE = 4
+DUCKDB_MEMORY_PER_BYTE = 5
 # If that does not do, as with rows of a megabyte each, it gets so many times as much.
 DUCKDB_MEMORY_AGAIN = 8
 # Each write adds a small row group to a table. DuckDB makes one of many when it closes the file,
