@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import email.utils
+import functools
 import ipaddress
 import json
 import logging
 import re
+import threading
 import time
 import urllib.request
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -35,6 +38,9 @@ LONGEST_WAIT = 60.0
 PAUSE_AFTER_TOO_MANY_CALLS = 15.0
 # A server that asks for a longer pause than this is left alone: the next run goes on from here.
 LONGEST_RETRY_AFTER = 300.0
+# Answers that are fetched before the first of them is given out, for each connection: what a stop
+# wastes at most, and with few of them connections wait for the slowest.
+AHEAD = 4
 
 USER_AGENT = "tiledesk-dlt"
 STREAMED = "tiledesk.streamed"  # the body of this call's answer is left on the wire
@@ -83,6 +89,8 @@ class Client:
         read_timeout: seconds to wait for an answer.
         watcher: told of every call, and of every pause before a call is tried again.
         allow_http: whether `base_url` may be plain http to another machine.
+        connections: calls that :meth:`get_many` has in flight at once, at most; with a rate limit,
+            which one connection reaches, it is one at a time.
 
     Attributes:
         server_time: when the last answer was given, by the server's clock (its ``Date`` header),
@@ -90,7 +98,7 @@ class Client:
         began_at: the same of the first answer.
         calls: calls made so far, those tried again included.
         retries: how often a failed call was tried again.
-        bytes_read: size of all answers so far.
+        bytes_read: size of all answers given out so far.
     """
 
     def __init__(
@@ -101,6 +109,7 @@ class Client:
         read_timeout: float = 60.0,
         watcher: Watcher | None = None,
         allow_http: bool = False,
+        connections: int = 1,
     ) -> None:
         self.base_url = checked_base_url(base_url, allow_http)
         self.server_time: pendulum.DateTime | None = None
@@ -110,6 +119,8 @@ class Client:
         self._signs_in = bool(credentials.password)
         self._read_timeout = read_timeout
         self._limiter = _limiter(rate_limit_per_minute) if rate_limit_per_minute else None
+        self._connections = 1 if rate_limit_per_minute else max(1, connections)
+        self._lock = threading.Lock()  # what the threads of `get_many` count and tell
         self._auth = TokenAuth(credentials, self.base_url)
         self._http = httpx.Client(
             auth=self._auth,
@@ -141,7 +152,74 @@ class Client:
         Raises:
             TiledeskError: see :mod:`tiledesk.errors`.
         """
-        return self._patiently(lambda: self._get_once(path, params or {}))
+        return self._given(lambda: self._get_once(path, params or {}))
+
+    def get_many(self, paths: Sequence[str]) -> Iterator[bytes]:
+        """The same for each of these paths, in their order, by several calls at once.
+
+        No call is in flight between two answers: whoever stops there leaves none behind. A call
+        that fails is tried again when its turn comes, with no other beside it.
+
+        Raises:
+            TiledeskError: as `get` does, after the answers before it.
+        """
+        at_once = self._connections * AHEAD if self._connections > 1 else 1
+        for start in range(0, len(paths), at_once):
+            some = paths[start : start + at_once]
+            tried = self._try_each(some) if len(some) > 1 else {}
+            for path in some:
+                yield self._given(functools.partial(self._tried, path, tried))
+
+    def _tried(self, path: str, tried: dict[str, bytes | Exception]) -> bytes:
+        """What has come of the first attempt, once; else another attempt."""
+        outcome = tried.pop(path, None)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return self._get_once(path, {}) if outcome is None else outcome
+
+    def _try_each(self, paths: Sequence[str]) -> dict[str, bytes | Exception]:
+        """One attempt at each path, over all connections, until one fails.
+
+        The threads end with it. They make no pause, so that a signal, which only the main thread
+        hears, can end any; and they are daemons, since a call that is never answered would keep the
+        program from ending.
+        """
+        left = deque(dict.fromkeys(paths))
+        tried: dict[str, bytes | Exception] = {}
+
+        def stop() -> None:
+            with self._lock:
+                left.clear()
+
+        def work() -> None:
+            while True:
+                with self._lock:
+                    if not left:
+                        return
+                    path = left.popleft()
+                try:
+                    tried[path] = self._get_once(path, {})
+                except Exception as error:
+                    tried[path] = error
+                    stop()
+
+        threads = [
+            threading.Thread(target=work, name="tiledesk", daemon=True)
+            for _ in range(min(self._connections, len(left)))
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            stop()
+        return tried
+
+    def _given(self, once: Callable[[], bytes]) -> bytes:
+        body = self._patiently(once)
+        self.bytes_read += len(body)
+        return body
 
     def lines(self, path: str) -> Generator[str, None, None]:
         """The lines of the answer to ``GET path``, each with its end, as they come in.
@@ -348,20 +426,22 @@ class _Paced(httpx.BaseTransport):
                 client._watcher.paused()
             limiter.try_acquire("call")
         started, status = time.monotonic(), 0
-        client.calls += 1
         try:
             response = self._wire.handle_request(request)
             if STREAMED not in request.extensions:
-                client.bytes_read += len(response.read())
+                response.read()
             status = response.status_code
         finally:
-            if client._watcher is not None:
-                path = _shown(request.url.path)
-                client._watcher.called(Call(path, status, time.monotonic() - started))
+            with client._lock:
+                client.calls += 1
+                if client._watcher is not None:
+                    path = _shown(request.url.path)
+                    client._watcher.called(Call(path, status, time.monotonic() - started))
         date = email.utils.parsedate_tz(response.headers.get("Date", ""))
         if date is not None:
-            client.server_time = pendulum.from_timestamp(email.utils.mktime_tz(date))
-            client.began_at = client.began_at or client.server_time
+            with client._lock:
+                client.server_time = pendulum.from_timestamp(email.utils.mktime_tz(date))
+                client.began_at = client.began_at or client.server_time
         return response
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import msgspec
@@ -112,6 +112,11 @@ class Project:
     def page(self, path: str, key: str = "", **params: str | float) -> Page:
         """A page of one of the project's lists; `key` is where the envelope holds the rows."""
         return read_page(self.get(path, params), key)
+
+    def pages(self, paths: Sequence[str]) -> Iterator[Page]:
+        """A page from each of these paths, in their order; see :meth:`.Client.get_many`."""
+        for body in self.client.get_many([f"/{self.id}/{path}" for path in paths]):
+            yield read_page(body)
 
     def get(self, path: str, params: Mapping[str, str | float] | None = None) -> bytes:
         """The body of the answer to a call below the project."""

@@ -40,6 +40,8 @@ RATE_LIMIT_PER_MINUTE = 200  # what the API's documentation allows (contract 7)
 READ_TIMEOUT = 60.0
 SNAPSHOT_INTERVAL_SECONDS = 3600
 SHARED_SECONDS = 60.0
+# The server is one thread, which serves customers, too: it has use for a few, and no more.
+MOST_CONNECTIONS = 4
 
 # What a user is shown of these depends on the role (contract 1.4).
 SHOWN_BY_ROLE = (tables.REQUESTS, tables.MESSAGES)
@@ -123,7 +125,13 @@ def tiledesk_source(
     policy = Privacy(privacy, privacy_overrides, pseudonym_key)
     _check_history(history)
     client = client or Client(
-        base_url, credentials, rate_limit_per_minute, read_timeout, observer, allow_http
+        base_url,
+        credentials,
+        rate_limit_per_minute,
+        read_timeout,
+        observer,
+        allow_http,
+        connections(),
     )
     projects = functools.cache(functools.partial(find_projects, client, project_id, allow_partial))
     if project_id != ALL_PROJECTS:
@@ -227,9 +235,21 @@ def open_projects(
     They share one client.
     """
     client = Client(
-        base_url, credentials, rate_limit_per_minute, read_timeout, observer, allow_http
+        base_url,
+        credentials,
+        rate_limit_per_minute,
+        read_timeout,
+        observer,
+        allow_http,
+        connections(),
     )
     return find_projects(client, project_id, allow_partial)
+
+
+def connections() -> int:
+    """Calls at once where there is no rate limit: dlt's own ``extract.workers``, but only a few."""
+    workers = dlt.config.get("extract.workers", int)
+    return MOST_CONNECTIONS if workers is None else min(workers, MOST_CONNECTIONS)
 
 
 @with_config(sections=("sources", "tiledesk"))

@@ -8,14 +8,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
-from urllib.parse import quote
 
 import pendulum
 
 from tiledesk import errors
 from tiledesk.arrow import Page, Row, texts
 from tiledesk.project import Project
-from tiledesk.streams.messages import LIMIT
+from tiledesk.streams.messages import LIMIT, of_conversations
 from tiledesk.tables import REQUESTS
 from tiledesk.walks import Window, iso, newest_first
 
@@ -90,7 +89,8 @@ def messages(
 
 def conversation(project: Project, recipient: str) -> list[Row]:
     """All messages of a conversation, or to a user: none if there are none any more."""
-    return project.page(f"requests/{quote(recipient, safe='')}/messages").rows
+    (page,) = of_conversations(project, [recipient])
+    return page.rows
 
 
 def _add_last_ones(here: Here, found: Compared, since: pendulum.DateTime | None) -> None:
@@ -269,10 +269,11 @@ def _by_conversation(
         here.up_to,
     ):
         ids_here.setdefault(recipient, set()).add(key)
-    for recipient in dict.fromkeys(filter(None, recipients)):
-        comparison.look_at(conversation(project, recipient))
+    there = list(dict.fromkeys(filter(None, recipients)))
+    for recipient, page in zip(there, of_conversations(project, there), strict=True):
+        comparison.look_at(page.rows)
         comparison.lacks(ids_here.get(names.here(recipient), ()))
-    asked = {key for one in filter(None, recipients) for key in ids_here.get(names.here(one), ())}
+    asked = {key for one in there for key in ids_here.get(names.here(one), ())}
     comparison.conclude()
     found.here = len(asked)
     found.there = len(asked) + len(found.missing) - len(found.extra)

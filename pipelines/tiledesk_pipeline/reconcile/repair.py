@@ -14,6 +14,7 @@ from tiledesk.arrow import texts
 from tiledesk.project import Project
 from tiledesk.reading import Rows
 from tiledesk.source import given_rows
+from tiledesk.streams.messages import of_conversations
 from tiledesk.tables import DELETED_AT
 
 from ..load import Progress
@@ -134,15 +135,14 @@ def _rows(
         asked = {names.there(stream.conversations[key]) for key in wanted}
         if None in asked:
             stream.say("Some are in conversations whose ids here the API does not know.")
-        for recipient in sorted(filter(None, asked)):
-            rows = conversation(project, recipient)
+        for page in of_conversations(project, sorted(filter(None, asked))):
             more = Compared(stream.resource, 0)
-            Comparison(here, more).look_at(rows)
+            Comparison(here, more).look_at(page.rows)
             keys = ({*more.missing, *more.stale} | wanted) - loaded
             stream.missing += more.missing
             stream.stale += more.stale
-            ids = [key or "" for key in texts(rows, "_id")]
-            yield tuple(row for row, key in zip(rows, ids, strict=True) if key in keys)
+            ids = [key or "" for key in texts(page.rows, "_id")]
+            yield tuple(row for row, key in zip(page.rows, ids, strict=True) if key in keys)
             loaded.update(keys.intersection(ids))
     stream.missing, stream.stale = sorted(set(stream.missing)), sorted(set(stream.stale))
 

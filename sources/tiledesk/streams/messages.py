@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
 from ..arrow import Page, texts
@@ -124,6 +124,11 @@ def listed(project: Project, window: Window, position: Position | None = None) -
         yield batch
 
 
+def of_conversations(project: Project, request_ids: Sequence[str]) -> Iterator[Page]:
+    """All messages of each of these conversations: one call each, several at once where allowed."""
+    return project.pages([f"requests/{quote(key, safe='')}/messages" for key in request_ids])
+
+
 def by_conversation(
     project: Project, window: Window, position: Position | None = None, *, again: bool = False
 ) -> Iterator[Batch]:
@@ -150,23 +155,25 @@ def by_conversation(
     to_come = None
     rows_read = conversations_read = 0
 
-    def read(request_id: str) -> Batch:
-        """The messages of a conversation that are asked for."""
+    def read(request_ids: Sequence[str]) -> Iterator[Batch]:
+        """The messages of each of these conversations that are asked for."""
         nonlocal conversations_read, rows_read
-        path = f"requests/{quote(request_id, safe='')}/messages"
-        found = Answer(project.page(path), "createdAt", 0)
-        rows = [
-            row
-            for row, _, written in found
-            if written < end and written <= newest_of_list and (not window.end or written >= start)
-        ]
-        conversations_read += 1
-        rows_read += len(rows)
-        total = None
-        if to_come and conversations_read % LIMIT == 0:
-            left = max(0, to_come - conversations_read)
-            total = len(rows) + round(left * rows_read / conversations_read)
-        return Batch(rows, total=total)
+        for page in of_conversations(project, request_ids):
+            found = Answer(page, "createdAt", 0)
+            rows = [
+                row
+                for row, _, written in found
+                if written < end
+                and written <= newest_of_list
+                and (not window.end or written >= start)
+            ]
+            conversations_read += 1
+            rows_read += len(rows)
+            total = None
+            if to_come and conversations_read % LIMIT == 0:
+                left = max(0, to_come - conversations_read)
+                total = len(rows) + round(left * rows_read / conversations_read)
+            yield Batch(rows, total=total)
 
     since = position.get("conversations")
     if isinstance(since, dict) or not project.heeds_time:
@@ -177,12 +184,10 @@ def by_conversation(
     read_up_to = None
     for page in listed_requests(project, conversations, again=again):
         to_come = to_come or page.total
-        for request_id, moved in zip(
-            texts(page.rows, "request_id"), texts(page.rows, stamp), strict=True
-        ):
-            if request_id is None:
-                continue
-            batch = read(request_id)
+        found = zip(texts(page.rows, "request_id"), texts(page.rows, stamp), strict=True)
+        named = [(request_id, moved) for request_id, moved in found if request_id is not None]
+        batches = read([request_id for request_id, _ in named])
+        for (_, moved), batch in zip(named, batches, strict=True):
             # the page is in order, but for a second that is read in passes
             if moved and page.read_up_to:
                 position["conversations"] = min(moved, page.read_up_to)
@@ -196,7 +201,7 @@ def _newest_conversation_first(
     project: Project,
     window: Window,
     position: Position,
-    read: Callable[[str], Batch],
+    read: Callable[[Sequence[str]], Iterator[Batch]],
     *,
     again: bool,
 ) -> Iterator[Batch]:
@@ -224,14 +229,16 @@ def _newest_conversation_first(
             ids, at, moved = (
                 texts(page.rows, name) for name in ("request_id", conversations.stamp, "updatedAt")
             )
+            wanted: dict[int, str] = {}
             for index, request_id in enumerate(ids):
                 if request_id is None or (part == "open" and request_id in met):
                     continue
                 status = bytes(page.rows[index].get("status", b""))
                 if part == "all" and (moved[index] or "") < start and status == b"1000":
                     continue
-                batch = read(request_id)
+                wanted[index] = request_id
                 met.add(request_id)
+            for index, batch in zip(wanted, read(list(wanted.values())), strict=True):
                 reached = at[index]
                 if page.position and reached and (kept is None or reached < kept["reached"]):
                     newer = page.position["newer"] - (len(ids) - 1 - index)
