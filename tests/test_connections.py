@@ -26,7 +26,8 @@ from tiledesk.observer import Observer
 from tiledesk.project import Project
 from tiledesk.source import MOST_CONNECTIONS, connections, open_projects
 from tiledesk.streams.messages import messages
-from tiledesk.walks import Window
+from tiledesk.streams.requests import everything
+from tiledesk.walks import Window, parse
 from tiledesk_pipeline.display import STOPPING
 from tiledesk_pipeline.load import load
 from tiledesk_pipeline.reconcile import reconcile
@@ -163,21 +164,33 @@ def test_a_load_has_the_same_rows_and_calls_however_many_are_made_at_once(
 
 
 @pytest.mark.parametrize("sandbox", [NEWEST, OLDER], indirect=True)
-@pytest.mark.parametrize("stamp", ["createdAt", "updatedAt"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["first load", "later one"])
 def test_batches_their_order_and_where_the_next_run_goes_on_are_the_same(
-    sandbox: Sandbox, admin: Account, stamp: str
+    sandbox: Sandbox, admin: Account, is_first: bool
 ) -> None:
+    rows = everything(project_of(admin, 1), limit=100).rows
+    keys, created, moved = (texts(rows, name) for name in ("request_id", "createdAt", "updatedAt"))
+    stamps = {key: at for key, *at in zip(keys, created, moved, strict=True)}
+    since = None if is_first else parse(sorted(filter(None, moved))[20])
+
     def batches(at_once: int) -> list[Any]:
         project = project_of(admin, at_once)
-        window = Window(stamp)
+        window = Window("createdAt", since)
         return [
-            batch._replace(rows=texts(batch.rows, "_id"))  # type: ignore[arg-type]
+            batch._replace(rows=[texts(batch.rows, name) for name in ("_id", "recipient")])
             for batch in messages(project, window)
         ]
 
     one = batches(1)
-    assert len([batch for batch in one if batch.position]) > 50
     assert batches(3) == one
+    places = [batch for batch in one if batch.position and any(batch.rows[1])]
+    assert len(places) > 20
+    for (_, recipients), *_, position, _ in places:
+        reached, (key,) = position["conversations"], set(recipients)
+        if isinstance(reached, dict):
+            assert reached["reached"] == stamps[key][reached["part"] == "moved"]
+        else:
+            assert reached <= stamps[key][not is_first]
 
 
 def test_a_reading_may_end_after_any_conversation_with_no_call_left_behind(
