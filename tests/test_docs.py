@@ -237,6 +237,7 @@ USED_IN = {
     "TILEDESK_REAL_TRUTH": "tests/conftest.py",
     "DLT_DATA_DIR": "tests/conftest.py",
     "RUNTIME__DLTHUB_TELEMETRY": "tests/conftest.py",
+    "EXTRACT__WORKERS": "tests/test_connections.py",
     "LOAD__DELETE_COMPLETED_JOBS": "tests/test_docs.py",
 }
 SHORT = {"BASE_URL"}  # SOURCES__TILEDESK__BASE_URL, in a sentence that has just named it
