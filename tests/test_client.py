@@ -949,7 +949,8 @@ def test_no_error_and_no_log_shows_the_password_or_the_token(
 def test_no_file_of_a_load_holds_the_password_or_the_token(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Configured as most are, by the environment, which dlt traces."""
+    """Configured as most are, by the environment, which dlt traces if it is asked to."""
+    monkeypatch.setenv("ENABLE_RUNTIME_TRACE", "true")
     owner = account_of(sandbox)
     for name, value in owner.environment.items():
         monkeypatch.setenv(name, value)
