@@ -24,10 +24,8 @@ from .failures import Failure, is_out_of_memory
 PIPELINE_NAME = "tiledesk"
 
 # Below everything a user configures. The reasons stand in .dlt/config.toml; completed jobs hold
-# other people's messages and are of no use; signals are for `load` to handle; nobody reads the
-# trace of a run, which takes as long to save as the rows of a slice to make.
+# other people's messages and are of no use; signals are for `load` to handle.
 DEFAULTS: dict[str, Any] = {
-    "enable_runtime_trace": False,
     "runtime": {"dlthub_telemetry": False, "intercept_signals": False},
     "data_writer": {"disable_compression": True},
     "load": {"truncate_staging_dataset": True, "delete_completed_jobs": True},
@@ -70,7 +68,8 @@ class Target:
 
         What outlives a run is in the destination only: the working folder is emptied before and
         after. So a package that a crash left behind cannot come between, and a new file is never
-        taken for one that has rows already.
+        taken for one that has rows already. There is no trace of the run, which would take as long
+        to save as the rows of a slice to make.
 
         Raises:
             Failure: another load into this target is running.
@@ -86,10 +85,14 @@ class Target:
                     destination=self._destination(),
                     dataset_name=self.dataset,
                 ).drop()
+                pipeline.config.enable_runtime_trace = False
+                lookups = get_resolved_traces()  # only a trace would empty it: 2 MB a slice
+                is_enabled, lookups.logging_enabled = lookups.logging_enabled, False
                 try:
                     pipeline.sync_destination()
                     yield pipeline
                 finally:
+                    lookups.logging_enabled = is_enabled
                     pipeline.drop()
         except Timeout:
             raise Failure(
@@ -165,5 +168,3 @@ def use_defaults() -> None:
     """Put our defaults below dlt's other configuration, once."""
     provider = CustomLoaderDocProvider("tiledesk-dlt", lambda: DEFAULTS, False, locations=[])
     dlt.config.register_provider(provider)
-    # Only a trace of a run would empty what dlt keeps of each value looked up: 2 MB a slice.
-    get_resolved_traces().logging_enabled = False
