@@ -184,10 +184,11 @@ def watched(
     watching = Watching([Path(os.environ["DLT_DATA_DIR"]), db.parent], needles)
     write = Target.write
 
-    def looked_at(target: Target, pipeline: dlt.Pipeline, *rest: Any, **more: Any) -> None:
+    def looked_at(target: Target, pipeline: dlt.Pipeline, *rest: Any, **more: Any) -> Any:
         watching.look()  # normalized
-        write(target, pipeline, *rest, **more)
+        info = write(target, pipeline, *rest, **more)
         watching.look()  # loaded; the packages are not removed yet
+        return info
 
     monkeypatch.setattr(Target, "write", looked_at)
     monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", "false")

@@ -228,7 +228,7 @@ def test_a_slice_leaves_nothing_behind_in_memory(desk: Sandbox, db: Path) -> Non
 
     account_of(desk).load(db, progress=Watched())
     assert len(at_slices) > 5
-    assert at_slices[-1] - at_slices[2] < 200 * len(at_slices)  # dlt's lookups: 5,000 a slice
+    assert at_slices[-1] - at_slices[2] < 1_500 * len(at_slices)  # dlt's lookups: 10,000 a slice
 
 
 def test_a_group_of_equal_stamps_larger_than_a_slice_does_not_go_on_for_ever(
