@@ -8,7 +8,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,42 @@ class Account:
         answer = http.post("/auth/signin", json={"email": self.email, "password": self.password})
         http.headers["Authorization"] = answer.raise_for_status().json()["token"]
         return http
+
+
+@contextmanager
+def starting(
+    account: Account, folder: Path, db: str
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts loads that are still running when it returns; none outlives the block."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(**settings: str) -> subprocess.Popen[str]:
+        changed = {f"SOURCES__TILEDESK__{name.upper()}": text for name, text in settings.items()}
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "tiledesk-dlt"), "load", "--db", db],
+            cwd=folder,
+            env={**os.environ, "DLT_DATA_DIR": str(folder), **account.environment, **changed},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    try:
+        yield start
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+def wait_for(what: Callable[[], Any]) -> None:
+    until = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < until, "waited 20 s in vain"
+        time.sleep(0.02)
 
 
 def account_of(sandbox: Sandbox, who: str = "owner") -> Account:

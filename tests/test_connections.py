@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -17,7 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from conftest import Account, account_of, query
+from conftest import Account, account_of, query, starting, wait_for
 from tiledesk import errors
 from tiledesk.arrow import texts
 from tiledesk.client import AHEAD, Client
@@ -347,35 +345,9 @@ def test_what_cannot_be_cured_is_told_after_the_answers_before_it(
 
 
 @pytest.fixture
-def start(admin: Account, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """Starts a load that is still running when it returns; none outlives its test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def run() -> subprocess.Popen[str]:
-        command = [str(Path(sys.executable).parent / "tiledesk-dlt"), "load", "--db", "t.duckdb"]
-        process = subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env={**os.environ, "DLT_DATA_DIR": str(tmp_path), **admin.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def wait_for(what: Callable[[], Any]) -> None:
-    until = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < until, "waited 20 s in vain"
-        time.sleep(0.02)
+def start(admin: Account, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    with starting(admin, tmp_path, "t.duckdb") as run:
+        yield run
 
 
 def after(count: int) -> Callable[[Call], bool]:

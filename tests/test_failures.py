@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from conftest import Account, account_of, query
+from conftest import Account, account_of, query, starting, wait_for
 from tiledesk_pipeline.cli import app
 from tiledesk_pipeline.display import STOPPING
 from tiledesk_sandbox import (
@@ -95,27 +95,8 @@ def load_here(
 
 @pytest.fixture
 def start(owner: Account, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts loads that are still running when it returns; none outlives its test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def run(**settings: str) -> subprocess.Popen[str]:
-        changed = {SETTING + name.upper(): value for name, value in settings.items()}
-        process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "tiledesk-dlt"), "load", "--db", DB],
-            cwd=tmp_path,
-            env={**os.environ, "DLT_DATA_DIR": str(tmp_path), **owner.environment, **changed},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    with starting(owner, tmp_path, DB) as run:
+        yield run
 
 
 def told(run: Any, owner: Account, code: int = 1) -> str:
@@ -147,13 +128,6 @@ def load_again(owner: Account, sandbox: Sandbox, db: Path) -> None:
     sandbox.faults.clear()
     owner.load(db)
     assert_complete(db, sandbox.world)
-
-
-def wait_for(what: Callable[[], Any]) -> None:
-    until = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < until, "waited 20 s in vain"
-        time.sleep(0.02)
 
 
 # --- settings -------------------------------------------------------------------------------------
