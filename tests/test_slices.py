@@ -346,6 +346,32 @@ def test_what_was_made_or_moved_while_a_window_was_stopped_is_in_it(
         assert ids(db, name) == own(world, name).keys(), name
 
 
+def test_a_conversation_that_moves_while_a_window_is_stopped_comes_with_what_was_said_before(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It moved from where the walk was going to where it had been."""
+    monkeypatch.setattr(loading, "SLICE_BYTES", 200_000)
+    world = generate(requests=60, seed=6)
+    since, until = pendulum.datetime(2001, 1, 1), pendulum.now("UTC").add(years=1)
+    with Sandbox(world, version="2.14.5") as small:
+        account = account_of(small, "admin")
+        stopped = account.load(
+            db, since=since, until=until, resources=["messages"], progress=Impatient(150)
+        )
+        assert not all(stream.is_complete for stream in stopped.streams)
+        had = ids(db, "messages")
+        said = own(world, "messages").items()
+        begun = [row for row in own(world, "requests").values() if row["preflight"] is False]
+        unread = min(begun, key=lambda row: row["updatedAt"])
+        missing = {key for key, row in said if row["recipient"] == unread["request_id"]}
+        assert missing
+        assert not missing & had
+        time.sleep(1.1)  # the server tells its time in seconds
+        world.change("requests", unread["_id"], updatedAt=iso(pendulum.now("UTC")))
+        account.load(db, since=since, until=until, resources=["messages"], lookback_seconds=0)
+    assert missing <= ids(db, "messages")
+
+
 def test_a_history_that_begins_late_goes_on_when_its_beginning_is_given_again(
     desk: Sandbox, db: Path
 ) -> None:

@@ -318,12 +318,17 @@ class _Job:
             self._scope = scope
 
     def asked_for(self, rows: list[Row]) -> list[Row]:
-        """Those of the rows that the window asked for has."""
-        if not self._is_rest:
+        """Those of the rows that the window asked for has.
+
+        Some streams read whole conversations, and the rest of a window whatever moved since.
+        """
+        if self.is_for_the_cursor:
             return rows
         start, end = self._asked.bounds()
         stamps = texts(rows, self._asked.stamp)
-        return [row for row, at in zip(rows, stamps, strict=True) if start <= (at or "") < end]
+        return [
+            row for row, at in zip(rows, stamps, strict=True) if at is None or start <= at < end
+        ]
 
     def changed(self, rows: list[Row]) -> list[Row]:
         """Those of the rows that are not in the destination as they are.
