@@ -372,6 +372,24 @@ def test_a_conversation_that_moves_while_a_window_is_stopped_comes_with_what_was
     assert missing <= ids(db, "messages")
 
 
+def test_a_window_that_was_stopped_at_its_last_row_has_what_was_made_meanwhile(db: Path) -> None:
+    """There is nothing left to ask for, and so no time that the server tells."""
+    world = generate(requests=20, seed=6)
+    since, until = pendulum.datetime(2001, 1, 1), pendulum.now("UTC").add(years=1)
+    with Sandbox(world) as small:
+        account = account_of(small)
+        (stopped,) = account.load(
+            db, since=since, until=until, resources=["leads"], progress=Impatient(1)
+        ).streams
+        assert ids(db, "leads") == own(world, "leads").keys()
+        assert not stopped.is_complete
+        (some, *_) = own(world, "leads").values()
+        now = iso(pendulum.now("UTC"))
+        world.insert("leads", {**some, "_id": "f" * 24, "createdAt": now, "updatedAt": now})
+        account.load(db, since=since, until=until, resources=["leads"])
+    assert ids(db, "leads") == own(world, "leads").keys()
+
+
 def test_a_history_that_begins_late_goes_on_when_its_beginning_is_given_again(
     desk: Sandbox, db: Path
 ) -> None:

@@ -374,14 +374,14 @@ class _Job:
         """All was read; False if a rest came to be.
 
         A window that another run has begun lacks what was made or moved since: no cursor brings it
-        to the next run.
+        to the next run. So it does if the other run ended with the last page, and this one had
+        nothing left to ask for.
         """
         if (
             not self.is_for_the_cursor
             and self.position is not None
             and self.as_of is not None
-            and run_began_at is not None
-            and self.as_of < run_began_at
+            and (run_began_at is None or self.as_of < run_began_at)
         ):
             since = self.as_of.subtract(seconds=self._lookback_seconds)
             self.window, self._is_rest, self.as_of = Window(self._followed_by, since), True, None
