@@ -12,7 +12,6 @@ mean something else every time, and cost most of the time.
 
 from __future__ import annotations
 
-import functools
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -673,7 +672,6 @@ class Simulation:
                     )
                 )
             stack.enter_context(mock.patch("httpx.HTTPTransport", return_value=Wire(self)))
-            stack.enter_context(mock.patch("httpx.Client", Direct))
             stack.enter_context(
                 mock.patch("backoff._sync.time", SimpleNamespace(sleep=self._sleep))
             )
@@ -719,27 +717,6 @@ class Patient(Observer):
         """Nobody is there."""
 
 
-class Direct(httpx.Client):
-    """Takes a call through the connector's sign-in and transport, and leaves out the rest.
-
-    What httpx does for redirects, cookies and the like took a third of the time, and has no part in
-    what is tried here; tests/test_client.py has it all.
-    """
-
-    def get(self, url: str, *, params: Any = None) -> httpx.Response:  # type: ignore[override]
-        """The answer, or what httpx raises."""
-        address = _address(url, tuple((params or {}).items()))
-        request = httpx.Request("GET", address, headers=self.headers)
-        flow = self.auth.sync_auth_flow(request)
-        request = next(flow)
-        while True:
-            response = self._transport.handle_request(request)
-            try:
-                request = flow.send(response)
-            except StopIteration:
-                return response
-
-
 class Wire(httpx.BaseTransport):
     """Hands a call to the sandbox's application and brings the answer back, whole or not."""
 
@@ -780,11 +757,6 @@ class Wire(httpx.BaseTransport):
         date = desk.clock + timedelta(seconds=desk.date_is_off)
         headers.append((b"date", f"{date:%a, %d %b %Y %H:%M:%S} GMT".encode()))
         return httpx.Response(start["status"], headers=headers, content=content, request=request)
-
-
-@functools.lru_cache(4096)
-def _address(url: str, params: tuple[tuple[str, Any], ...]) -> httpx.URL:
-    return httpx.URL(url, params=dict(params)) if params else httpx.URL(url)
 
 
 def _finish(work: Any) -> None:

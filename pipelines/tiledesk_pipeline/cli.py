@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -243,7 +244,26 @@ def sandbox(
 
 def main() -> None:
     """Entry point of the console command."""
-    app()
+    if not any(word.startswith("--destination") for word in sys.argv):
+        sys.meta_path.insert(0, _LeftOut())
+    try:
+        app()
+    finally:
+        # Python looks for garbage once more as it ends: a tenth of a run that finds nothing new.
+        gc.freeze()
+
+
+class _LeftOut:
+    """Keeps from being imported what nobody needs in a load into DuckDB.
+
+    Arrow imports NumPy where it finds it, and DuckDB pandas for the first statement that has a
+    parameter (duckdb/duckdb#18658): together a fifth of the time and memory of a run that finds
+    nothing new. Only for a process of our own: they cannot do with them afterwards.
+    """
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name in ("numpy", "pandas"):
+            raise ModuleNotFoundError(f"{name} is left out of this command.", name=name)
 
 
 def _time(option: str, text: str) -> pendulum.DateTime | None:

@@ -6,14 +6,13 @@ import email.utils
 import functools
 import ipaddress
 import json
-import logging
 import re
 import threading
 import time
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -42,8 +41,11 @@ LONGEST_RETRY_AFTER = 300.0
 # wastes at most, and with few of them connections wait for the slowest.
 AHEAD = 4
 
-USER_AGENT = "tiledesk-dlt"
-STREAMED = "tiledesk.streamed"  # the body of this call's answer is left on the wire
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "User-Agent": "tiledesk-dlt",
+}
 
 # a project's id, or the call that signs in or lists the projects
 _BELOW_THE_API = re.compile(r"/[0-9a-fA-F]{24}(/|$)|/(auth/signin|projects)/*$")
@@ -122,12 +124,14 @@ class Client:
         self._connections = 1 if rate_limit_per_minute else max(1, connections)
         self._lock = threading.Lock()  # what the threads of `get_many` count and tell
         self._auth = TokenAuth(credentials, self.base_url)
-        self._http = httpx.Client(
-            auth=self._auth,
-            transport=_Paced(self),
-            timeout=httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT),
-            headers={"Accept": "application/json", "User-Agent": USER_AGENT},
+        self._timeout = httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT).as_dict()
+        # Without httpx.Client around it: what that does for redirects, hooks and merged addresses,
+        # which are not used here, takes as long as all else of a call.
+        self._wire = httpx.HTTPTransport(
+            limits=httpx.Limits(keepalive_expiry=KEEPALIVE_EXPIRY), proxy=_proxy(self.base_url)
         )
+        # A call without its cookie makes the server begin a session, and keep it (contract 1.5).
+        self._cookies = httpx.Cookies()
 
     @property
     def subject(self) -> str:
@@ -141,7 +145,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
-        self._http.close()
+        self._wire.close()
 
     def get(self, path: str, params: Mapping[str, str | float] | None = None) -> bytes:
         """The body of the answer to ``GET path``: whole JSON, unparsed.
@@ -287,21 +291,72 @@ class Client:
 
     def _get_once(self, path: str, params: Mapping[str, str | float]) -> bytes:
         with self._in_words():
-            response = self._http.get(self.base_url + path, params=params)
+            response = self._send(path, params)
         return self._checked(response)
 
     def _open(self, path: str) -> httpx.Response:
         """An answer whose body is still to come; one that is a refusal is read, and raised."""
         with self._in_words():
-            request = self._http.build_request(
-                "GET", self.base_url + path, extensions={STREAMED: True}
-            )
-            response = self._http.send(request, stream=True, auth=_StreamedAuth(self._auth))
+            response = self._send(path, {}, is_streamed=True)
             if response.status_code == 200 and "html" not in response.headers["Content-Type"]:
                 return response
             response.read()
         self._checked(response)
-        raise errors.BadAnswer(f"The answer to {_asked(request)} is not what the API sends.")
+        raise errors.BadAnswer(
+            f"The answer to {_asked(response.request)} is not what the API sends."
+        )
+
+    def _send(
+        self, path: str, params: Mapping[str, str | float], *, is_streamed: bool = False
+    ) -> httpx.Response:
+        """The answer to a call that is signed in, by another call before it if need be."""
+        request = httpx.Request(
+            "GET",
+            self.base_url + path,
+            params=params or None,
+            headers=HEADERS,
+            extensions={"timeout": self._timeout},
+        )
+        with closing(self._auth.auth_flow(request)) as flow:
+            following = next(flow)
+            while True:
+                response = self._send_one(following, is_streamed and following is request)
+                try:
+                    following = flow.send(response)
+                except StopIteration:
+                    return response
+
+    def _send_one(self, request: httpx.Request, is_streamed: bool) -> httpx.Response:
+        """One request over the wire, when it is its turn; read whole, or what is refused is."""
+        if self._limiter is not None and not self._limiter.try_acquire("call", blocking=False):
+            if self._watcher is not None:
+                self._watcher.paused()
+            self._limiter.try_acquire("call")
+        self._cookies.set_cookie_header(request)
+        started, status = time.monotonic(), 0
+        try:
+            response = self._wire.handle_request(request)
+            response.request = request
+            if "Set-Cookie" in response.headers:
+                self._cookies.extract_cookies(response)
+            if not is_streamed or response.status_code != 200:
+                response.read()
+            status = response.status_code
+        except httpx.RequestError as error:
+            error.request = request
+            raise
+        finally:
+            with self._lock:
+                self.calls += 1
+                if self._watcher is not None:
+                    path = _shown(request.url.path)
+                    self._watcher.called(Call(path, status, time.monotonic() - started))
+        date = email.utils.parsedate_tz(response.headers.get("Date", ""))
+        if date is not None:
+            with self._lock:
+                self.server_time = pendulum.from_timestamp(email.utils.mktime_tz(date))
+                self.began_at = self.began_at or self.server_time
+        return response
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
@@ -383,69 +438,6 @@ class Client:
                 raise errors.NotAMember("This user is not an active member of the project.")
             raise errors.RoleTooLow(f"This user's role may not read {asked}.")
         raise errors.Rejected(f"The server refuses {asked} (status {status}).")
-
-
-class _StreamedAuth(httpx.Auth):
-    """The same flow as `auth`, which would read every answer whole: the one asked for it does not.
-
-    Refusals and the answer of a sign-in are short, and are read.
-    """
-
-    def __init__(self, auth: TokenAuth) -> None:
-        self._auth = auth
-
-    def sync_auth_flow(
-        self, request: httpx.Request
-    ) -> Generator[httpx.Request, httpx.Response, None]:
-        flow = self._auth.auth_flow(request)
-        following = next(flow)
-        while True:
-            response = yield following
-            if following is not request or response.status_code != 200:
-                response.read()
-            try:
-                following = flow.send(response)
-            except StopIteration:
-                return
-
-
-class _Paced(httpx.BaseTransport):
-    """Lets every request that goes over the wire, sign-ins too, wait for its turn."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._wire = httpx.HTTPTransport(
-            limits=httpx.Limits(keepalive_expiry=KEEPALIVE_EXPIRY), proxy=_proxy(client.base_url)
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        client = self._client
-        limiter = client._limiter
-        if limiter is not None and not limiter.try_acquire("call", blocking=False):
-            if client._watcher is not None:
-                client._watcher.paused()
-            limiter.try_acquire("call")
-        started, status = time.monotonic(), 0
-        try:
-            response = self._wire.handle_request(request)
-            if STREAMED not in request.extensions:
-                response.read()
-            status = response.status_code
-        finally:
-            with client._lock:
-                client.calls += 1
-                if client._watcher is not None:
-                    path = _shown(request.url.path)
-                    client._watcher.called(Call(path, status, time.monotonic() - started))
-        date = email.utils.parsedate_tz(response.headers.get("Date", ""))
-        if date is not None:
-            with client._lock:
-                client.server_time = pendulum.from_timestamp(email.utils.mktime_tz(date))
-                client.began_at = client.began_at or client.server_time
-        return response
-
-    def close(self) -> None:
-        self._wire.close()
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -547,21 +539,6 @@ def _asked(request: httpx.Request) -> str:
 def _shown(path: str) -> str:
     """A path without the ids of people's conversations."""
     return re.sub(r"/requests/[^/?]+", "/requests/...", path)
-
-
-class _WithoutIds(logging.Filter):
-    """httpx logs the address of every call; this takes the ids of conversations out of it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                _shown(str(value)) if isinstance(value, httpx.URL) else value
-                for value in record.args
-            )
-        return True
-
-
-logging.getLogger("httpx").addFilter(_WithoutIds())
 
 
 def _is_html(response: httpx.Response) -> bool:

@@ -1,4 +1,4 @@
-"""Sign-in: e-mail and password, or a ready token, as a dlt credentials spec and an httpx flow."""
+"""Sign-in: e-mail and password, or a ready token, as dlt's credentials; and what it sends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Claims(msgspec.Struct):
     sub: str = ""
 
 
-class TokenAuth(httpx.Auth):
+class TokenAuth:
     """Sends the token as it came; signs in when there is none, and once more when it died.
 
     Only a plain-text 401 can be cured by signing in again: a JSON 401 is a ban or an address
@@ -68,8 +68,6 @@ class TokenAuth(httpx.Auth):
         NotTheApi: the sign-in is answered without a token.
     """
 
-    requires_response_body = True
-
     def __init__(self, credentials: TiledeskCredentials, base_url: str) -> None:
         self._credentials = credentials
         self._sign_in_url = f"{base_url}/auth/signin"
@@ -79,6 +77,7 @@ class TokenAuth(httpx.Auth):
         self._lock = threading.Lock()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """The requests to send, each for its answer: the last of them is `request`, or refused."""
         token = self._token or (yield from self._sign_in(request, None))
         if token is None:
             return
