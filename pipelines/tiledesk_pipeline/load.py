@@ -36,7 +36,7 @@ from .timeleft import TimeLeft
 
 # A load is committed in slices: what a kill costs at most, and what has to fit into memory. So many
 # bytes of answers, or seconds of reading one stream, end a slice.
-SLICE_BYTES = 20_000_000
+SLICE_BYTES = 16_000_000
 SLICE_SECONDS = 150.0
 # Whatever else it does, a slice costs its share of dlt and DuckDB for each table that it has rows
 # of. So only the first reads all streams, and tells how much there is; then comes one after the
