@@ -34,7 +34,8 @@ CONTENDERS = "contenders"
 def main(
     repeats: Annotated[int, typer.Option(help="Rounds: A B C A B C ...")] = 3,
     full: Annotated[
-        bool, typer.Option("--full", help="Ten times as much of everything; takes hours.")
+        bool,
+        typer.Option("--full", help="Ten times as much to compare, and two million messages."),
     ] = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="One round over little, of what needs no installation.")
@@ -78,13 +79,11 @@ def main(
 
 PARTS: dict[str, Callable[[Path, bool, int], Sheet]] = {
     "startup": lambda folder, full, repeats: startup(folder, repeats),
-    "pages": lambda folder, full, repeats: pages(folder, LARGE if full else MIDDLE, repeats),
-    "growth": lambda folder, full, repeats: growth(
-        folder, [0, 1, 5, 10] if full else [0, 1, 5], LARGE if full else Size(), repeats
-    ),
+    "pages": lambda folder, full, repeats: pages(folder, LARGE, repeats),
+    "growth": lambda folder, full, repeats: growth(folder, [0, 1, 5, 10], Size(), repeats),
     "limiter": lambda folder, full, repeats: limiter(folder, Size()),
     "memory": lambda folder, full, repeats: memory(
-        folder, [Size(), MIDDLE, *([LARGE, LARGEST] if full else [])]
+        folder, [Size(), MIDDLE, LARGE, *([LARGEST] if full else [])]
     ),
 }
 
