@@ -1023,6 +1023,14 @@ def test_a_large_answer_that_is_lost_in_the_middle_is_an_error_after_its_first_l
         list(lines)
 
 
+def test_lines_of_no_stated_type_are_taken_for_what_was_asked_for(
+    talk: Talking, sandbox: Sandbox
+) -> None:
+    path = f"/{sandbox.world.project_id}/messages/csv"
+    sandbox.faults.add(Answer(200, b"a;b\nc;d", None), path)
+    assert list(talk().client.lines(path)) == ["a;b\n", "c;d"]
+
+
 @pytest.mark.parametrize(
     ("who", "fault", "error"),
     [
