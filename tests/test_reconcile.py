@@ -281,6 +281,22 @@ def test_many_conversations_of_one_second_are_told_apart(db: Path, world: World)
 
 
 @pytest.mark.slow
+def test_conversations_that_carry_much_are_compared_and_repaired(db: Path, until: datetime) -> None:
+    """DuckDB is given more memory than a load of that size has needed."""
+    world = generate(requests=300, seed=4, until=until)
+    for key, row in list(world.requests.items()):
+        attributes = {**row.get("attributes", {}), "form": key * 4000}
+        world.change("requests", key, attributes=attributes)
+    with Sandbox(world) as heavy:
+        account = account_of(heavy)
+        account.load_streams(db)
+        for key in oldest(db, "messages", 3):
+            execute(db, "DELETE FROM tiledesk.messages WHERE _id = ?", key)
+        repaired(account, db, deep=True)
+        assert audit(account, db, deep=True).is_equal
+
+
+@pytest.mark.slow
 def test_a_history_that_begins_later_is_not_missing_what_came_before(
     owner: Account, db: Path, world: World
 ) -> None:

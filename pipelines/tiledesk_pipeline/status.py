@@ -19,7 +19,7 @@ from tiledesk.tables import PARENT_ID, Table
 
 from . import state
 from .load import rows_of
-from .target import PIPELINE_NAME, Target
+from .target import DUCKDB_MEMORY_FOR_QUERIES, PIPELINE_NAME, Target
 
 # A load in slices begins the next one right after a slice is written. One that is taken up within
 # this time after it was stopped is shown as one with it.
@@ -102,7 +102,10 @@ def status(target: Target, loads: int = 5) -> Status:
     """
     target.must_exist()
     found = Status(target)
-    with target.pipeline() as pipeline, pipeline.sql_client() as client:
+    with (
+        target.pipeline(DUCKDB_MEMORY_FOR_QUERIES) as pipeline,
+        pipeline.sql_client() as client,
+    ):
         for project in state.projects(pipeline) or [""]:
             reached = state.cursors(pipeline, project)
             in_first_load = state.in_first_load(pipeline, project)

@@ -41,6 +41,8 @@ DUCKDB_MEMORY = 64_000_000
 DUCKDB_MEMORY_PER_BYTE = 5
 # If that does not do, as with rows of a megabyte each, it gets so many times as much.
 DUCKDB_MEMORY_AGAIN = 8
+# Who compares or counts joins whole tables; what does not fit goes to the disk.
+DUCKDB_MEMORY_FOR_QUERIES = 512_000_000
 # Each write adds a small row group to a table. DuckDB makes one of many when it closes the file,
 # and takes 300 MB for that, whatever it was given, if rows are as large as conversations are. Two
 # hundred of them make neither the file larger nor a query slower, so that can wait.
@@ -65,13 +67,16 @@ class Target:
         return self.destination == "duckdb"
 
     @contextmanager
-    def pipeline(self) -> Iterator[dlt.Pipeline]:
+    def pipeline(self, memory: int = DUCKDB_MEMORY) -> Iterator[dlt.Pipeline]:
         """The pipeline, in the state that the destination holds.
 
         What outlives a run is in the destination only: the working folder is emptied before and
         after. So a package that a crash left behind cannot come between, and a new file is never
         taken for one that has rows already. There is no trace of the run, which would take as long
         to save as the rows of a slice to make.
+
+        Args:
+            memory: bytes that DuckDB may take for what is not written by :meth:`write`.
 
         Raises:
             Failure: another load into this target is running.
@@ -84,7 +89,7 @@ class Target:
                 pipeline = dlt.pipeline(
                     PIPELINE_NAME,
                     pipelines_dir=str(home),
-                    destination=self._destination(),
+                    destination=self._destination(memory),
                     dataset_name=self.dataset,
                 ).drop()
                 pipeline.config.enable_runtime_trace = False
@@ -114,6 +119,7 @@ class Target:
         if self.is_duckdb:
             memory = DUCKDB_MEMORY + DUCKDB_MEMORY_PER_BYTE * size
             merges = 0 if is_slice else DUCKDB_MERGES
+            otherwise = pipeline.destination
             # dlt opens the file for each table and closes it again, which would be nearly half of
             # a load's work. While it is open anyway, that costs nothing.
             with pipeline.sql_client():
@@ -124,6 +130,8 @@ class Target:
                         raise
                     memory *= DUCKDB_MEMORY_AGAIN
                     info = pipeline.load(self._destination(memory, merges), workers=1)
+                finally:
+                    pipeline.destination = otherwise
         else:
             info = pipeline.load()
         info.raise_on_failed_jobs()

@@ -27,7 +27,7 @@ from .. import state
 from ..failures import Failure, explain
 from ..load import Progress
 from ..settings import of_privacy, of_projects
-from ..target import Target
+from ..target import DUCKDB_MEMORY_FOR_QUERIES, Target
 from .compare import activities, leads, requests
 from .found import Compared, Reconciliation
 from .here import Here
@@ -63,7 +63,7 @@ def reconcile(
     target.must_exist()
     progress = progress or Progress()
     found = Reconciliation(target, is_repaired=mend)
-    with target.pipeline() as pipeline:
+    with target.pipeline(DUCKDB_MEMORY_FOR_QUERIES) as pipeline:
         if not state.projects(pipeline):
             raise Failure(f"Nothing is loaded into {target} yet: there is nothing to compare.")
         privacy = open_privacy(**of_privacy(settings))

@@ -17,7 +17,7 @@ from tiledesk import tables
 from tiledesk.tables import DELETED_AT, PARENT_ID
 
 from ..failures import Failure
-from ..target import Target
+from ..target import DUCKDB_MEMORY_FOR_QUERIES, Target
 
 # What was purged is written down here, next to the tables.
 PURGES = "_tiledesk_purges"
@@ -46,7 +46,7 @@ def purge(target: Target) -> dict[str, int]:
         Failure: a load is running, or the DuckDB file could not be written anew.
     """
     target.must_exist()
-    with target.pipeline() as pipeline:
+    with target.pipeline(DUCKDB_MEMORY_FOR_QUERIES) as pipeline:
         removed = _remove(pipeline)
         if target.is_duckdb and any(removed.values()):
             _write_anew(target.db.resolve())
