@@ -258,7 +258,7 @@ class _LeftOut:
 
     Arrow imports NumPy where it finds it, and DuckDB pandas for the first statement that has a
     parameter (duckdb/duckdb#18658): together a fifth of the time and memory of a run that finds
-    nothing new. Only for a process of our own: they cannot do with them afterwards.
+    nothing new. Only in a process of our own: there is no way back, and no data frame.
     """
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:

@@ -77,7 +77,7 @@ class TokenAuth:
         self._lock = threading.Lock()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """The requests to send, each for its answer: the last of them is `request`, or refused."""
+        """The requests to send, each for its answer; `request` is the last if it can be signed."""
         token = self._token or (yield from self._sign_in(request, None))
         if token is None:
             return
