@@ -18,6 +18,7 @@ from .parts.growth import growth
 from .parts.limiter import limiter
 from .parts.memory import memory
 from .parts.pages import pages
+from .parts.roles import roles
 from .parts.startup import startup
 from .report import Sheet
 from .scenarios import CHANGED, FIRST, MOVING, PEACE, QUIET, Run, Size, go_through, make_world
@@ -43,7 +44,7 @@ def main(
     only: Annotated[str, typer.Option(help="Only these contenders, with commas between.")] = "",
     parts: Annotated[
         str,
-        typer.Option(help="Only these, of: contenders,startup,pages,growth,limiter,memory."),
+        typer.Option(help="Only these, of: contenders,startup,pages,growth,limiter,roles,memory."),
     ] = "",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = RESULTS,
     name: Annotated[str, typer.Option(help="Name of the results; the date unless given.")] = "",
@@ -82,6 +83,7 @@ PARTS: dict[str, Callable[[Path, bool, int], Sheet]] = {
     "pages": lambda folder, full, repeats: pages(folder, LARGE, repeats),
     "growth": lambda folder, full, repeats: growth(folder, [0, 1, 5, 10], Size(), repeats),
     "limiter": lambda folder, full, repeats: limiter(folder, Size()),
+    "roles": lambda folder, full, repeats: roles(folder, Size()),
     "memory": lambda folder, full, repeats: memory(
         folder, [Size(), MIDDLE, LARGE, *([LARGEST] if full else [])]
     ),

@@ -57,8 +57,10 @@ def fewest(truth: Stamps) -> int:
 
 def fewest_overlapping(truth: Stamps) -> int:
     """The same of pages that overlap as far as a list that may change demands; see `OVERLAP`."""
-    pages = sum(
-        max(1, ceil((len(rows) - OVERLAP[name]) / (MOST_ROWS[name] - OVERLAP[name])))
-        for name, rows in truth.items()
-    )
-    return pages + len(LEAD_STATUSES) - 1
+    return sum(overlapping(name, len(rows)) for name, rows in truth.items())
+
+
+def overlapping(name: str, rows: int) -> int:
+    """The fewest calls for so many rows of a stream."""
+    pages = max(1, ceil((rows - OVERLAP[name]) / (MOST_ROWS[name] - OVERLAP[name])))
+    return pages + len(LEAD_STATUSES) - 1 if name == "leads" else pages
