@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import dlt
 import duckdb
 import httpx
 import pendulum
@@ -24,7 +25,7 @@ from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import load
 from tiledesk_pipeline.reconcile import Compared, Reconciliation, compare, reconcile
 from tiledesk_pipeline.reconcile.purge import purge
-from tiledesk_pipeline.target import Target
+from tiledesk_pipeline.target import DUCKDB_MEMORY_FOR_QUERIES, Target
 from tiledesk_sandbox import Answer, Sandbox, Truncated, World, generate
 
 
@@ -294,6 +295,25 @@ def test_conversations_that_carry_much_are_compared_and_repaired(db: Path, until
             execute(db, "DELETE FROM tiledesk.messages WHERE _id = ?", key)
         repaired(account, db, deep=True)
         assert audit(account, db, deep=True).is_equal
+
+
+def test_what_is_asked_after_a_repair_has_the_memory_it_had_before(db: Path) -> None:
+    """A write has its own."""
+    target = Target(db=db)
+
+    def limit(pipeline: dlt.Pipeline) -> str:
+        with pipeline.sql_client() as client:
+            ((found,),) = client.execute_sql("SELECT current_setting('memory_limit')") or [("",)]
+        return str(found)
+
+    with target.pipeline(DUCKDB_MEMORY_FOR_QUERIES) as pipeline:
+        before = limit(pipeline)
+        pipeline.extract([{"number": 1}], table_name="numbers")
+        pipeline.normalize()
+        target.write(pipeline)
+        assert limit(pipeline) == before
+    with target.pipeline() as pipeline:
+        assert limit(pipeline) != before
 
 
 @pytest.mark.slow

@@ -12,9 +12,6 @@ from ..run import run
 from ..scenarios import Size, make_world, settings
 from .memory import overlapping
 
-WITH_LIST = ("owner",)
-WITHOUT_LOG = ("agent",)
-
 
 def roles(folder: Path, size: Size) -> Sheet:
     """Without the list, each conversation takes a call; who is shown fewer, takes fewer."""
@@ -38,8 +35,8 @@ def roles(folder: Path, size: Size) -> Sheet:
             shown = server.ask(Desk.conversations, who)
             truth = server.ask(Desk.truth)
         fewest = overlapping("requests", shown) + overlapping("leads", len(truth["leads"]))
-        fewest += overlapping("messages", len(truth["messages"])) if who in WITH_LIST else shown
-        if who not in WITHOUT_LOG:
+        fewest += overlapping("messages", len(truth["messages"])) if who == "owner" else shown
+        if who != "agent":  # to whom the log is closed
             fewest += overlapping("activities", len(truth["activities"]))
         calls = sum(families.get(name, 0) for name in STREAMS)
         name = f"{who}: {cost.error}" if cost.error else who
