@@ -1,20 +1,40 @@
 # Everything happens in .venv/, made from constraints.txt: nothing but Python 3.10+ and make is needed.
 PYTHON ?= python3
 HOURS ?= 2
-SCHEDULES ?= 400
+SCHEDULES ?= 200
 VENV := .venv
 BIN := $(VENV)/bin
+LOCK := --quiet --upgrade --constraint constraints.txt --universal --python-version 3.10 --generate-hashes \
+	--no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: demo test soak bench lint format docs clean
+.PHONY: demo test soak bench lint format docs lock marts clean
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+# uv where there is one, since it takes seconds; pip, which comes with Python, otherwise or if uv fails
+UV := $(shell command -v uv 2>/dev/null)
+install = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python $(1) ||) \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(1)
+# the build is done with the tested versions, too
+build := UV_BUILD_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+
+$(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "Python 3.10 or newer is needed; say which one with: make PYTHON=/path/to/python3 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-demo: $(VENV)/.ready  ## see it work: a sandbox full of conversations, loaded into demo.duckdb
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo "Installing what the demo needs into $(VENV)/ with $(if $(UV),uv,pip), once. With pip it takes a minute or so."
+	@export UV_CONSTRAINT=constraints.txt PIP_CONSTRAINT=constraints.txt $(build); \
+		$(call install,--editable '.[demo]')
+	@touch $@
+
+$(VENV)/.ready: pyproject.toml constraints.txt requirements.lock | $(VENV)/.made
+	@echo "Installing what the tests need into $(VENV)/ with $(if $(UV),uv,pip), once; each file is checked against its hash."
+	@$(call install,--require-hashes --requirement requirements.lock)
+	@$(build); $(call install,--no-deps --no-build-isolation --editable .)
+	@touch $(VENV)/.demo $@
+
+demo: $(VENV)/.demo  ## see it work: a sandbox full of conversations, loaded into demo.duckdb
 	$(BIN)/tiledesk-dlt demo
 
 test: $(VENV)/.ready lint  ## everything that guards the promise
@@ -31,13 +51,29 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@# needs Python 3.11
+	@test ! -x $(BIN)/lint-imports || $(BIN)/lint-imports --no-logo --no-cache
 
 format: $(VENV)/.ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.ready  ## write the data dictionary and the command reference anew
+docs: $(VENV)/.ready  ## write the data dictionary, the command reference, the charts and the notebooks anew
 	$(BIN)/python -m tiledesk_pipeline.docs
+	$(BIN)/python -m tiledesk_pipeline.report.charts
+	$(BIN)/python -m tiledesk_pipeline.picture
+	$(BIN)/python -m tiledesk_pipeline.notebooks
+
+lock: $(VENV)/.ready  ## write the hashes of requirements.lock anew, after a change of constraints.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --output-file requirements.lock $(LOCK)
+
+marts: $(VENV)/.ready .venv-dbt/.ready  ## compile the SQL of the marts that the package carries
+	$(BIN)/python -m tiledesk_pipeline.marts.package .venv-dbt/bin/dbt
+
+.venv-dbt/.ready: constraints-dbt.txt
+	$(PYTHON) -m venv .venv-dbt
+	.venv-dbt/bin/pip install --quiet --disable-pip-version-check --requirement constraints-dbt.txt
+	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-bench demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench .venv-dbt demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis

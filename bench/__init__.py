@@ -1,5 +1,5 @@
-"""What a load costs beside what a user would pick instead: ``make bench``.
+"""Benchmarks of a load beside its alternatives: ``make bench``.
 
-Calls, CPU seconds, memory, and rows that were missed, of this connector and its alternatives, on
-the same data and the same sandbox. Nothing here runs in a mode that a normal load does not use.
+They measure calls, CPU seconds, memory and lost rows of this connector and its alternatives, on the
+same data and the same sandbox. Nothing runs in a mode that a normal load does not use.
 """

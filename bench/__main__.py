@@ -1,4 +1,4 @@
-"""``python -m bench``: run the benchmarks, show the tables, write them to ``bench/results/``."""
+"""``python -m bench``: runs the benchmarks, shows the tables, writes them to ``bench/results/``."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = RESULTS,
     name: Annotated[str, typer.Option(help="Name of the results; the date unless given.")] = "",
 ) -> None:
-    """What a load costs beside what a user would pick instead."""
+    """Measure what a load costs beside its alternatives."""
     console = Console(width=160)
     machine = report.machine()
     facts: dict[str, Any] = {"machine": machine}
@@ -73,7 +73,7 @@ def main(
             for sheet in found:
                 sheet.show(console)
             sheets += found
-            # after each: what was measured is not lost with what comes next
+            # after each part, so that a later failure loses no results
             path = report.write(out, name or machine["date"], sheets, facts)
     console.print(f"Written to {path}")
 
@@ -98,7 +98,7 @@ def compare(
     facts: dict[str, Any],
     console: Console,
 ) -> list[Sheet]:
-    """All contenders through all scenarios, one after the other, round by round."""
+    """Run all contenders through all scenarios, one after the other, round by round."""
     runs: list[Run] = []
 
     def tell(run: Run) -> None:

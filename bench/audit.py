@@ -1,4 +1,4 @@
-"""What a contender's file lacks of what is at the desk."""
+"""Compares a contender's file with the desk's data."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .desk import Stamps
 
 @dataclass(frozen=True)
 class Gap:
-    """Rows that differ, of all streams.
+    """Rows that differ, over all streams.
 
     Attributes:
-        missing: rows of the desk that the file has not.
+        missing: rows of the desk that are not in the file.
         stale: rows that the file has in an older state.
         double: rows that the file has more than once.
     """
@@ -32,12 +32,12 @@ class Gap:
 
     @property
     def rows(self) -> int:
-        """How many rows are wrong."""
+        """Number of wrong rows."""
         return self.missing + self.stale + self.double
 
 
 def audit(db: Path, places: Places, truth: Stamps) -> Gap:
-    """Compares ids and stamps; rows that were deleted at the desk do not count."""
+    """Compare ids and stamps. Rows that were deleted at the desk do not count."""
     missing = stale = double = 0
     with duckdb.connect(str(db), read_only=True, config={"threads": 1}) as connection:
         for stream, rows in truth.items():

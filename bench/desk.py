@@ -1,6 +1,7 @@
-"""The other side of a benchmark: the sandbox in a process of its own, and who works there.
+"""The server side of a benchmark: the sandbox in its own process, with people who work there.
 
-A world is made once, and each run gets a copy of it by ``fork``: all contenders see the same data.
+The world is generated once. Each run gets a copy of it by ``fork``, so all contenders see the same
+data.
 """
 
 from __future__ import annotations
@@ -32,23 +33,23 @@ STAMPS = {"requests": "updatedAt", "messages": "createdAt"} | {
 # the contract advises (9.5).
 MOST_ROWS = {"requests": 100, "messages": 50, "leads": 1000, "activities": 1000}
 LEAD_STATUSES = (1000, 100, 50)
-# How many rows of a page the next one has to repeat, so that nothing can lie between them whatever
-# was deleted meanwhile. From a date on, the last row. By offset, the last row and one newer: if a
-# row above was deleted, and another with the last one's stamp now stands before it, as the order
-# among equal stamps is any, a page that begins with the last row looks right and lacks the other.
+# How many rows the next page has to repeat so that no row can lie between two pages. Pages by date
+# repeat the last row. Pages by offset repeat the last row and a newer one: the order among equal
+# stamps is undefined, so after a deletion a page that begins with the last row can lack a row with
+# the same stamp.
 OVERLAP = {"requests": 1, "messages": 2, "leads": 2, "activities": 2}
-# A row is stamped when its making begins, and shows up when it is routed (contract 8.3). Much less
-# than the seconds it may take, as the calls here take less than they would over a network.
+# A row gets its stamp when the server starts to write it, and becomes visible when it is routed
+# (contract 8.3). This is far less than the seconds it can take, because calls here are faster too.
 LATE = timedelta(milliseconds=250)
 
 Stamps = dict[str, dict[str, str]]
 
 
 class Desk:
-    """What goes on at the desk; lives in the server's process.
+    """What happens at the desk; lives in the server's process.
 
-    Changes are those the API makes: each stamps what the server stamps and nothing else
-    (contract 4.6).
+    Changes are those that the API makes: each writes the stamps that the server writes, and no
+    others (contract 4.6).
     """
 
     def __init__(self, sandbox: Sandbox, seed: int = 3) -> None:
@@ -64,10 +65,10 @@ class Desk:
         self._came_at: list[float] = []
         sandbox.before_call(self._before_call)
 
-    # --- what a benchmark asks
+    # --- what a benchmark asks for
 
     def calls(self) -> dict[str, int]:
-        """Calls since this was asked last, by what they were for."""
+        """Calls since the last time this was asked, by purpose."""
         families = Counter(_family(call) for call in self.sandbox.calls)
         self.sandbox.calls.clear()
         self._came_at.clear()
@@ -80,7 +81,7 @@ class Desk:
         ]
 
     def truth(self) -> Stamps:
-        """What there is now: by stream, the stamp of each row by its id."""
+        """The current data: by stream, the stamp of each row by its id."""
         return {
             name: {
                 row.id: row.created if stamp == "createdAt" else row.facets[stamp]
@@ -91,25 +92,26 @@ class Desk:
         }
 
     def work(self, changes: int, begin: datetime, end: datetime) -> None:
-        """So many changes, evenly between two times."""
+        """Make this many changes, evenly between two times."""
         for number in range(changes):
             self._change(begin + (end - begin) * number / changes)
 
     def work_on(self, changes_per_call: int) -> None:
-        """So many changes before each call from now on; 0 for none.
+        """From now on make this many changes before each call; 0 for none.
 
-        By call and not by second: under a rate limit, a call takes everybody the same time.
+        Changes go by call and not by second, because under a rate limit a call takes every
+        contender the same time.
         """
         self._changes_per_call = changes_per_call
 
     def write_pages(self, folder: Path, since: str = "") -> dict[str, int]:
-        """The fewest answers that hold everything stamped since then, as files; returns how many.
+        """Write the fewest answers that hold everything stamped since a time; return how many.
 
-        Fewer are not possible: a page has no more rows than the server gives (`MOST_ROWS`), each
-        status of leads is a list of its own, and of a list in which nothing is new, one page has to
-        say so. So many suffice only because nothing happens meanwhile: whoever reads a list that
-        moves has to overlap its pages. A complete read adds a sign-in and a look at the user's
-        role, without which nobody knows whether the lists are complete (contract 1.4).
+        There are no fewer: a page holds no more rows than the server gives (`MOST_ROWS`), each
+        status of leads is a list of its own, and a list without news takes one page to say so. This
+        number is only enough while nothing changes: pages of a list that changes have to overlap. A
+        complete read also needs a sign-in and a look at the user's role, which tells whether the
+        lists are complete (contract 1.4).
         """
         pages = dict.fromkeys(STREAMS, 0)
         for name in STREAMS:
@@ -120,10 +122,10 @@ class Desk:
         return pages
 
     def conversations(self, who: str) -> int:
-        """How many this user is shown, by the API's own count."""
+        """How many conversations this user sees, by the API's own count."""
         return int(json.loads(self._page("requests", 0, 0, who))["count"])
 
-    # --- how it does it
+    # --- how it works
 
     def _before_call(self, call: Call) -> None:
         self._came_at.append(time.monotonic())
@@ -132,7 +134,7 @@ class Desk:
                 self._change(self.world.clock(), LATE)
 
     def _change(self, at: datetime, late: timedelta = timedelta(0)) -> None:
-        """Half of what happens is a message; one change in fifty deletes a conversation."""
+        """Make one change: half of them are messages; one in fifty deletes a conversation."""
         stamp = _text(at)
         deed = self.rng.choices(
             [
@@ -152,7 +154,7 @@ class Desk:
         return self.rng.choice(self._ids[name])
 
     def _add(self, name: str, stamp: str, **fields: Any) -> dict[str, Any]:
-        """Another row like one that is there."""
+        """Add a row like an existing one."""
         self._made += 1
         document = dict(self.world.collections[name][self._any(name)])
         document |= {"_id": f"{self._made:024x}", "createdAt": stamp, "updatedAt": stamp} | fields
@@ -180,7 +182,7 @@ class Desk:
         self._add("messages", stamp, recipient=request_id)
 
     def _edit_lead(self, stamp: str) -> None:
-        """Moves all conversations of the lead, old ones too."""
+        """Edit a lead, which moves all its conversations, old ones too."""
         key = self._any("leads")
         self.world.change("leads", key, updatedAt=stamp, company=f"Company {self._made}")
         for request in list(self.world.requests_of_lead.get(key, ())):
@@ -194,7 +196,7 @@ class Desk:
         self._add("activities", stamp)
 
     def _delete(self, stamp: str) -> None:
-        """For good, with its messages: no row tells of it."""
+        """Delete for good, with its messages: no row shows it."""
         key = self._any("requests")
         for row in self.world.messages.in_group(self.world.requests[key]["request_id"]):
             self.world.remove("messages", row.id)
@@ -235,17 +237,17 @@ class Desk:
 
 
 class Server:
-    """A desk in a process of its own, for the time of a ``with`` block.
+    """A desk in its own process, for the time of a ``with`` block.
 
     Args:
-        world: forked, not changed.
-        rate_limit: calls in any sliding minute that are answered.
+        world: copied by the fork, not changed.
+        rate_limit: calls that are answered in any sliding minute.
         ties: see :class:`tiledesk_sandbox.Sandbox`.
     """
 
     def __init__(self, world: World, rate_limit: int | None = None, ties: Ties = "natural") -> None:
         gc.collect()
-        gc.freeze()  # so that the child does not copy what it only looks at
+        gc.freeze()  # so that the child does not copy memory that it only reads
         context = multiprocessing.get_context("fork")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
@@ -271,7 +273,7 @@ class Server:
             self._process.kill()
 
     def ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
-        """What a method of :class:`Desk` answers there."""
+        """The answer of a method of :class:`Desk` in the server's process."""
         self._pipe.send((question.__name__, arguments))
         return self._answer()
 
@@ -282,7 +284,7 @@ class Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Where it is and who may read it, for a contender."""
+        """The address and the account, as a contender's environment variables."""
         owner = self.world.users["owner"]
         return {
             "BENCH_BASE_URL": self.base_url,

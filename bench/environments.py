@@ -1,4 +1,4 @@
-"""The contenders' own environments: what they need must not disturb what we need."""
+"""Environments of the contenders: their packages must not disturb ours."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class NotInstalled(Exception):
 
 
 def python_of(requirements: str) -> Path:
-    """The Python of an environment with these packages, which is made if it is not there.
+    """The Python of an environment with these packages; makes the environment if it does not exist.
 
     Raises:
-        NotInstalled: pip does not find or build what is required.
+        NotInstalled: pip cannot find or build a package.
     """
     if not requirements:
         return Path(sys.executable)

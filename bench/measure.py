@@ -1,8 +1,8 @@
-"""Runs a command and writes down what it took: ``python measure.py RESULT SECONDS COMMAND...``.
+"""Runs a command and writes down what it used: ``python measure.py RESULT SECONDS COMMAND...``.
 
-A program of its own, and a small one: the system counts what was resident before a child's
-``exec`` as the child's peak, so whoever starts it must not be large. The CPU seconds are those of
-the command and all of its descendants; the peak is that of the largest of them.
+A small program of its own: the system counts memory that was resident before a child's ``exec`` as
+the child's peak, so the process that starts it must be small. The CPU seconds are those of the
+command and all its descendants; the peak is that of the largest of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs to tables: medians, ratios, on the screen and as files."""
+"""From runs to tables: medians and ratios, on the screen and in files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .scenarios import Run
 
 @dataclass
 class Sheet:
-    """A table of results, all cells as text."""
+    """A table of results; all cells are text."""
 
     title: str
     columns: Sequence[str]
@@ -31,7 +31,7 @@ class Sheet:
     notes: list[str] = field(default_factory=list)
 
     def show(self, console: Console) -> None:
-        """On the screen."""
+        """Print to the screen."""
         table = Table(title=self.title, title_justify="left", caption_justify="left")
         for number, column in enumerate(self.columns):
             table.add_column(column, justify="right" if number else "left", overflow="fold")
@@ -42,7 +42,7 @@ class Sheet:
             console.print(note)
 
     def as_markdown(self) -> str:
-        """For a file."""
+        """Format for a file."""
         lines = [
             f"## {self.title}",
             "",
@@ -108,8 +108,8 @@ def sheet_of(
 def calls_sheet(scenarios: Sequence[str], runs: Sequence[Run]) -> Sheet:
     """Our calls beside the fewest that a complete read needs, by stream.
 
-    The fewest are counted by :meth:`bench.desk.Desk.write_pages`, which says why there are no
-    fewer; with them go a sign-in and a look at the user's role.
+    :meth:`bench.desk.Desk.write_pages` counts the fewest and says why there are no fewer. A sign-in
+    and a look at the user's role are added.
     """
     sheet = Sheet(
         "calls beside the fewest possible",
@@ -145,7 +145,7 @@ def ratio(runs: Sequence[Run], others: Sequence[Run], of: Callable[[Run], float]
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on, and with."""
+    """The machine and the versions that were used."""
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     packages = ("tiledesk-dlt", "dlt", "duckdb", "pyarrow", "msgspec", "httpx")
     return {
@@ -159,7 +159,7 @@ def machine() -> dict[str, Any]:
 
 
 def write(folder: Path, name: str, sheets: Sequence[Sheet], facts: dict[str, Any]) -> Path:
-    """As JSON, with every single run, and as Markdown; returns the latter."""
+    """Write JSON with every single run, and Markdown; return the Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = [vars(sheet) for sheet in sheets]
     (folder / f"{name}.json").write_text(json.dumps({**facts, "tables": tables}, indent=1) + "\n")

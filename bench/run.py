@@ -1,4 +1,4 @@
-"""One run of one command: in a fresh process, with a time-out, and what it took."""
+"""One run of one command: in a fresh process, with a time-out; measures what it used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MEASURE = Path(__file__).with_name("measure.py")
-# what contenders must not find: our settings, and what would slow their start
+# contenders must not find our settings, nor what would slow down their start
 HIDDEN = ("SOURCES__", "DESTINATION__", "RUNTIME__", "PYTHONDONTWRITEBYTECODE", "AIRBYTE_")
-# nobody reports to anybody
+# no contender sends usage reports
 SILENCE = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "DO_NOT_TRACK": "1",
@@ -24,12 +24,12 @@ SILENCE = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took.
+    """What a run used.
 
     Attributes:
         cpu: seconds of CPU, user and system, of the command and all its descendants.
         mb: peak of resident memory of the largest of these processes.
-        error: why there is no result; empty otherwise.
+        error: why there is no result; else empty.
     """
 
     cpu: float
@@ -39,7 +39,7 @@ class Cost:
 
 
 def run(command: list[str], folder: Path, environment: Mapping[str, str], seconds: float) -> Cost:
-    """Runs a command in `folder`, for so many seconds at most; its output goes to ``log.txt``."""
+    """Run a command in `folder`, with a time limit in seconds; its output goes to ``log.txt``."""
     result = folder / "measured.json"
     result.unlink(missing_ok=True)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(HIDDEN)}

@@ -1,11 +1,11 @@
 """What each contender goes through, in this order, on a copy of the same desk.
 
 1. first load: everything that is there.
-2. quiet run: nothing has happened.
-3. incremental: an hour's changes, made while nobody read.
-4. while data moves: as many changes again, and more of them between the calls. What is missing then
-   may be for the next run to find; what is still missing after
-5. a last run in peace, is lost for good.
+2. quiet run: nothing has changed.
+3. incremental: an hour's changes, made while no contender was reading.
+4. while data moves: as many changes again, and more between the calls. The next run may find what
+  is missing then. What is still missing after
+5. a last run without changes is lost for good.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .desk import STREAMS, Desk, Server
 from .run import Cost, run
 from .schemas import schemas
 
-# The desk's history ends so long ago, and an hour of changes follows it: what the connector's
-# lookback reads again is then what it would be if it ran every hour.
+# The desk's history ends this long ago, and an hour of changes follows it. The connector's lookback
+# then reads again as much as if it ran every hour.
 REST = timedelta(minutes=70)
 
 FIRST, QUIET, CHANGED, MOVING, PEACE = (
@@ -42,12 +42,12 @@ FIRST, QUIET, CHANGED, MOVING, PEACE = (
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is, and how much happens.
+    """How much data there is, and how much changes.
 
     Attributes:
-        changes_per_call: what happens between two calls while data moves.
-        seconds: what a run may take at most.
-        ties: in which order rows of equal stamps come: see :class:`tiledesk_sandbox.Sandbox`.
+        changes_per_call: changes between two calls while data moves.
+        seconds: the most that a run may take.
+        ties: the order of rows with equal stamps: see :class:`tiledesk_sandbox.Sandbox`.
     """
 
     requests: int = 2_000
@@ -63,7 +63,7 @@ class Run:
     """One run of one contender in one scenario.
 
     Attributes:
-        calls: by family, on the server's own count; of the limit, the answers that it was given.
+        calls: by stream, as the server counts; for the limit, the answers that it was given.
         gap: what the contender's file lacked afterwards.
     """
 
@@ -74,7 +74,7 @@ class Run:
     gap: Gap = field(default_factory=Gap)
 
     def as_json(self) -> dict[str, Any]:
-        """For the file of results."""
+        """The form for the file of results."""
         return asdict(self)
 
     @property
@@ -89,7 +89,7 @@ class Run:
 
 
 def make_world(size: Size) -> tuple[World, datetime]:
-    """A desk, and when its history ends."""
+    """A desk, and the time at which its history ends."""
     until = datetime.now(timezone.utc) - REST
     world = generate(
         requests=size.requests, until=until, messages_per_request=size.messages_per_request
@@ -106,7 +106,7 @@ def go_through(
     folder: Path,
     tell: Callable[[Run], None],
 ) -> None:
-    """All scenarios; ends with the first run that fails."""
+    """Run all scenarios; end with the first run that fails."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "schemas.json").write_text(json.dumps(schemas()))

@@ -1,4 +1,4 @@
-"""The fields of each stream as JSON Schema, for contenders who have to be told."""
+"""The fields of each stream as JSON Schema, for contenders that need one."""
 
 from __future__ import annotations
 

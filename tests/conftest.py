@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +21,7 @@ from typing import Any
 
 import duckdb
 import httpx
+import psycopg2
 import pytest
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
@@ -100,7 +105,7 @@ class Account:
 
     def api(self) -> httpx.Client:
         """A client of the account's own, signed in, for changing data."""
-        http = httpx.Client(base_url=self.base_url, timeout=60, trust_env=False)
+        http = httpx.Client(base_url=self.base_url, timeout=120, trust_env=False)
         answer = http.post("/auth/signin", json={"email": self.email, "password": self.password})
         http.headers["Authorization"] = answer.raise_for_status().json()["token"]
         return http
@@ -136,9 +141,9 @@ def starting(
 
 
 def wait_for(what: Callable[[], Any]) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while not what():
-        assert time.monotonic() < until, "waited 20 s in vain"
+        assert time.monotonic() < until, "waited 120 s in vain"
         time.sleep(0.02)
 
 
@@ -176,7 +181,7 @@ def run_cli(
     cwd: Path,
     home: Path | None = None,
     environment: dict[str, str] | None = None,
-    timeout: float = 120,
+    timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """Run the console command as a person would, in a process of its own."""
     return subprocess.run(
@@ -206,6 +211,80 @@ def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 def query(db: Path, sql: str) -> list[tuple[Any, ...]]:
     with duckdb.connect(str(db), read_only=True) as connection:
         return connection.execute(sql).fetchall()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Account]:
+    """The owner's account of a small sandbox."""
+    with Sandbox(generate(requests=40, seed=5)) as sandbox:
+        yield account_of(sandbox)
+
+
+@pytest.fixture(scope="session")
+def _postgres_of_the_session() -> Iterator[str]:
+    with postgres_server() as address:
+        yield address
+
+
+@pytest.fixture
+def postgres(_postgres_of_the_session: str) -> str:
+    """The address of a database that this test alone uses, on a server of the tests' own."""
+    name = f"test_{uuid.uuid4().hex}"
+    execute(_postgres_of_the_session, f"CREATE DATABASE {name}")
+    return f"{_postgres_of_the_session.rpartition('/')[0]}/{name}"
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """A Postgres server on loopback; its address."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("Postgres is not installed (Debian's package postgresql)")
+    tools = found[-1].parent
+    data = Path(tempfile.mkdtemp(prefix="tiledesk-postgres-"))
+    as_user: list[str] = []
+    if os.getuid() == 0:  # Postgres refuses to be run by root
+        user = pwd.getpwnam("postgres")
+        os.chown(data, user.pw_uid, user.pw_gid)
+        as_user = ["runuser", "-u", "postgres", "--"]
+
+    def run(*command: str) -> None:
+        subprocess.run([*as_user, *command], check=True, capture_output=True, cwd="/")
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run(str(tools / "initdb"), "-D", str(data), "-U", "loader", "-A", "trust", "-E", "UTF8")
+    options = f"-p {port} -h 127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+    control = [str(tools / "pg_ctl"), "-D", str(data), "-w"]
+    run(*control, "-l", str(data / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql://loader:unused@127.0.0.1:{port}/postgres"
+    finally:
+        run(*control, "-m", "immediate", "stop")
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def execute(address: str, sql: str) -> None:
+    """Run one statement in a Postgres database, outside a transaction."""
+    connection = psycopg2.connect(address)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+    finally:
+        connection.close()
+
+
+def rows(address: str, sql: str) -> list[tuple[Any, ...]]:
+    """What a query finds in a Postgres database."""
+    connection = psycopg2.connect(address)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall()
+    finally:
+        connection.close()
 
 
 # --- the real server ------------------------------------------------------------------------------

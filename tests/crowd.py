@@ -16,7 +16,7 @@ from conftest import Account, query
 
 
 class Crowd:
-    """So many threads that change an account's project for the time of a ``with`` block.
+    """Threads that change the project of an account for the time of a ``with`` block.
 
     What each one does is drawn from the seed; how they come between each other is not.
 
@@ -25,7 +25,7 @@ class Crowd:
         pause: seconds that each of them waits between two calls, at most.
 
     Attributes:
-        deeds: how often each thing was done.
+        actions: how often each thing was done.
         refused: how often the server did not do it, by deed and status.
         deleted_requests: ``request_id`` and ``_id`` of the conversations deleted for good. Their
             messages are gone with them.
@@ -36,7 +36,7 @@ class Crowd:
         self, account: Account, colleague: str, *, people: int = 4, seed: int = 1, pause: float = 0
     ) -> None:
         self.account, self.colleague, self.pause = account, colleague, pause
-        self.deeds: Counter[str] = Counter()
+        self.actions: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.deleted_requests: dict[str, str] = {}
         self.deleted_leads: set[str] = set()
@@ -101,7 +101,7 @@ class _Person:
         self.leads: list[str] = []
 
     def work(self, stop: threading.Event, *, moves_all: bool) -> None:
-        deeds = (
+        actions = (
             [self._begin] * 25
             + [self._say] * 25
             + [self._close] * 8
@@ -121,7 +121,7 @@ class _Person:
             if len(self.requests) < 3 or not self.leads:
                 self._begin()
                 self._meet()
-            self.rng.choice(deeds)()
+            self.rng.choice(actions)()
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON; None where the server refused."""
@@ -133,7 +133,7 @@ class _Person:
         return answer.json()
 
     def _did(self, what: str) -> None:
-        self.crowd.deeds[what] += 1
+        self.crowd.actions[what] += 1
 
     def _any_request(self) -> str:
         return self.rng.choice(list(self.requests))

@@ -1,8 +1,8 @@
-"""The simulation on all cores: so many seeds, or seed after seed until the time is up.
+"""The simulation on all cores: a number of seeds, or seed after seed until the time is up.
 
-``make test`` runs the same seeds each time, ``make soak`` others for hours. Prints the seed it
-starts from, and of each seed that fails the command that runs it again. Ends with exit code 1 if
-there was one. Ctrl-C ends it early in the same way.
+``make test`` runs some seeds each time and as many others for each commit, ``make soak`` others for
+hours. Prints the seeds it runs, and for each seed that fails the command that runs it again. Ends
+with exit code 1 if a seed failed. Ctrl-C ends it early in the same way.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import multiprocessing
 import queue
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -23,7 +24,7 @@ from typing import TypeAlias
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from simulation import RARE, Simulation
+from simulation import RARE, Dice, Simulation
 
 Results: TypeAlias = "multiprocessing.Queue[tuple[int, str] | None]"
 
@@ -34,7 +35,7 @@ AGAIN = "TILEDESK_SIMULATION={seed} .venv/bin/pytest tests/test_simulation.py -k
 def run(seed: int) -> tuple[int, str]:
     """The seed, and what was wrong with it; empty if nothing was."""
     try:
-        simulation = Simulation(seed)
+        simulation = Simulation(Dice.throw(seed))
         simulation.run()
         return seed, "; ".join(simulation.differences()[:3])
     except Exception as error:
@@ -58,7 +59,7 @@ def soak(
     say: Callable[[str], None],
     is_stopped: threading.Event,
 ) -> int:
-    """Runs seeds in so many processes, for so long at most; returns how many failed.
+    """Runs seeds in several processes, for a limited time; returns how many failed.
 
     Raises:
         RuntimeError: a process died.
@@ -108,19 +109,34 @@ def soak(
     return failed
 
 
+def first_new_seed() -> int:
+    """The seed from which a commit's own seeds start; a random one outside a git repository."""
+    git = ("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return random.SystemRandom().randrange(10**9)
+    return int(commit[:8], 16)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--hours", type=float, help="at most so long: 2 unless given")
     parser.add_argument(
-        "--schedules", type=int, help="so many seeds, the same each time, and those worth keeping"
+        "--schedules",
+        type=int,
+        metavar="N",
+        help="the seeds below N, those that once showed a loss, and N new ones for each commit",
     )
-    parser.add_argument("--start", type=int, help="the first seed; drawn, or 0 for --schedules")
+    parser.add_argument(
+        "--start", type=int, help="the first new seed; random, or the commit's for --schedules"
+    )
     parser.add_argument("--processes", type=int, help="as many as cores unless given")
     asked = parser.parse_args(arguments)
     start = asked.start
     if start is None:
-        start = 0 if asked.schedules else random.SystemRandom().randrange(10**9)
+        start = first_new_seed() if asked.schedules else random.SystemRandom().randrange(10**9)
     processes = asked.processes or multiprocessing.cpu_count()
 
     def say(text: str) -> None:
@@ -132,8 +148,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     hours = asked.hours or 2.0
     if asked.schedules:
-        say(f"From seed {start} on, in {processes} processes, {asked.schedules} schedules.")
-        seeds: Iterable[int] = (*RARE, *range(start, start + asked.schedules))
+        number = asked.schedules
+        kept = [seed for seed in RARE if seed >= number]
+        say(
+            f"{number} seeds from 0 on, {number} from {start} on, "
+            f"and {len(kept)} that once failed, in {processes} processes."
+        )
+        seeds: Iterable[int] = (*kept, *range(number), *range(start, start + number))
     else:
         say(f"From seed {start} on, in {processes} processes, for {hours:g} hours.")
         seeds = count(start)

@@ -32,8 +32,15 @@ from tiledesk_sandbox import Sandbox, generate
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-MADE = [docs.README, docs.DICTIONARY, docs.COMMANDS]
-PAGES = {name: (ROOT / name).read_text() for name in MADE}
+MADE = [*docs.made()]
+PAGES = {
+    str(file.relative_to(ROOT)): file.read_text()
+    for file in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+}
+HISTORY = {"CHANGELOG.md", "docs/performance.md"}  # they name what was, too
+GENERATED = {docs.COMMANDS, docs.DICTIONARY}
+WRITTEN = {name: page for name, page in PAGES.items() if name not in HISTORY | GENERATED}
+TEXT = "\n".join(WRITTEN.values())
 
 
 def fenced(text: str, *languages: str) -> list[str]:
@@ -46,13 +53,17 @@ def without_code(text: str) -> str:
     return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
-PYTHON = fenced(README, "python")
+PYTHON = {
+    f"{name} {number}": code
+    for name, page in WRITTEN.items()
+    for number, code in enumerate(fenced(page, "python"))
+}
 COMMANDS = [
     found
-    for line in "".join(fenced(README, "sh", "text")).splitlines()
+    for line in "".join(fenced(TEXT, "sh", "text")).splitlines()
     for command in re.split(r"&&|>>|2>&1", line)
     for found in re.findall(r"tiledesk-dlt [a-z-].*", command)
-] + re.findall(r"`(tiledesk-dlt [^`]*)`", README)
+] + re.findall(r"`(tiledesk-dlt [^`]*)`", TEXT)
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +81,17 @@ def test_what_is_made_is_up_to_date_otherwise_run_make_docs() -> None:
 
 
 def test_a_stale_file_is_found_named_and_mended(tmp_path: Path) -> None:
-    (tmp_path / "docs").mkdir()
     for name in MADE:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     assert docs.stale(tmp_path) == []
     (tmp_path / docs.DICTIONARY).unlink()
-    (tmp_path / docs.README).write_text(README.replace("| [leads](", "| [leeds]("))
-    assert docs.stale(tmp_path) == [docs.DICTIONARY, docs.README]
-    assert docs.write(tmp_path) == [docs.DICTIONARY, docs.README]
+    tables = PAGES[docs.TABLES]
+    (tmp_path / docs.TABLES).write_text(tables.replace("| [leads](", "| [leeds]("))
+    assert docs.stale(tmp_path) == [docs.DICTIONARY, docs.TABLES]
+    assert docs.write(tmp_path) == [docs.DICTIONARY, docs.TABLES]
     assert docs.stale(tmp_path) == []
-    assert (tmp_path / docs.README).read_text() == README
+    assert (tmp_path / docs.TABLES).read_text() == tables
 
 
 def test_check_fails_while_something_is_stale(
@@ -91,7 +103,7 @@ def test_check_fails_while_something_is_stale(
     assert "docs/commands.md is stale: run make docs" in capsys.readouterr().err
 
 
-def test_a_readme_without_a_block_is_refused_rather_than_left_unfilled() -> None:
+def test_a_page_without_a_block_is_refused_rather_than_left_unfilled() -> None:
     with pytest.raises(ValueError, match="<!-- tables -->"):
         docs.filled("no blocks", {"tables": ""})
 
@@ -192,8 +204,8 @@ def test_every_option_named_in_passing_exists() -> None:
         for parameter in command.params
         for option in parameter.opts
     }
-    named = set(re.findall(r"`(--[a-z-]+)", without_code(README)))
-    assert named - {"--collections"} <= known
+    named = set(re.findall(r"`(--[a-z-]+)", without_code(TEXT)))
+    assert named - {"--collections", "--help"} <= known
 
 
 def test_the_readme_shows_every_command() -> None:
@@ -222,7 +234,7 @@ def test_the_query_without_a_duckdb_program_is_python(demo_db: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "target", sorted(set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)))
+    "target", sorted(set(re.findall(r"(?:^|`)make ([a-z]+)", TEXT, re.MULTILINE)))
 )
 def test_every_make_target_named_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -230,9 +242,11 @@ def test_every_make_target_named_exists(target: str) -> None:
 
 # --- settings -------------------------------------------------------------------------------------
 
-VARIABLES = sorted(set(re.findall(r"\b[A-Z][A-Z0-9]*(?:_{1,2}[A-Z0-9]+)+\b", README)))
+VARIABLES = sorted(set(re.findall(r"\b[A-Z][A-Z0-9]*(?:_{1,2}[A-Z0-9]+)+\b", TEXT)))
 USED_IN = {
     "TILEDESK_DB": "notebooks/conversations.ipynb",
+    "TILEDESK_DBT": "tests/test_transform.py",
+    "TRANSFORM__TIME_ZONE": "tests/test_transform.py",
     "TILEDESK_REAL_SERVERS": "tests/conftest.py",
     "TILEDESK_REAL_TRUTH": "tests/conftest.py",
     "DLT_DATA_DIR": "tests/conftest.py",
@@ -240,9 +254,14 @@ USED_IN = {
     "EXTRACT__WORKERS": "tests/test_connections.py",
     "LOAD__DELETE_COMPLETED_JOBS": "tests/test_docs.py",
 }
-SHORT = {"BASE_URL"}  # SOURCES__TILEDESK__BASE_URL, in a sentence that has just named it
+# short for SOURCES__TILEDESK__..., where a page has just named it
+SHORT = {"BASE_URL", "ALLOW_HTTP"}
 OF_THE_SERVER = {"ADMIN_EMAIL", "ACTIVITY_HISTORY_ENABLED"}
 OF_DLT = {"DESTINATION__POSTGRES__CREDENTIALS"}
+OF_EVERY_PROGRAM = {
+    *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+}
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -250,7 +269,8 @@ def test_every_environment_variable_named_is_one(name: str) -> None:
     if name in USED_IN:
         assert name in (ROOT / USED_IN[name]).read_text()
     else:
-        assert name in {*docs.setting_names(), *SHORT, *OF_THE_SERVER, *OF_DLT}
+        ours = {*docs.setting_names(), *SHORT}
+        assert name in ours | OF_THE_SERVER | OF_DLT | OF_EVERY_PROGRAM
 
 
 def test_the_variables_of_the_settings_table_reach_the_source(
@@ -264,12 +284,15 @@ def test_the_variables_of_the_settings_table_reach_the_source(
         "BASE_URL": "http://elsewhere.example",
         "RATE_LIMIT_PER_MINUTE": "7",
         "READ_TIMEOUT": "8.5",
+        "ANSWER_TIMEOUT": "9.5",
+        "MAX_ANSWER_MB": "3",
+        "CA_BUNDLE": "/somewhere/ca.pem",
         "LOOKBACK_SECONDS": "9",
         "ALLOW_HTTP": "true",
         "ALLOW_PARTIAL": "true",
         "PRIVACY": "drop",
         "PRIVACY_OVERRIDES": '{"leads": "pseudonymize"}',
-        "PSEUDONYM_KEY": "sixteen characters",
+        "PSEUDONYM_KEY": "sixteen characters and some more",
         "SNAPSHOT_INTERVAL_SECONDS": "10",
         "HISTORY": '["tags"]',
         "VISITORS": "true",
@@ -284,6 +307,8 @@ def test_the_variables_of_the_settings_table_reach_the_source(
     client = project.client
     assert client.base_url == values["BASE_URL"]
     assert client._read_timeout == 8.5
+    assert client._wire._answer_timeout == 9.5
+    assert client._wire._most == 3_000_000
     assert client._limiter is not None
     client.close()
     assert str(open_privacy()) == "personal data is left out; but leads = pseudonymize"
@@ -295,7 +320,7 @@ def test_the_variables_of_the_settings_table_reach_the_source(
 
 def test_the_variable_for_postgres_is_dlts(monkeypatch: pytest.MonkeyPatch) -> None:
     address = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
-    assert f'DESTINATION__POSTGRES__CREDENTIALS="{address}"' in README
+    assert f'DESTINATION__POSTGRES__CREDENTIALS="{address}"' in TEXT
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", address)
     found = resolve_configuration(
         ConnectionStringCredentials(), sections=("destination", "postgres", "credentials")
@@ -328,8 +353,9 @@ def _sentences() -> str:
     return "\n".join(texts)
 
 
+TROUBLE = PAGES["docs/troubleshooting.md"]
 ERROR_ROWS = [
-    line.split(" | ") for line in README.splitlines() if line.startswith(('| "', '| "...'))
+    line.split(" | ") for line in TROUBLE.splitlines() if line.startswith(('| "', '| "...'))
 ]
 FROM_DUCKDB = {"Ambiguous reference to catalog or schema"}
 
@@ -342,7 +368,7 @@ def test_every_class_of_error_is_in_the_table() -> None:
     }
     told = {name for row in ERROR_ROWS for name in re.findall(r"`(\w+)`", row[2])}
     assert told == classes - {"TiledeskError", "Transient"}
-    assert {"TiledeskError", "Transient"} <= set(re.findall(r"`(\w+)`", README))
+    assert {"TiledeskError", "Transient"} <= set(re.findall(r"`(\w+)`", TROUBLE))
 
 
 def test_every_sentence_of_the_table_is_one_that_is_said() -> None:
@@ -357,21 +383,21 @@ def test_every_sentence_of_the_table_is_one_that_is_said() -> None:
 def test_the_number_of_tries_told_is_that_of_the_client() -> None:
     from tiledesk import client
 
-    assert set(re.findall(r"Tried (\d+) times", README)) == {str(client.TRIES)}
-    assert ("Tried twice" in README) == (client.TRIES_WITHOUT_ANSWER == 2)
+    assert set(re.findall(r"Tried (\d+) times", TROUBLE)) == {str(client.TRIES)}
+    assert ("Tried twice" in TROUBLE) == (client.TRIES_WITHOUT_ANSWER == 2)
 
 
 # --- Python ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", range(len(PYTHON)))
+@pytest.mark.parametrize("name", PYTHON)
 def test_the_python_shown_runs(
-    number: int, desk: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, desk: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in desk.environment.items():
-        monkeypatch.setenv(name, value)
+    for variable, value in desk.environment.items():
+        monkeypatch.setenv(variable, value)
     monkeypatch.chdir(tmp_path)
-    exec(compile(PYTHON[number], f"README python {number}", "exec"), {})
+    exec(compile(PYTHON[name], name, "exec"), {})
     (file,) = tmp_path.glob("*.duckdb")
     assert query(file, "SELECT count(*) FROM tiledesk.requests")[0][0] >= 0
 
@@ -385,7 +411,10 @@ def test_what_dlt_leaves_on_disk_is_what_the_readme_says(
         settings["LOAD__DELETE_COMPLETED_JOBS"] = delete
     # a process of its own: the commands, which other tests run in this one, bring other defaults
     subprocess.run(
-        [sys.executable, "-c", PYTHON[0]], cwd=tmp_path, env={**os.environ, **settings}, check=True
+        [sys.executable, "-c", PYTHON["README.md 0"]],
+        cwd=tmp_path,
+        env={**os.environ, **settings},
+        check=True,
     )
     files = [file for file in (tmp_path / "dlt").rglob("*") if file.is_file()]
     assert any(file.suffix == ".parquet" for file in files) == (not delete)
@@ -414,6 +443,9 @@ def test_the_commands_leave_no_rows_and_no_credentials_on_disk(
 # --- figures --------------------------------------------------------------------------------------
 
 
+OPERATIONS = PAGES["docs/operations.md"]
+
+
 def test_a_quiet_run_costs_the_calls_that_the_readme_says(tmp_path: Path) -> None:
     with Sandbox(generate(requests=150, seed=5)) as sandbox:
         account = account_of(sandbox)
@@ -427,12 +459,12 @@ def test_a_quiet_run_costs_the_calls_that_the_readme_says(tmp_path: Path) -> Non
         ["/auth/signin", "/project_users/me", "/requests", "/messages", "/activities"]
         + ["/leads"] * 3
     )
-    assert f"| a run that finds nothing new, owner's account | {summary.calls} |" in README
+    assert f"| a run that finds nothing new, owner's account | {summary.calls} |" in OPERATIONS
 
 
 def test_a_first_load_costs_about_the_calls_that_the_readme_says(tmp_path: Path) -> None:
     told = re.search(
-        r"demo: ([\d,]+) conversations, about ([\d,]+) messages \| about (\d+) \|", README
+        r"demo: ([\d,]+) conversations, about ([\d,]+) messages \| about (\d+) \|", OPERATIONS
     )
     assert told
     requests, messages, calls = (int(figure.replace(",", "")) for figure in told.groups())
@@ -449,6 +481,23 @@ def test_the_demo_makes_as_many_conversations_as_the_readme_says() -> None:
     assert f"{default:,} conversations" in README
 
 
+# --- the first page ---------------------------------------------------------------------------
+
+
+def test_the_readme_can_be_read_in_three_minutes() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN.keys() - {"README.md"}))
+def test_a_page_says_first_who_it_is_for(name: str) -> None:
+    assert re.match(r"# [^\n]+\n\nFor ", PAGES[name])
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = set(re.findall(r"\]\(([^)#]+\.md)", README))
+    assert linked >= {name for name in PAGES if name.startswith("docs/")}
+
+
 # --- links, and what does not belong in public text -----------------------------------------------
 
 
@@ -457,7 +506,7 @@ def _anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", PAGES)
 def test_relative_links_resolve(name: str) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", without_code(PAGES[name])):
         if link.startswith("https://"):
@@ -469,10 +518,10 @@ def test_relative_links_resolve(name: str) -> None:
             assert anchor in _anchors(file.read_text()), link
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", PAGES)
 def test_no_page_names_a_registrys_host_or_a_place_on_somebodys_machine(name: str) -> None:
     hosts = r"pypi\.org|pythonhosted|anaconda|conda-forge|docker\.io|ghcr\.io|quay\.io|npmjs"
-    places = r"(?<![\w.:/])/(?:home|root|Users|work|tmp|opt|mnt|var)/"
+    places = r"(?<![\w.:/])/(?:home|root|Users|work|tmp|opt|mnt|var(?!/dlt))/"
     assert re.findall(rf"{hosts}|{places}", PAGES[name]) == []
 
 

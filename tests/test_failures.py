@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
 import os
+import pkgutil
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +19,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dlt.destinations.impl
+import duckdb
 import pytest
+from dlt.common.configuration.providers.toml import ConfigTomlProvider, SecretsTomlProvider
+from dlt.destinations.exceptions import DestinationConnectionError
+from dlt.load.exceptions import LoadClientJobFailed
 from typer.testing import CliRunner
 
 from conftest import Account, account_of, query, starting, wait_for
+from tiledesk.errors import Unreachable
+from tiledesk.redaction import trace_of
 from tiledesk_pipeline.cli import app
-from tiledesk_pipeline.display import STOPPING
+from tiledesk_pipeline.failures import Failure, exit_code_of, explain, find_tiledesk_error
+from tiledesk_pipeline.live import STOPPING
+from tiledesk_pipeline.target import Target
+from tiledesk_pipeline.transform import transform
 from tiledesk_sandbox import (
     Answer,
     Hang,
@@ -79,7 +93,7 @@ def load_here(
     owner: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., SimpleNamespace]:
     """The same command in this process, where the pauses between tries take no time."""
-    monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr("tiledesk.client.pause", lambda seconds: None)
 
     def run(*options: str, **settings: str) -> SimpleNamespace:
         changed = {SETTING + name.upper(): value for name, value in settings.items()}
@@ -380,7 +394,7 @@ def test_a_file_open_elsewhere_is_told_and_left_as_it_is(
     ) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        message = told(load_with(), owner)
+        message = told(load_with("--wait", "0"), owner)
         other.communicate("\n")
     assert "open in another program" in message
     load_again(owner, sandbox, tmp_path / DB)
@@ -399,7 +413,7 @@ def test_a_folder_given_for_a_file_is_told(
     load_here: Callable[..., Any], owner: Account, tmp_path: Path
 ) -> None:
     (tmp_path / DB).mkdir()
-    assert "Check the path given with --db" in told(load_here(), owner)
+    assert "desk.duckdb is a folder: give --db a file." in told(load_here(), owner)
 
 
 def test_a_folder_that_is_not_there_is_named(
@@ -432,10 +446,13 @@ def test_two_loads_into_one_file_do_not_mix(
     sandbox: Sandbox,
     tmp_path: Path,
 ) -> None:
-    slow = sandbox.faults.add(Slow(3), "*/leads")
+    slow = sandbox.faults.add(Slow(15), "*/leads")
     first = start()
     wait_for(lambda: slow.hits)
-    assert f"Another load into {DB}, dataset tiledesk is running" in told(load_with(), owner)
+    refused = told(load_with("--wait", "0"), owner)
+    assert f"Another load into {DB}, dataset tiledesk is running" in refused
+    waited = load_with()
+    assert waited.returncode == 0, waited.stderr
     assert first.wait() == 0
     assert_complete(tmp_path / DB, sandbox.world)
 
@@ -539,7 +556,7 @@ def test_a_second_ctrl_c_stops_at_once_and_does_no_harm(
         process = start()
     finally:
         signal.signal(signal.SIGINT, before)
-    slow = sandbox.faults.add(Slow(60), "*/leads")
+    slow = sandbox.faults.add(Slow(300), "*/leads")
     wait_for(lambda: slow.hits)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
@@ -547,9 +564,7 @@ def test_a_second_ctrl_c_stops_at_once_and_does_no_harm(
     time.sleep(0.5)
     assert process.poll() is None, "the page in hand was dropped"
     process.send_signal(signal.SIGINT)
-    stopped = time.monotonic()
-    stdout, stderr = process.communicate()
-    assert time.monotonic() - stopped < 30
+    stdout, stderr = process.communicate(timeout=150)
     run = SimpleNamespace(returncode=process.returncode, stdout=stdout, stderr=stderr)
     assert told(run, owner, 130) == "Stopped. What was not written will be read again."
     assert not list(tmp_path.rglob("*.parquet")), "other people's messages stay on the disk"
@@ -568,3 +583,334 @@ def test_a_load_that_failed_is_written_down(
     )
     assert rows == [("failed", message.removeprefix("Error: "))]
     load_again(owner, sandbox, tmp_path / DB)
+
+
+# --- which error it was ---------------------------------------------------------------------------
+
+
+class DriverError(Exception):
+    """An error that is not known."""
+
+
+def raised(raise_it: Callable[[], None]) -> BaseException:
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 (any)
+        raise_it()
+    return caught.value
+
+
+def test_an_error_that_was_dealt_with_does_not_explain_the_one_after_it() -> None:
+    def unknown_amid_known() -> None:
+        try:
+            raise Unreachable("the server cannot be reached")
+        except Unreachable:
+            raise DriverError("a bug in what follows")  # noqa: B904
+
+    def known_amid_known() -> None:
+        try:
+            raise Unreachable("the server cannot be reached")
+        except Unreachable:
+            raise OSError(errno.ENOSPC, "No space left on device")  # noqa: B904
+
+    assert explain(raised(unknown_amid_known)).startswith("DriverError: a bug in what follows.")
+    assert explain(raised(known_amid_known)).startswith("The disk is full.")
+    assert find_tiledesk_error(raised(known_amid_known)) is None
+
+
+def test_a_cause_explains_the_error_though_the_context_is_known_too() -> None:
+    def from_one_amid_another() -> None:
+        try:
+            raise Unreachable("the server cannot be reached")
+        except Unreachable:
+            raise DriverError("wrapper") from Failure("the real one")
+
+    assert explain(raised(from_one_amid_another)) == "the real one"
+
+
+def test_a_wrapper_of_dlt_is_explained_by_what_it_was_raised_amid() -> None:
+    def as_dlt_does() -> None:
+        try:
+            raise OSError(errno.EMFILE, "Too many open files")
+        except OSError as error:
+            raise DestinationConnectionError("client", "tiledesk", str(error), error)  # noqa: B904
+
+    assert "no more open files" in explain(raised(as_dlt_does))
+
+
+def test_a_failed_job_is_explained_by_the_error_that_it_carries() -> None:
+    inner = OSError(errno.ENOSPC, "No space left on device")
+    error = LoadClientJobFailed("1", "messages.1.csv", "Traceback ...", inner)
+    assert explain(error).startswith("The disk is full.")
+
+
+def test_members_of_a_group_are_looked_at() -> None:
+    group_type = getattr(builtins, "ExceptionGroup", None)
+    if group_type is None:
+        pytest.skip("Python 3.10 has no groups")
+    group = group_type("two", [DriverError("first"), Unreachable("cannot be reached")])
+    assert explain(group) == "cannot be reached"
+
+
+def test_a_stop_is_a_stop_whatever_failed_after_it() -> None:
+    def failed_after_ctrl_c() -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise DriverError("while tidying up")  # noqa: B904
+
+    assert exit_code_of(raised(failed_after_ctrl_c)) == 130
+
+
+# --- settings files -------------------------------------------------------------------------------
+
+BROKEN_FILES = {
+    "byte order mark": (b"\xef\xbb\xbf[sources]\n", ", line 1, begins with a byte order mark"),
+    "UTF-16": ('[x]\npassword = "hunter2x"\n'.encode("utf-16"), " is not UTF-8 text (UTF-16"),
+    "UTF-16 without a mark": ('[x]\na = "hunter2x"\n'.encode("utf-16-le"), " is not UTF-8 text"),
+    "Latin-1": (b'[x]\n\npassword = "hunter2x\xe9"\n', ", line 3, has a character that is not"),
+    "open string": (b'[x]\npassword = "hunter2x\n', ", line 2, is not TOML"),
+    "no quotes": (b"[x]\na = 1\npassword = hunter2x\n", ", line 3, is not TOML"),
+    "YAML": (b"[x]\npassword: hunter2x\n", ", line 2, is not TOML"),
+    "key twice": (b'[x]\na = "1"\na = "hunter2x"\n', ", line 3, is not TOML: a key or a section"),
+    "section twice": (b'[x]\na = 1\n[y]\n[x]\nb = "hunter2x"\n', "is there twice"),
+    "key and section": (b'[x]\nb = "hunter2x"\n[x.b]\nc = 1\n', "is not TOML: a key or a section"),
+}
+
+
+@pytest.mark.parametrize("name", ["secrets.toml", "config.toml"])
+@pytest.mark.parametrize(("content", "sentence"), BROKEN_FILES.values(), ids=BROKEN_FILES.keys())
+def test_a_broken_file_of_settings_is_named_with_the_line_and_not_shown(
+    content: bytes, sentence: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ".dlt"
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    provider = SecretsTomlProvider if name == "secrets.toml" else ConfigTomlProvider
+    error = raised(lambda: provider(str(folder)) and None)
+    assert explain(error).startswith(str(folder / name))
+    assert sentence in explain(error)
+    assert "hunter2x" not in explain(error) + trace_of(error)
+
+
+def test_a_broken_file_of_secrets_is_told_by_the_command(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "secrets.toml").write_text('[x]\npassword = "hunter2x\n')
+    for options in ([], ["--verbose"]):
+        done = cli("load", *options)
+        assert done.returncode == 1
+        assert "secrets.toml, line 2, is not TOML" in done.stderr.splitlines()[-1]
+        assert "hunter2x" not in done.stderr
+
+
+def test_a_file_of_secrets_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secrets.toml").write_text("")
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(SecretsTomlProvider, "_read_toml_file", refuse)
+    error = raised(lambda: SecretsTomlProvider(str(tmp_path)) and None)
+    assert explain(error) == (
+        f"{tmp_path / 'secrets.toml'} cannot be read: Permission denied. Check its rights."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[sources.tiledesk]\ncredentials = 5\n", "A section of the settings has a single value"),
+        (
+            '[sources.tiledesk]\nlookback_seconds = "x"\n',
+            "lookback_seconds does not have the right",
+        ),
+    ],
+)
+def test_a_setting_of_the_wrong_type_is_told(
+    load_here: Callable[..., Any],
+    owner: Account,
+    write_settings: Callable[[str, str], None],
+    text: str,
+    sentence: str,
+) -> None:
+    write_settings("secrets.toml", text)
+    assert sentence in told(load_here(), owner)
+
+
+# --- destinations ---------------------------------------------------------------------------------
+
+DESTINATIONS = sorted(
+    module.name for module in pkgutil.iter_modules(dlt.destinations.impl.__path__)
+)
+
+
+@pytest.mark.parametrize("name", DESTINATIONS)
+def test_what_a_destination_lacks_is_named(name: str) -> None:
+    """Each of dlt's, without any setting: what is missing is named, or why it is refused."""
+    if name in ("duckdb", "dummy"):  # they lack nothing
+        return
+
+    def resolve() -> None:
+        with Target(name).pipeline():
+            pass
+
+    sentence = explain(raised(resolve))
+    assert "a setting" not in sentence
+    assert "[]" not in sentence
+    assert "--verbose" not in sentence, sentence
+    if "Not configured" in sentence:
+        assert re.search(r"DESTINATION__[A-Z]+__[A-Z_]+", sentence), sentence
+        assert re.search(r"\[destination\.[a-z.]+\] [a-z_]+", sentence), sentence
+    if "pip install" in sentence:
+        assert re.search(r"pip install '(dlt|tiledesk-dlt)\[\w+\]'", sentence), sentence
+
+
+# --- DuckDB files ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("small") / "small.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE x AS SELECT range a, repeat('x', 50) b FROM range(50000)")
+    return path.read_bytes()
+
+
+def with_bytes(content: bytes, place: int, new: bytes) -> bytes:
+    return content[:place] + new + content[place + len(new) :]
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "cut in half": (lambda file: file[: len(file) // 2], "is damaged. Restore it from a backup"),
+    "cut in the header": (lambda file: file[:5000], "is damaged. Restore it from a backup"),
+    "only a beginning": (lambda file: file[:100], "is damaged. Restore it from a backup"),
+    "both headers": (lambda file: with_bytes(file, 4096, b"\x07" * 8192), "is damaged."),
+    "zeros": (lambda file: file[:12288] + bytes(len(file) - 12288), "is damaged."),
+    "version": (
+        lambda file: with_bytes(file, 12, b"\x63"),
+        f"another version of DuckDB than the one installed here ({duckdb.__version__})",
+    ),
+    "SQLite": (lambda file: b"SQLite format 3\x00" + bytes(4080), "not a DuckDB file"),
+    "text": (lambda file: b"my only copy of a novel\n" * 500, "is not a DuckDB file"),
+}
+
+
+@pytest.mark.parametrize(("damage", "sentence"), DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_or_foreign_file_is_told_for_what_it_is_and_left_as_it_is(
+    load_here: Callable[..., Any],
+    owner: Account,
+    tmp_path: Path,
+    small_file: bytes,
+    damage: Callable[[bytes], bytes],
+    sentence: str,
+) -> None:
+    damaged = damage(small_file)
+    (tmp_path / DB).write_bytes(damaged)
+    assert sentence in told(load_here(), owner)
+    assert (tmp_path / DB).read_bytes() == damaged
+
+
+def test_a_damaged_log_of_a_file_is_told(
+    load_here: Callable[..., Any], owner: Account, tmp_path: Path
+) -> None:
+    write = (
+        "import duckdb, os, sys; c = duckdb.connect(sys.argv[1])\n"
+        "c.execute('SET checkpoint_threshold = \"1TB\"; CREATE TABLE x AS SELECT 1 a')\n"
+        "c.execute('INSERT INTO x SELECT range FROM range(1000)'); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", write, str(tmp_path / DB)], check=True)
+    log = tmp_path / f"{DB}.wal"
+    content = bytearray(log.read_bytes())
+    content[60:-10] = bytes(byte ^ 0x55 for byte in content[60:-10])
+    log.write_bytes(content)
+    assert "The write-ahead log beside the DuckDB file" in told(load_here(), owner)
+
+
+FROM_DUCKDB = {
+    "an old version": (
+        "Trying to read a database file with version number 51, but we can only read versions",
+        "another version of DuckDB",
+    ),
+    "locked": (
+        'Could not set lock on file "/x": Conflicting lock is held in /usr/bin/python3.11 (PID 42)',
+        "open in another program (/usr/bin/python3.11, process 42)",
+    ),
+    "descriptors": ('Cannot open file "/x": Too many open files', "no more open files"),
+    "rights": ('Cannot open file "/x": Permission denied', "may not be read or written here"),
+    "read-only": ('Cannot open file "/x": Read-only file system', "may not be read or written"),
+    "full": ('Could not write file "/x": No space left on device', "The disk is full"),
+    "extension": ('Failed to download extension "httpfs" at URL "http', "needs an extension"),
+    "constraint": ('Duplicate key "a: 1" violates unique constraint', "somebody added"),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), FROM_DUCKDB.values(), ids=FROM_DUCKDB.keys())
+def test_what_duckdb_says_is_told_with_the_cure(text: str, sentence: str) -> None:
+    assert sentence in explain(duckdb.IOException(f"IO Error: {text}"))
+
+
+@pytest.fixture(scope="module")
+def loaded_file() -> Iterator[tuple[Account, bytes]]:
+    """A load with its marts, as bytes."""
+    with (
+        Sandbox(generate(requests=20, seed=6)) as sandbox,
+        tempfile.TemporaryDirectory() as folder,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.setenv("DLT_DATA_DIR", folder)
+        account, db = account_of(sandbox), Path(folder, DB)
+        account.load(db)
+        transform(Target(db=db))
+        yield account, db.read_bytes()
+
+
+def every_block(content: bytes) -> bytes:
+    """One byte of each block of rows is another one; the headers and the catalogue's start stay."""
+    changed = bytearray(content)
+    for place in range(12288 + 900, len(content), 262144):
+        changed[place] ^= 0xFF
+    return bytes(changed)
+
+
+EVERY_COMMAND = {
+    "load": ("load",),
+    "full refresh": ("load", "--full-refresh"),
+    "publish": ("load", "--publish", "copy.duckdb"),
+    "status": ("status",),
+    "reconcile": ("reconcile",),
+    "purge": ("reconcile", "--purge", "--yes"),
+    "transform": ("transform",),
+    "report": ("report",),
+    "export": ("export", "--out", "out"),
+}
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND.values(), ids=EVERY_COMMAND.keys())
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (DAMAGES["cut in half"][0], "is damaged. Restore it from a backup"),
+        (DAMAGES["version"][0], "another version of DuckDB than the one installed here"),
+        (every_block, "is damaged. Restore it from a backup"),
+    ],
+    ids=["cut in half", "version", "every block"],
+)
+def test_every_command_tells_that_its_file_is_damaged(
+    loaded_file: tuple[Account, bytes],
+    command: tuple[str, ...],
+    damage: Callable[[bytes], bytes],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account, content = loaded_file
+    monkeypatch.chdir(tmp_path)
+    for name, value in account.environment.items():
+        monkeypatch.setenv(name, value)
+    damaged = damage(content)
+    Path(DB).write_bytes(damaged)
+    result = CliRunner().invoke(app, [command[0], "--db", DB, *command[1:]])
+    assert result.exit_code == 1, result.output
+    assert sentence in " ".join(result.stderr.split())
+    assert Path(DB).read_bytes() == damaged

@@ -3,59 +3,28 @@
 from __future__ import annotations
 
 import os
-import pwd
 import random
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from datetime import timezone
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dlt
 import psycopg2
 import pytest
+from dlt.common.destination.configuration import CsvFormatConfiguration
+from dlt.pipeline.exceptions import PipelineStepFailed
 
-from conftest import Account, account_of, run_cli
+from conftest import Account, account_of, execute, rows, run_cli
 from crowd import Crowd
+from overlap import differences, documents_of
+from tiledesk import tiledesk_source
 from tiledesk.joins import JOINS
-from tiledesk.tables import TABLES
+from tiledesk_pipeline.failures import explain
 from tiledesk_sandbox import Sandbox, World, generate
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """A server of the tests' own, on loopback; its address."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.skip("Postgres is not installed (Debian's package postgresql)")
-    tools = found[-1].parent
-    data = Path(tempfile.mkdtemp(prefix="tiledesk-postgres-"))
-    as_user: list[str] = []
-    if os.getuid() == 0:  # Postgres refuses to be run by root
-        user = pwd.getpwnam("postgres")
-        os.chown(data, user.pw_uid, user.pw_gid)
-        as_user = ["runuser", "-u", "postgres", "--"]
-
-    def run(*command: str) -> None:
-        subprocess.run([*as_user, *command], check=True, capture_output=True, cwd="/")
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    run(str(tools / "initdb"), "-D", str(data), "-U", "loader", "-A", "trust", "-E", "UTF8")
-    options = f"-p {port} -h 127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-    control = [str(tools / "pg_ctl"), "-D", str(data), "-w"]
-    run(*control, "-l", str(data / "log"), "-o", options, "start")
-    try:
-        yield f"postgresql://loader:unused@127.0.0.1:{port}/postgres"
-    finally:
-        run(*control, "-m", "immediate", "stop")
-        shutil.rmtree(data, ignore_errors=True)
 
 
 @pytest.fixture
@@ -67,16 +36,6 @@ def strange_world() -> World:
     world.change("messages", mine[1], attributes={"a.b": "\x00", "c": ["\ud83d"], "": {"😀": 1e30}})
     world.change("messages", mine[2], text="quotes \" ' and \\ and \t tab,\nnewline; {x} \\N")
     return world
-
-
-def rows(address: str, sql: str) -> list[tuple[Any, ...]]:
-    connection = psycopg2.connect(address)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
-            return cursor.fetchall()
-    finally:
-        connection.close()
 
 
 def load(account: Account, address: str, folder: Path) -> str:
@@ -193,7 +152,7 @@ def test_what_postgres_lacks_or_has_too_much_is_found_repaired_and_purged(
         done = run("reconcile", "--purge", "--yes")
         assert done.returncode == 0, done.stdout + done.stderr
         logged = "SELECT table_name, _id FROM compared._tiledesk_purges"
-        assert rows(postgres, logged) == [("activities", extra)]
+        assert ("activities", extra) in rows(postgres, logged)
         assert rows(postgres, f"SELECT 1 FROM compared.activities WHERE _id = '{extra}'") == []
         users = "SELECT 1 FROM compared.activities__involved_user_ids WHERE parent_id = %s"
         assert rows(postgres, users.replace("%s", f"'{extra}'")) == []
@@ -240,19 +199,7 @@ def test_loads_into_postgres_that_are_killed_cost_no_row(postgres: str, tmp_path
                     killed += load_into("killed", moment)[0] == -signal.SIGKILL
             assert load_into("killed")[0] == 0
             gone |= {*people.deleted_requests.values(), *people.deleted_leads}
-            for table in TABLES:
-                stamp = "updatedAt" if table.cursor == "updated_at" else "createdAt"
-                documents = world.collections[table.name].values()
-                own = {d["_id"]: d[stamp] for d in documents if d["id_project"] == world.project_id}
-                found = rows(postgres, f"SELECT _id, {table.cursor} FROM killed.{table.name}")
-                assert len({key for key, _ in found}) == len(found)
-                stamps = {
-                    key: at.astimezone(timezone.utc).isoformat(timespec="milliseconds")
-                    for key, at in found
-                }
-                assert {key: stamps.get(key, "")[:23] + "Z" for key in own} == own
-                if table.name != "messages":  # which go with their conversation
-                    assert stamps.keys() - own.keys() <= gone
+            assert differences(postgres, "killed", documents_of(world), gone) == []
         assert killed
 
 
@@ -268,7 +215,7 @@ def test_a_postgres_that_is_not_there_is_told_in_a_line(sandbox: Sandbox, tmp_pa
         },
     )
     assert done.returncode == 1
-    assert "cannot be reached" in done.stderr
+    assert "No server listens there" in done.stderr
     assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -308,3 +255,238 @@ def test_postgres_replaces_small_tables_and_keeps_history(postgres: str, tmp_pat
         for join in JOINS:
             if {join.table, join.to_table} <= {"groups", "groups__members", "project_users"}:
                 rows(postgres, join.sql().replace("tiledesk.", "small."))
+
+
+@pytest.fixture
+def odd_world() -> World:
+    """With empty texts beside those that are not there, and dates that Postgres cannot hold."""
+    world = generate(requests=20, seed=6)
+    message, lead, request = map(world_key(world), ("messages", "leads", "requests"))
+    world.change("messages", message, text="", senderFullname=None)
+    world.change("leads", lead, fullname="", email="", company=None, tags=["", "a"])
+    world.change("requests", request, first_text="", closed_at="0000-01-01T00:00:00.000Z")
+    world.change("requests", request, subject="", assigned_at="+010000-01-01T00:00:00.000Z")
+    return world
+
+
+def world_key(world: World) -> Callable[[str], str]:
+    """The first row of the project, by table."""
+
+    def first(name: str) -> str:
+        documents = world.collections[name]
+        return next(k for k, row in documents.items() if row["id_project"] == world.project_id)
+
+    return first
+
+
+def assert_odd_values(address: str, dataset: str, world: World) -> None:
+    message, lead, request = map(world_key(world), ("messages", "leads", "requests"))
+    text = f"SELECT text, sender_fullname FROM {dataset}.messages WHERE _id = '{message}'"
+    assert rows(address, text) == [("", None)]
+    fields = f"SELECT fullname, email, company FROM {dataset}.leads WHERE _id = '{lead}'"
+    assert rows(address, fields) == [("", "", None)]
+    tags = f"SELECT tag FROM {dataset}.leads__tags WHERE parent_id = '{lead}' ORDER BY position"
+    assert rows(address, tags) == [("",), ("a",)]
+    dates = (
+        "SELECT first_text, subject, closed_at, _extra->>'closed_at', _extra->>'assigned_at'"
+        f" FROM {dataset}.requests WHERE _id = '{request}'"
+    )
+    assert rows(address, dates) == [
+        ("", "", None, "0000-01-01T00:00:00.000Z", "+010000-01-01T00:00:00.000Z")
+    ]
+
+
+def test_an_empty_text_and_a_strange_date_are_in_postgres_as_they_were_sent(
+    postgres: str, odd_world: World, tmp_path: Path
+) -> None:
+    with Sandbox(odd_world) as sandbox:
+        environment = {
+            **account_of(sandbox).environment,
+            "DESTINATION__POSTGRES__CREDENTIALS": postgres,
+        }
+        for command, options in (("load", ()), ("load", ()), ("reconcile", ("--deep",))):
+            done = run_cli(
+                *(command, "--destination", "postgres", "--dataset", "empty", *options),
+                cwd=tmp_path,
+                environment=environment,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+    assert_odd_values(postgres, "empty", odd_world)
+
+
+class Warehouse(dlt.destinations.postgres):
+    """A user's own kind of Postgres."""
+
+
+@pytest.mark.parametrize(
+    ("destination", "file_format"),
+    [
+        (lambda address: "postgres", None),
+        (lambda address: "warehouse", None),
+        (lambda address: dlt.destinations.postgres(address), "csv"),
+        (lambda address: dlt.destinations.postgres(address), "insert_values"),
+        (lambda address: Warehouse(address), None),
+    ],
+    ids=["name", "named", "csv", "insert_values", "own class"],
+)
+def test_a_plain_pipeline_writes_the_same_values_into_postgres(
+    destination: Callable[[str], Any],
+    file_format: Any,
+    postgres: str,
+    odd_world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres)
+    monkeypatch.setenv("DESTINATION__WAREHOUSE__DESTINATION_TYPE", "postgres")
+    monkeypatch.setenv("DESTINATION__WAREHOUSE__CREDENTIALS", postgres)
+    dataset = f"plain_{request.node.callspec.id.replace(' ', '_')}"
+    pipeline = dlt.pipeline("plain", destination=destination(postgres), dataset_name=dataset)
+    kind = pipeline.destination.destination_type
+    with Sandbox(odd_world) as sandbox:
+        for _ in range(2):
+            source = tiledesk_source(**account_of(sandbox).settings)
+            source = source.with_resources("requests", "messages", "leads")
+            pipeline.run(source, loader_file_format=file_format)
+    assert_odd_values(postgres, dataset, odd_world)
+    assert pipeline.destination.destination_type == kind
+    types = (
+        f"SELECT data_type FROM information_schema.columns WHERE table_schema = '{dataset}'"
+        " AND table_name = 'requests' AND column_name = '_extra'"
+    )
+    assert rows(postgres, types) == [("jsonb",)]
+
+
+def test_a_layout_of_csv_files_that_would_lose_empty_texts_is_refused(
+    postgres: str, odd_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = dlt.destinations.postgres(
+        postgres, csv_format=CsvFormatConfiguration(delimiter="|")
+    )
+    pipeline = dlt.pipeline("plain", destination=destination, dataset_name="piped")
+    with Sandbox(odd_world) as sandbox:
+        source = tiledesk_source(**account_of(sandbox).settings).with_resources("leads")
+        with pytest.raises(PipelineStepFailed) as caught:
+            pipeline.run(source)
+        assert explain(caught.value).startswith("dlt's setting destination.postgres.csv_format")
+
+
+def test_what_a_role_or_database_lacks_is_told_before_anything_is_read(
+    postgres: str, tmp_path: Path
+) -> None:
+    def execute(*statements: str) -> None:
+        connection = psycopg2.connect(postgres)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+        connection.close()
+
+    execute(
+        "CREATE ROLE poor LOGIN",
+        "CREATE ROLE reader LOGIN",
+        "ALTER ROLE reader SET default_transaction_read_only = on",
+        "CREATE DATABASE latin TEMPLATE template0 ENCODING LATIN1 LOCALE 'C'",
+        "CREATE DATABASE owned",
+        "CREATE DATABASE encoded",
+        "ALTER DATABASE encoded SET client_encoding = 'LATIN1'",
+    )
+    server = postgres.rpartition("/")[0]
+    owned = f"{server}/owned"
+    with psycopg2.connect(owned) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA tiledesk AUTHORIZATION poor")
+    connection.close()
+
+    def load_into(address: str, *options: str) -> subprocess.CompletedProcess[str]:
+        return run_cli(
+            *("load", "--destination", "postgres", "--resources", "requests,leads", *options),
+            cwd=tmp_path,
+            environment={
+                **account_of(sandbox).environment,
+                "DESTINATION__POSTGRES__CREDENTIALS": address,
+            },
+        )
+
+    with Sandbox(generate(requests=10, seed=7)) as sandbox:
+        for address, options, sentence in (
+            (owned.replace("loader", "poor"), (), "may not create the schema tiledesk_staging."),
+            (
+                postgres.replace("loader", "poor"),
+                ("--dataset", "unmade"),
+                "may not create the schema unmade",
+            ),
+            (postgres.replace("loader", "reader"), (), "allows reader to read only"),
+            (f"{server}/latin", (), "has the encoding LATIN1"),
+            (postgres, ("--dataset", "pg_desk"), "that begin with pg_ for itself"),
+            (f"{server}/nowhere", (), 'database "nowhere" does not exist'),
+            (postgres.replace("loader", "nobody"), (), "There is no such role"),
+            (postgres + "?sslmode=require", (), "does not offer SSL"),
+            (postgres + "?sslmode=no", (), "The sslmode in destination.postgres.credentials"),
+            (postgres + "?nothing=1", (), 'parameter: "nothing"'),
+            ("postgresql+psycopg2" + postgres[10:], (), "without +psycopg2"),
+            ("host=127.0.0.1 password=unused", (), "cannot be read: it has the form postgresql:"),
+        ):
+            done = load_into(address, *options, "--verbose")
+            assert done.returncode == 1, sentence
+            assert sentence in done.stderr.splitlines()[-1]
+            assert "Traceback" in done.stderr
+            assert "unused" not in done.stderr
+        assert sandbox.calls == []
+        done = load_into(f"{server}/encoded")
+        assert done.returncode == 0, done.stderr
+        assert load_into(postgres, "--dataset", "viewed").returncode == 0
+        execute("CREATE VIEW public.mine AS SELECT * FROM viewed.leads")
+        calls = len(sandbox.calls)
+        done = load_into(postgres, "--dataset", "viewed", "--full-refresh")
+        assert done.returncode == 1
+        assert "the view public.mine" in done.stderr
+        listed = [call.path for call in sandbox.calls[calls:] if call.path.endswith("/leads")]
+        assert listed == []
+        execute("DROP VIEW public.mine")
+        assert load_into(postgres, "--dataset", "viewed", "--full-refresh").returncode == 0
+
+
+# What Postgres reports (SQLSTATE, in its appendix A), and a word of the cure in the sentence.
+STATES = {
+    "08006": "The connection to Postgres was lost",
+    "0A000": "Use Postgres 12 or newer",
+    "22003": "Postgres cannot hold a value in its column",
+    "22021": "Create a database with ENCODING 'UTF8'",
+    "22P05": "Create a database with ENCODING 'UTF8'",
+    "23505": "Drop the constraint",
+    "25006": "Load into the primary server",
+    "25P03": "Raise idle_in_transaction_session_timeout",
+    "25P04": "Raise transaction_timeout",
+    "2BP01": "Drop it, load, and create it again",
+    "3D000": "There is no such database",
+    "3F000": "A schema of this dataset is gone",
+    "40001": "Run again: nothing was lost",
+    "40P01": "Run again: nothing was lost",
+    "42501": "has not the rights that a load needs",
+    "42601": "Use Postgres 12 or newer",
+    "42703": "A table of this dataset is not as the loader made it",
+    "42804": "A table of this dataset is not as the loader made it",
+    "42939": "keeps schema names that begin with pg_",
+    "53100": "The disk of the Postgres server is full",
+    "53200": "The Postgres server is out of memory",
+    "53300": "too many connections",
+    "53400": "has reached one of its limits",
+    "54000": "A row is larger than Postgres allows",
+    "55P03": "A table is locked by another session",
+    "57014": "Raise statement_timeout",
+    "57P01": "Run again when the server is up",
+    "57P03": "does not accept connections now",
+    "57P04": "The Postgres database was dropped",
+    "57P05": "Raise idle_session_timeout",
+    "58030": "Look into its log",
+    "P0001": "A trigger or a function of yours refuses a row",
+    "XX001": "Look into its log",
+}
+
+
+def test_what_postgres_reports_by_number_is_told_with_its_cure(postgres: str) -> None:
+    for state, said in STATES.items():
+        raised = f"DO $$ BEGIN RAISE EXCEPTION 'some words' USING ERRCODE = '{state}'; END $$"
+        with pytest.raises(psycopg2.Error) as caught:
+            execute(postgres, raised)
+        assert said in explain(caught.value), state

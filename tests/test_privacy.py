@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import hmac
+import itertools
 import json
 import logging
 import os
@@ -15,17 +18,23 @@ from typing import Any
 
 import dlt
 import duckdb
+import msgspec
 import pyarrow as pa
 import pytest
+from dlt.common.versioned_state import decompress_state
 
-from conftest import Account, RealServer, account_of, query, run_cli
+from conftest import STREAMS, Account, RealServer, account_of, query, run_cli
 from privacy_scan import files_below, found_in_bytes, found_in_tables, needles_of
 from tiledesk import tiledesk_source
+from tiledesk.arrow import Row, read_page
 from tiledesk.errors import BadSetting
-from tiledesk.privacy import OPAQUE, PSEUDONYM, Privacy
+from tiledesk.hidden_fields import OPAQUE
+from tiledesk.privacy import PSEUDONYM, Privacy
 from tiledesk.small_tables import ALL_TABLES
-from tiledesk.tables import LOADS, TABLES, Column, Table
-from tiledesk_pipeline.load import Progress, load
+from tiledesk.small_tables.library import TAGS
+from tiledesk.tables import LOADS, REQUESTS, TABLES, Column, Table
+from tiledesk_pipeline.load import load
+from tiledesk_pipeline.progress import Progress
 from tiledesk_pipeline.reconcile import reconcile
 from tiledesk_pipeline.reconcile.purge import purge
 from tiledesk_pipeline.target import Target
@@ -287,6 +296,110 @@ def test_what_is_kept_is_found_on_the_disk_but_no_credential(
     assert not {KEY, owner.password} & found
 
 
+WORD, NUMBER = "Zwetschgenmus", 8675309
+# Tables that hold settings only, of which no document says anything of people.
+SETTINGS_ONLY = {"kb_namespaces", "properties", "roles"}
+
+
+def marked_everywhere(world: World) -> None:
+    """A made-up word in every personal field, and in fields that no column knows, in any shape."""
+    made = itertools.count()
+
+    def shape() -> Any:
+        number = next(made)
+        word = f"{WORD} {number}"
+        return (
+            word,
+            f"{word} \ud83d",
+            f"{word}\0{word}",
+            {"text": word, word: {word: [word]}},
+            [word, {"a": [word]}, [[word]]],
+            NUMBER * 10_000 + number,
+            f"{word}\r\n\x1b[31m",
+        )[number % 7]
+
+    collections = world.collections
+    for table in ALL_TABLES:
+        for key in list(collections[table.name]):
+            document = copy.deepcopy(collections[table.name][key])
+            if document.get("id_project", world.project_id) != world.project_id:
+                continue
+            fields = [column.source for column in table.columns if column.personal is True]
+            of_user = {field.partition(".")[2]: shape() for field in fields if "id_user." in field}
+            user = document.get("id_user")
+            if of_user and user in collections["users"]:
+                account = collections["users"][user]
+                if account["email"] == world.users["owner"].email:
+                    del of_user["email"]
+                world.change("users", user, **of_user)
+            for field in fields:
+                *outer, last = field.split(".")
+                place = document
+                if outer == ["id_user"] or field in ("profile", "settings"):
+                    continue  # of the account, and of what decides who may see what
+                for name in outer:
+                    place[name] = dict(place.get(name) or {})
+                    place = place[name]
+                place[last] = shape()
+            for part in table.lists:
+                entries = document.get(part.source)
+                if isinstance(entries, list):
+                    for entry in entries:
+                        if isinstance(entry, dict):
+                            entry["remark"] = shape()
+            document |= {"nickname": shape(), "nested": {"deeper": [shape(), {"x": shape()}]}}
+            world.insert(table.name, document)
+
+
+def every_cell(db: Path) -> dict[str, str]:
+    """All tables of all schemas as text, dlt's own and its packed state among them."""
+    found = {}
+    with duckdb.connect(str(db)) as connection:
+        connection.execute("CHECKPOINT")
+        for schema, table in connection.execute(
+            "SELECT schema_name, table_name FROM duckdb_tables()"
+        ).fetchall():
+            rows = connection.execute(f'SELECT * FROM "{schema}"."{table}"').fetchall()
+            if table == "_dlt_pipeline_state":
+                rows += [(decompress_state(row[3]),) for row in rows]
+            found[table] = "\n".join(map(repr, rows))
+    return found
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, *HIDING.values()],
+    ids=["keep", *HIDING],
+)
+def test_no_marked_word_of_any_table_is_anywhere_after_a_load(
+    owner: Account, db: Path, world: World, settings: dict[str, str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    marked_everywhere(world)
+    options = {"faq": "true", "events": "true", **settings}
+    in_environment(options, monkeypatch)
+    caplog.set_level(logging.DEBUG)
+    needles = {WORD, str(NUMBER)}
+    looked = watched(owner, db, {WORD}, monkeypatch)
+    said = [caplog.text, *capfd.readouterr()]
+    if not settings:
+        holds = {name for name, text in every_cell(db).items() if WORD in text}
+        assert {table.name for table in ALL_TABLES} - holds <= SETTINGS_ONLY
+        return
+    for command in (["load"], ["reconcile", "--deep", "--repair"], ["status"]):
+        done = run_cli(
+            *command, "--db", str(db), "--verbose", cwd=tmp_path, environment=owner.environment
+        )
+        assert done.returncode == 0, done.stderr
+        said += [done.stdout, done.stderr]
+    assert looked.found == set()
+    assert [name for name, text in every_cell(db).items() for n in needles if n in text] == []
+    for path in (*files_below(db.parent), *files_below(Path(os.environ["DLT_DATA_DIR"]))):
+        assert not any(n.encode() in path.read_bytes() for n in needles), path
+    assert not any(n in text for n in needles for text in said)
+
+
 @pytest.mark.slow
 def test_nothing_personal_is_left_by_a_load_that_was_killed(
     sandbox: Sandbox, owner: Account, db: Path, world: World, hiding: dict[str, str], tmp_path: Path
@@ -516,6 +629,26 @@ def test_a_table_that_is_not_among_the_streams_is_no_exception() -> None:
     assert Privacy("drop").applied(table, arrow).column(0).to_pylist() == [None]
 
 
+GUESSABLE = [
+    "aaaaaaaaaaaaaaaa", "passwordpassword", "1234567890123456", "changemechangeme",
+    "ABABABABABABABAB", "qwertyuiopasdfgh", "0123456789abcdef0123456789abcdef", "P4ssw0rdP4ssw0rd",
+    "tiledesktiledesk", "my-pseudonym-key", "2026-11-26 2026-11-26", "aB3$" * 20,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "9e2f4c1b7a6d8035", "tkECV4VdxrBp2naY",
+        "f378826c016072e2708e7967f92191940fdf13ef6532838ca602549c84a93e1e",
+        "f378826c016072e2708e7967f92191940fdf13ef6532838ca602549c84a93e1e" * 2,
+        "Größe, 9 Äpfel & зелёный чай", KEY,
+    ],
+)  # fmt: skip
+def test_a_key_that_was_drawn_by_chance_is_taken(key: str) -> None:
+    assert Privacy("pseudonymize", pseudonym_key=key, known=["someone@desk.example"])
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -523,6 +656,10 @@ def test_a_table_that_is_not_among_the_streams_is_no_exception() -> None:
         ({"policy": "pseudonymize"}, "Not configured: sources.tiledesk.pseudonym_key"),
         ({"overrides": {"leads.email": "pseudonymize"}}, "Not configured: sources.tiledesk.pseud"),
         ({"pseudonym_key": "hunter2"}, "shorter than 16 characters"),
+        *(({"pseudonym_key": key}, "is easy to guess") for key in GUESSABLE),
+        ({"pseudonym_key": KEY, "known": [KEY]}, "is easy to guess"),
+        ({"pseudonym_key": "someone@desk.example", "known": ["someone@desk.example"]}, "is easy"),
+        ({"pseudonym_key": "x4!Rt9_wq82#Lm" * 2, "known": ["x4!Rt9_wq82#Lm"]}, "is easy to guess"),
         ({"policy": "pseudonymize", "pseudonym_key": " " * 30}, "Not configured"),
         ({"overrides": {"leeds": "drop"}}, "names leeds: there is no such table or column."),
         ({"overrides": {"leads.mail": "drop"}}, "names leads.mail: there is no such"),
@@ -541,7 +678,9 @@ def test_settings_that_cannot_work_are_refused_in_a_sentence_without_the_key(
     with pytest.raises(BadSetting) as refused:
         Privacy(**settings)
     assert sentence in str(refused.value)
-    assert "hunter2" not in str(refused.value)
+    key = settings.get("pseudonym_key", "").strip()
+    assert not key or key not in str(refused.value)
+    assert ("openssl rand -hex 32" in str(refused.value)) == ("pseudonym_key" in str(refused.value))
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -638,10 +777,10 @@ def test_a_table_is_not_gone_on_with_in_another_way_unless_it_is_read_anew(
 def test_a_table_of_a_version_without_a_policy_is_one_that_keeps(
     owner: Account, db: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mind = Privacy.mind
-    monkeypatch.setattr(Privacy, "mind", lambda *_: None)
+    require = Privacy.require_same_policy
+    monkeypatch.setattr(Privacy, "require_same_policy", lambda *_: None)
     owner.load(db)
-    monkeypatch.setattr(Privacy, "mind", mind)
+    monkeypatch.setattr(Privacy, "require_same_policy", require)
     with pytest.raises(Exception, match="other privacy settings"):
         owner.load(db, **HIDING["drop"])
     owner.load(db)
@@ -657,6 +796,139 @@ def test_a_history_that_begins_later_may_begin_with_any_policy(
     assert isinstance(when, pendulum.DateTime)
     for _ in range(2):
         owner.load(db, since=when, **HIDING["drop"])
+
+
+def states_of(db: Path, name: str) -> list[dict[str, Any]]:
+    """What each state in the destination, oldest first, has of a stream."""
+    rows = query(db, "SELECT state FROM tiledesk._dlt_pipeline_state ORDER BY version")
+    states = [decompress_state(state) for (state,) in rows]
+    return [state["sources"]["tiledesk"]["resources"][name] for state in states]
+
+
+def test_nothing_in_the_state_can_be_compared_with_a_guess(
+    owner: Account, db: Path, world: World
+) -> None:
+    """Neither a row as it was before it was dropped, nor, with a fast hash, the key."""
+    owner.load_streams(db, **HIDING["drop with a key"])
+    owner.load_streams(db, **HIDING["drop with a key"])
+    state = states_of(db, "leads")[-1]
+    (stream,) = state["projects"].values()
+    digests = stream["written"]
+    key = next(iter(digests))
+    world.change("leads", key, phone="+390000000000", fullname="Someone Else")
+    owner.load_streams(db, **HIDING["drop with a key"])
+    (again,) = states_of(db, "leads")[-1]["projects"].values()
+    assert again["written"] == digests  # what is dropped is not in them
+    kept = state["privacy"]["key"]
+    made = hashlib.scrypt(
+        KEY.encode(), salt=bytes.fromhex(kept["salt"]), n=2**14, r=8, p=1, dklen=16
+    )
+    assert kept == {"salt": kept["salt"], "scrypt": made.hex()}
+    assert len(kept["salt"]) == 32
+    other = db.with_name("other.duckdb")
+    owner.load_streams(other, **HIDING["drop with a key"])
+    assert states_of(other, "leads")[-1]["privacy"]["key"]["salt"] != kept["salt"]
+
+
+def test_digests_are_of_what_is_written_and_keyed(world: World) -> None:
+    row = json.dumps(world.requests[telling(world)], default=str).encode()
+    rows = read_page(b"[" + row + b"]").rows
+
+    def digest(rows: list[Row], **settings: Any) -> str:
+        (made,) = Privacy(**settings).digests(REQUESTS, rows)
+        return made
+
+    hidden = [{**rows[0], "first_text": msgspec.Raw(b'"other"')}]
+    shown = [{**rows[0], "status": msgspec.Raw(b"9999")}]
+    listed = [{**rows[0], "tags": msgspec.Raw(b'[{"tag": "other"}]')}]
+    for settings in ({"policy": "drop"}, {"policy": "drop", "pseudonym_key": KEY}):
+        assert digest(rows, **settings) == digest(hidden, **settings)
+        assert digest(rows, **settings) != digest(shown, **settings)
+        assert digest(rows, **settings) != digest(listed, **settings)
+    for settings in ({}, {"policy": "pseudonymize", "pseudonym_key": KEY}):
+        assert digest(rows, **settings) != digest(hidden, **settings)
+    assert digest(rows, pseudonym_key=KEY) != digest(rows)
+    assert digest(rows, pseudonym_key=KEY) != digest(rows, pseudonym_key=KEY + "2")
+
+
+def test_a_file_with_digests_of_an_earlier_version_loads_on_and_loses_them(
+    owner: Account, db: Path, world: World
+) -> None:
+    settings = HIDING["drop with a key"]
+    owner.load_streams(db, **settings)
+    with Target(db=db).pipeline() as pipeline:
+        with pipeline.managed_state(extract_state=True) as state:
+            for stream in state["sources"]["tiledesk"]["resources"].values():
+                stream["privacy"]["key"] = hmac.digest(KEY.encode(), b"tiledesk-dlt", "sha256")[
+                    :8
+                ].hex()
+                (project,) = stream["projects"].values()
+                project.pop("written", None)
+                project["loaded"] = {"a" * 24: "0123456789abcdef"}
+        pipeline.normalize()
+        pipeline.load()
+    fresh_rows(world)
+    with pytest.raises(Exception, match=r"another sources.tiledesk.pseudonym_key"):
+        owner.load_streams(db, **{**settings, "pseudonym_key": KEY + "2"})
+    before = everything(db)
+    owner.load_streams(db, **settings)
+    after = everything(db)
+    assert {name: len(rows) for name, rows in after.items()} == {
+        name: len(rows) for name, rows in before.items()
+    }
+    for name in STREAMS:
+        state = states_of(db, name)[-1]
+        assert state["privacy"]["key"].keys() == {"salt", "scrypt"}
+
+
+@pytest.mark.parametrize("settings", [{}, *HIDING.values()], ids=["keep", *HIDING])
+def test_no_unkeyed_digest_of_an_earlier_version_is_left_by_a_load_of_any_table(
+    owner: Account, db: Path, settings: dict[str, Any]
+) -> None:
+    owner.load_streams(db, **settings)
+    former = "0123456789abcdef"
+    with Target(db=db).pipeline() as pipeline:
+        with pipeline.managed_state(extract_state=True) as state:
+            for stream in state["sources"]["tiledesk"]["resources"].values():
+                for project in (
+                    *stream["projects"].values(),
+                    stream["projects"].setdefault("b" * 24, {}),
+                ):
+                    project["loaded"] = {"a" * 24: former}
+        pipeline.normalize()
+        pipeline.load()
+    ((load_id,),) = query(db, "SELECT max(load_id) FROM tiledesk._dlt_loads")
+    columns = "version, engine_version, pipeline_name, state, created_at, version_hash"
+    with duckdb.connect(str(db)) as connection:
+        # an older row; one of a load that was killed before it was complete; another pipeline's
+        for load, name in (("1.5", "tiledesk"), ("9" * 12, "tiledesk"), ("1.5", "stripe")):
+            connection.execute(
+                f"INSERT INTO tiledesk._dlt_pipeline_state ({columns}, _dlt_load_id, _dlt_id)"
+                f" SELECT {columns.replace('pipeline_name', '?')}, ?, ? FROM"
+                " tiledesk._dlt_pipeline_state WHERE _dlt_load_id = ?",
+                (name, load, f"{load} {name}", load_id),
+            )
+    assert former in str([states_of(db, name) for name in STREAMS])
+    owner.load(db, resources=["tags"], **settings)
+    rows = query(db, "SELECT pipeline_name, state FROM tiledesk._dlt_pipeline_state ORDER BY 1")
+    assert [name for name, _ in rows] == ["stripe", "tiledesk"]
+    ours = decompress_state(rows[1][1])
+    assert former not in str(ours)
+    assert ours["sources"]["tiledesk"]["resources"]["leads"]["incremental"]
+    before = everything(db)
+    owner.load_streams(db, **settings)
+    assert everything(db).keys() == before.keys()
+    assert query(db, "SELECT count(*) FROM tiledesk._dlt_pipeline_state") == [(2,)]
+
+
+def test_the_accounts_own_words_are_no_key(owner: Account, tmp_path: Path) -> None:
+    for key in (owner.email, owner.email * 2):
+        environment = {**owner.environment, "SOURCES__TILEDESK__PSEUDONYM_KEY": key}
+        done = run_cli("load", cwd=tmp_path, environment=environment)
+        assert done.returncode == 1
+        assert "sources.tiledesk.pseudonym_key is easy to guess" in done.stderr
+        assert "openssl rand -hex 32" in done.stderr
+        assert owner.email not in done.stderr
 
 
 def test_overrides_that_change_nothing_here_are_no_other_settings(
@@ -675,11 +947,45 @@ def test_fields_that_are_left_out_are_named(owner: Account, db: Path) -> None:
 
 
 def test_fields_that_are_kept_are_named_as_kept(owner: Account, db: Path) -> None:
-    told = dict(
-        owner.load(db, privacy="drop", privacy_overrides={"requests._extra": "keep"}).notices
-    )
-    assert told["requests"].startswith("kept in _extra, since no column knows them")
-    assert query(db, "SELECT count(*) FROM tiledesk.requests WHERE _extra IS NOT NULL") == [(1,)]
+    """A value that does not fit its column has the column's policy."""
+    notices = owner.load(
+        db, resources=["requests"], privacy="drop", privacy_overrides={"requests._extra": "keep"}
+    ).notices
+    why = "since no column knows them or their type does not fit: "
+    told = [notice for name, notice in notices if name == "requests"]
+    assert told == [
+        f"kept in _extra, {why}requests.nickname",
+        f"left out, {why}requests.rating_message (as sent), requests.subject",
+    ]
+    extra = "SELECT _extra FROM tiledesk.requests WHERE _extra IS NOT NULL"
+    assert query(db, extra) == [('{"nickname":{}}',)]
+
+
+def test_a_table_minds_what_other_tables_hide_as_far_as_its_state_tells() -> None:
+    """Earlier versions left the table's own overrides only: that is no other setting."""
+    overrides = {"messages.text": "drop"}
+    earlier = {"policy": "keep", "overrides": {}, "key": None}
+    state: dict[str, Any] = {"projects": {"a": {}}, "privacy": earlier}
+    Privacy(overrides=overrides).require_same_policy(REQUESTS, state)
+    Privacy(overrides=overrides).require_same_policy(REQUESTS, state)
+    with pytest.raises(BadSetting, match="The table requests was loaded with other privacy"):
+        Privacy().require_same_policy(
+            REQUESTS, state
+        )  # transcripts would come with the texts again
+    with pytest.raises(BadSetting, match="other privacy settings"):
+        Privacy(overrides={**overrides, "leads.note": "drop"}).require_same_policy(REQUESTS, state)
+    tags: dict[str, Any] = {"projects": {"a": {}}, "privacy": earlier}
+    for settings in ({}, overrides):
+        Privacy(overrides=settings).require_same_policy(TAGS, tags)
+
+
+def test_names_of_fields_that_are_no_names_are_not_told(
+    owner: Account, db: Path, world: World
+) -> None:
+    key = next(k for k in world.leads if world.leads[k]["id_project"] == world.project_id)
+    world.change("leads", key, **{"anna@b.example": 1, "+390005550000": 2, "[/x]\n": 3, "fine": 4})
+    told = dict(owner.load(db, resources=["leads"]).notices)
+    assert told["leads"].endswith(": leads.fine, 3 with other names")
 
 
 # --- reconcile ------------------------------------------------------------------------------------
@@ -729,17 +1035,17 @@ def test_a_damaged_load_is_repaired_and_nothing_personal_comes_with_it(
     before = everything(db)
     damage(db)
     assert everything(db) != before
-    found = reconcile(Target(db=db), deep=True, mend=True, **account.settings, **hiding)
+    found = reconcile(Target(db=db), deep=True, repair=True, **account.settings, **hiding)
     streams = {stream.resource: stream for stream in found.streams}
     for name, stream in streams.items():
-        assert stream.differs, name
-        assert stream.differs <= stream.mended, (name, stream)
+        assert stream.differing_ids, name
+        assert stream.differing_ids <= stream.repaired, (name, stream)
     assert everything(db) == before
     assert found_in_tables(db, needles_in(world)) == []
     can_tell_all = who == "owner" or hiding != HIDING["drop"]
     assert found.is_equal == can_tell_all
     again = reconcile(Target(db=db), deep=True, **account.settings, **hiding)
-    assert [stream.differs for stream in again.streams] == [set()] * 4
+    assert [stream.differing_ids for stream in again.streams] == [set()] * 4
     assert again.is_equal == can_tell_all
 
 
@@ -763,7 +1069,7 @@ def test_a_deleted_conversation_is_marked_with_what_went_with_it(
     world.remove("requests", key)
     for message in set() if are_messages_left else messages:
         world.remove("messages", message)
-    found = reconcile(Target(db=db), deep=True, mend=True, **account.settings, **hiding)
+    found = reconcile(Target(db=db), deep=True, repair=True, **account.settings, **hiding)
     streams = {stream.resource: stream for stream in found.streams}
     sql = "SELECT _id FROM tiledesk.messages WHERE _deleted_at IS NOT NULL"
     marked = {message for (message,) in query(db, sql)}
@@ -773,7 +1079,7 @@ def test_a_deleted_conversation_is_marked_with_what_went_with_it(
         assert found.is_equal
     else:  # the API lists it no more, and a pseudonym cannot be asked for
         assert marked == set()
-        assert not streams["messages"].is_whole
+        assert not streams["messages"].is_complete
         assert "pseudonyms" in streams["messages"].remark
 
 
@@ -789,11 +1095,11 @@ def test_a_conversation_that_lost_its_row_is_found_by_its_messages(
     )
     execute(db, f"DELETE FROM tiledesk.requests WHERE _id = '{key}'")
     world.remove("requests", other)
-    found = reconcile(Target(db=db), mend=True, **owner.settings, **hiding)
+    found = reconcile(Target(db=db), repair=True, **owner.settings, **hiding)
     requests, messages = found.streams[:2]
     assert (requests.missing, requests.extra) == ([key], [other])
-    assert {key, other} <= requests.mended
-    assert not messages.is_whole
+    assert {key, other} <= requests.repaired
+    assert not messages.is_complete
     assert "requests.attributes" in messages.remark
     assert "--deep" in messages.remark
 
@@ -810,7 +1116,7 @@ def test_the_last_messages_are_compared_if_attributes_are_kept(
     owner.load_streams(db, **hiding)
     last = world.requests[telling(world)]["attributes"]["last_message"]["_id"]
     execute(db, f"DELETE FROM tiledesk.messages WHERE _id = '{last}'")
-    found = reconcile(Target(db=db), mend=True, **owner.settings, **hiding)
+    found = reconcile(Target(db=db), repair=True, **owner.settings, **hiding)
     assert found.streams[1].missing == [last]
     assert found.is_equal
 
@@ -823,9 +1129,9 @@ def test_messages_that_are_there_twice_are_repaired(owner: Account, db: Path, wo
     execute(
         db, f"INSERT INTO tiledesk.messages SELECT * FROM tiledesk.messages WHERE _id = '{key}'"
     )
-    found = reconcile(Target(db=db), mend=True, **owner.settings, **hiding)
+    found = reconcile(Target(db=db), repair=True, **owner.settings, **hiding)
     assert found.streams[1].stale == [key]
-    assert found.streams[1].mended == {key}
+    assert found.streams[1].repaired == {key}
     assert everything(db) == before
 
 
@@ -837,8 +1143,8 @@ def test_a_purge_takes_the_messages_of_a_conversation_under_a_pseudonym(
     key = telling(world)
     messages = {row.id for row in world.messages.in_group(world.requests[key]["request_id"])}
     world.remove("requests", key)
-    reconcile(Target(db=db), mend=True, **owner.settings, **hiding)
-    assert purge(Target(db=db))["messages"] == len(messages)
+    reconcile(Target(db=db), repair=True, **owner.settings, **hiding)
+    assert purge(Target(db=db)).rows["messages"] == len(messages)
 
 
 # --- the real server ------------------------------------------------------------------------------
@@ -872,5 +1178,5 @@ def test_nothing_personal_of_a_real_server_is_on_the_disk(
     assert found_in_tables(db, needles) == []
     assert query(db, "SELECT count(*) FROM tiledesk.messages")[0][0] > 20_000
     found = reconcile(Target(db=db), deep=True, **account.settings)
-    assert [stream.differs for stream in found.streams] == [set()] * 4
+    assert [stream.differing_ids for stream in found.streams] == [set()] * 4
     assert found.is_equal

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
 import pytest
 
 from conftest import Account, RealServer, on_one_real_server, query
@@ -17,7 +18,9 @@ from tiledesk import errors, tables, tiledesk_source
 from tiledesk.client import Client
 from tiledesk.credentials import TiledeskCredentials
 from tiledesk.project import find_projects
+from tiledesk.settings import TiledeskSettings
 from tiledesk_pipeline import load as loading
+from tiledesk_pipeline import progress as slicing
 from tiledesk_pipeline import state
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import Summary, load
@@ -103,7 +106,9 @@ def change(world: World, name: str, project: str, **fields: Any) -> str:
 def client(owner: Account) -> Iterator[Client]:
     credentials = TiledeskCredentials()
     credentials.email, credentials.password = owner.email, owner.password
-    client = Client(owner.base_url, credentials, 0)
+    client = Client(
+        TiledeskSettings(credentials=credentials, base_url=owner.base_url, rate_limit_per_minute=0)
+    )
     yield client
     client.close()
 
@@ -244,7 +249,7 @@ def test_slices_of_several_projects_come_to_an_end(
     projects: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loading, "SLICE_BYTES", 60_000)
+    monkeypatch.setattr(slicing, "SLICE_BYTES", 60_000)
     summary = load_projects(projects)
     assert all(stream.is_complete for stream in summary.streams)
     assert_whole(db, world, *projects)
@@ -369,7 +374,7 @@ def test_reconcile_compares_and_repairs_each_by_itself(
     world.remove("leads", oldest)
     extra = {s.project: s.extra for s in reconcile(Target(db=db), **settings).streams if s.extra}
     assert extra == {projects[1]: [oldest]}
-    assert reconcile(Target(db=db), mend=True, **settings).is_equal
+    assert reconcile(Target(db=db), repair=True, **settings).is_equal
     assert reconcile(Target(db=db), **settings).is_equal
 
 
@@ -382,6 +387,23 @@ def test_reconcile_goes_on_past_a_project_that_is_not_there(
     assert set(found.failed) == {projects[0]}
     assert {stream.project for stream in found.streams} == {projects[1]}
     assert not found.is_equal
+
+
+def test_a_repair_goes_on_past_a_project_that_failed_and_ends_with_3(
+    load_projects: LoadProjects, owner: Account, world: World, db: Path, projects: list[str],
+    cli: Callable[..., Any],
+) -> None:  # fmt: skip
+    load_projects(projects)
+    first, second = projects
+    lost = min(ids_there(world, "leads", second), key=lambda key: world.leads[key]["createdAt"])
+    with duckdb.connect(str(db)) as connection:
+        connection.execute("DELETE FROM tiledesk.leads WHERE _id = ?", [lost])
+    world.change("projects", first, status=0)
+    environment = {**owner.environment, "SOURCES__TILEDESK__PROJECT_ID": ",".join(projects)}
+    done = cli("reconcile", "--repair", "--db", str(db), environment=environment)
+    assert done.returncode == 3, done.stderr
+    assert first in done.stdout + done.stderr
+    assert lost in ids_here(db, "leads", second)
 
 
 @on_one_real_server

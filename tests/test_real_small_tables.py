@@ -13,7 +13,7 @@ import pytest
 from conftest import Account, RealServer, on_one_real_server, query
 from small import stored
 from tiledesk.joins import JOINS, SENDERS
-from tiledesk.small_tables import ALL_TABLES, OPTIONAL, SMALL_TABLES
+from tiledesk.small_tables import ALL_TABLES, SMALL_TABLES
 from tiledesk_pipeline.load import load
 from tiledesk_pipeline.target import Target
 from truth import all_differences, differences
@@ -133,7 +133,7 @@ def test_the_seeded_project_equals_its_database_and_every_join_finds_its_rows(
     real_server: RealServer, loaded: Path, tmp_path: Path
 ) -> None:
     account, db = real_server.account(), shutil.copy(loaded, tmp_path / "joins.duckdb")
-    names = [table.name for table in ALL_TABLES if table not in OPTIONAL]
+    names = [table.name for table in ALL_TABLES if not getattr(table, "is_optional", False)]
     load(Target(db=db), resources=names, **account.settings, visitors=True)
     assert all_differences(db, real_server.truth, set(COLLECTIONS)) == []
     for table in SMALL_TABLES:

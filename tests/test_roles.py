@@ -20,9 +20,9 @@ from tiledesk_pipeline.check import check
 from tiledesk_pipeline.failures import Failure, find_tiledesk_error
 from tiledesk_pipeline.reconcile import reconcile
 from tiledesk_pipeline.target import Target
-from tiledesk_sandbox import Answer, Sandbox, employ, generate
+from tiledesk_sandbox import Answer, Sandbox, add_rarer_roles, generate
 
-README = Path(__file__).parent.parent / "README.md"
+COMPLETENESS = Path(__file__).parent.parent / "docs/completeness.md"
 NAMED = "sandbox with a named super admin"
 PARTIAL = [who for who, (requests, *_) in RESULTS.items() if requests != "all"]
 # one is enough: what a role is shown has nothing to do with the order of equal stamps
@@ -43,7 +43,7 @@ def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
         return
     world = generate(requests=40, seed=3)
     world.names_super_admin = request.param == NAMED
-    employ(world)
+    add_rarer_roles(world)
     with Sandbox(world) as sandbox:
         yield made_up_desk(sandbox)
 
@@ -320,8 +320,8 @@ NAMES = {
 }
 
 
-def test_the_readme_tells_what_each_role_is_given() -> None:
-    lines = README.read_text().partition("### Roles")[2].partition("\n- ")[0].splitlines()
+def test_the_documentation_tells_what_each_role_is_given() -> None:
+    lines = COMPLETENESS.read_text().partition("## Roles")[2].partition("\n- ")[0].splitlines()
     table = [re.split(r" *\| *", line)[1:-1] for line in lines if line.startswith("|")][2:]
     told = {NAMES.get(who, who): tuple(given) for who, *given in table}
     refusals = told.pop("teammate, guest, stranger")

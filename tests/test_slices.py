@@ -20,12 +20,13 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from conftest import Account, account_of, query
 from tiledesk import tables
-from tiledesk.reading import Reading
+from tiledesk.outcome import Reading
 from tiledesk.walks import iso
-from tiledesk_pipeline import load as loading
-from tiledesk_pipeline import target as writing
+from tiledesk_pipeline import progress as slicing
+from tiledesk_pipeline.destinations import duckdb as writing
 from tiledesk_pipeline.failures import Failure, explain
-from tiledesk_pipeline.load import Progress, Summary
+from tiledesk_pipeline.load import Summary
+from tiledesk_pipeline.progress import Progress
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate
 from truth import differences, stored_by
@@ -42,7 +43,7 @@ def server() -> Iterator[Sandbox]:
 @pytest.fixture
 def desk(server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A desk of many slices."""
-    monkeypatch.setattr(loading, "SLICE_BYTES", 1_200_000)
+    monkeypatch.setattr(slicing, "SLICE_BYTES", 1_200_000)
     server.calls.clear()
     return server
 
@@ -53,7 +54,7 @@ def db(tmp_path: Path) -> Path:
 
 
 class Impatient(Progress):
-    """Stops a load, as Ctrl-C does, when the streams have so many rows."""
+    """Stops a load, as Ctrl-C does, when the streams have a number of rows."""
 
     def __init__(self, rows: int) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ class Impatient(Progress):
 
 
 class Counting(Progress):
-    """Stops a load after so many slices."""
+    """Stops a load after a number of slices."""
 
     def __init__(self, slices: int) -> None:
         super().__init__()
@@ -102,11 +103,40 @@ def test_a_load_in_slices_holds_everything_for_a_few_calls_more(
     assert_equal(db, desk.world)
     sliced = len(desk.calls)
     desk.calls.clear()
-    monkeypatch.setattr(loading, "SLICE_BYTES", 10**9)
+    monkeypatch.setattr(slicing, "SLICE_BYTES", 10**9)
     account_of(desk).load(tmp_path / "whole.duckdb")
     assert packages(tmp_path / "whole.duckdb") == 1
-    # a list goes on with the page that would have been next
+    # a list continues with the page that would have been next
     assert sliced <= len(desk.calls) + 4
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_row_is_counted_once_however_often_it_was_delivered(
+    desk: Sandbox, db: Path, stops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The summary, the progress, the table of loads, and the tables say the same."""
+    monkeypatch.setattr(slicing, "SLICE_BYTES", 150_000)
+    monkeypatch.setattr(slicing, "LONG_SECONDS", -1.0)  # with what changed meanwhile
+    account = account_of(desk)
+    summaries, runs = [], []
+    for slices in (2, 3, 10_000) if stops else (10_000,):
+        runs.append(Counting(slices))
+        summaries.append(account.load_streams(db, progress=runs[-1]))
+    assert packages(db) > 5
+    for name in NAMES:
+        ((rows,),) = query(db, f"SELECT count(*) FROM tiledesk.{name}")
+        noted = query(
+            db,
+            "SELECT sum(rows_read)::int, sum(rows_new)::int, sum(rows_changed)::int"
+            f" FROM tiledesk._tiledesk_loads WHERE resource = '{name}'",
+        )
+        loaded = [one for summary in summaries for one in summary.streams if one.resource == name]
+        read = sum(run.rows.get(name, 0) for run in runs)
+        assert noted == [(read, rows, 0)], name
+        assert sum(one.read for one in loaded) == read
+        assert sum(one.new or 0 for one in loaded) == rows
+        # the lookback of a later run reads rows of the one before
+        assert read >= rows if stops else read == rows
 
 
 @pytest.mark.parametrize("is_long", [True, False])
@@ -114,8 +144,8 @@ def test_what_changes_during_a_load_in_slices_comes_with_it_or_with_the_next(
     is_long: bool, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It costs six calls, which the next load makes anyway: worth it after a long one only."""
-    monkeypatch.setattr(loading, "SLICE_BYTES", 100_000)
-    monkeypatch.setattr(loading, "LONG_SECONDS", -1.0 if is_long else 10_000.0)
+    monkeypatch.setattr(slicing, "SLICE_BYTES", 100_000)
+    monkeypatch.setattr(slicing, "LONG_SECONDS", -1.0 if is_long else 10_000.0)
     world = generate(requests=60, seed=6)
     some = next(key for key, lead in own(world, "leads").items() if lead["status"] == 100)
 
@@ -159,7 +189,7 @@ def test_what_slices_wrote_is_put_together_by_the_loads_after_them(
         return int(query(db, info)[0][0])
 
     with monkeypatch.context() as small:
-        small.setattr(loading, "SLICE_BYTES", 300_000)
+        small.setattr(slicing, "SLICE_BYTES", 300_000)
         account_of(desk).load_streams(db)
     assert row_groups() > 4
     for _ in range(3):
@@ -206,11 +236,11 @@ def test_a_slice_opens_the_file_a_few_times_and_not_for_each_table(
 def test_rows_that_take_more_memory_than_most_are_written_all_the_same(
     server: Sandbox, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "DUCKDB_MEMORY_PER_BYTE", 0)
-    monkeypatch.setattr(writing, "DUCKDB_MEMORY", 12_000_000)
+    monkeypatch.setattr(writing, "MEMORY_PER_BYTE", 0)
+    monkeypatch.setattr(writing, "MEMORY", 12_000_000)
     account_of(server).load_streams(db)
     assert_equal(db, server.world)
-    monkeypatch.setattr(writing, "DUCKDB_MEMORY", 500_000)
+    monkeypatch.setattr(writing, "MEMORY", 500_000)
     with pytest.raises(PipelineStepFailed) as caught:
         account_of(server).load_streams(db.with_name("other.duckdb"))
     assert explain(caught.value).startswith("DuckDB needs more memory to write these rows")
@@ -235,7 +265,7 @@ def test_a_group_of_equal_stamps_larger_than_a_slice_does_not_go_on_for_ever(
     db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is found in one run, or else begun again by the next."""
-    monkeypatch.setattr(loading, "SLICE_BYTES", 50_000)
+    monkeypatch.setattr(slicing, "SLICE_BYTES", 50_000)
     world = generate(requests=8, seed=3)
     (first, *_), more = own(world, "messages").values(), 160
     for number in range(more):
@@ -322,7 +352,7 @@ def test_a_window_that_was_stopped_goes_on_when_it_is_asked_for_again(
 def test_what_was_made_or_moved_while_a_window_was_stopped_is_in_it(
     db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "SLICE_BYTES", 200_000)
+    monkeypatch.setattr(slicing, "SLICE_BYTES", 200_000)
     world = generate(requests=60, seed=6)
     leads = list(own(world, "leads"))
     since = pendulum.datetime(2001, 1, 1)
@@ -350,7 +380,7 @@ def test_a_conversation_that_moves_while_a_window_is_stopped_comes_with_what_was
     db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It moved from where the walk was going to where it had been."""
-    monkeypatch.setattr(loading, "SLICE_BYTES", 200_000)
+    monkeypatch.setattr(slicing, "SLICE_BYTES", 200_000)
     world = generate(requests=60, seed=6)
     since, until = pendulum.datetime(2001, 1, 1), pendulum.now("UTC").add(years=1)
     with Sandbox(world, version="2.14.5") as small:
@@ -475,7 +505,7 @@ def test_a_large_first_load_killed_five_times_ends_equal_and_stays_small(tmp_pat
 def run_and_kill(
     account: Account, db: Path, slices: int | None, rng: random.Random
 ) -> tuple[int, int]:
-    """A load, killed somewhere after so many slices; its exit code and most memory, MB."""
+    """A load that is killed after some slices; its exit code and most memory, MB."""
     process = subprocess.Popen(
         [str(Path(sys.executable).parent / "tiledesk-dlt"), "load", "--db", str(db)],
         env={**os.environ, **account.environment},

@@ -12,8 +12,8 @@ import pytest
 from conftest import Account, account_of, query
 from small import stored
 from tiledesk import tiledesk_source
-from tiledesk.small_tables import OPTIONAL, SMALL_TABLES
-from tiledesk.snapshots import Families
+from tiledesk.errors import BadSetting
+from tiledesk.small_tables import SMALL_TABLES
 from tiledesk.tables import Table
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import Summary
@@ -24,7 +24,7 @@ from tiledesk_sandbox import Answer, Sandbox, World, generate, routing
 from tiledesk_sandbox.wire import Call
 from truth import differences
 
-ALWAYS = [table.name for table in SMALL_TABLES if table not in OPTIONAL]
+ALWAYS = [table.name for table in SMALL_TABLES if not table.is_optional]
 PRESENT = "_dlt_valid_to IS NULL"
 
 
@@ -79,7 +79,7 @@ def test_small_tables_are_read_once_an_hour_and_at_once_when_they_are_named(
     ]
     assert len(sandbox.calls) - before == 8
     named = load(owner, db, "tags", "roles")
-    assert [loaded.resource for loaded in named.streams] == ["tags", "roles"]
+    assert [loaded.resource for loaded in named.streams] == ["roles", "tags"]
     again = owner.load(db, snapshot_interval_seconds=0)
     assert {loaded.resource for loaded in again.streams} >= set(ALWAYS)
 
@@ -98,7 +98,7 @@ def test_only_what_is_asked_for_by_option_is_loaded(
 def test_a_first_load_in_slices_reads_each_small_table_once(
     monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, owner: Account, db: Path
 ) -> None:
-    monkeypatch.setattr("tiledesk_pipeline.load.SLICE_BYTES", 50_000)
+    monkeypatch.setattr("tiledesk_pipeline.progress.SLICE_BYTES", 50_000)
     owner.load(db)
     paths = [call.path for call in sandbox.calls]
     assert sum(path.endswith("/requests") for path in paths) > 2
@@ -184,7 +184,9 @@ def test_a_row_that_comes_back_and_a_table_that_empties_have_their_history(
     ]
 
 
-def test_history_can_be_switched_off_and_on(world: World, owner: Account, db: Path) -> None:
+def test_a_history_is_given_up_only_by_a_full_refresh(
+    sandbox: Sandbox, world: World, owner: Account, db: Path
+) -> None:
     key = next(iter(world.tags))
     load(owner, db, "tags", "groups", history=["tags"])
     for name in ("first", "second"):
@@ -192,11 +194,54 @@ def test_history_can_be_switched_off_and_on(world: World, owner: Account, db: Pa
         load(owner, db, "tags", history=["tags"])
     tags = f"SELECT tag FROM tiledesk.tags WHERE _id = '{key}'"
     assert len(query(db, tags)) == 3
-    load(owner, db, "tags", history=[])
+    sandbox.calls.clear()
+    with pytest.raises(Exception, match="The table tags keeps each version of a row") as refused:
+        owner.load(db, history=[])  # of all tables, of which others are read first
+    assert "sources.tiledesk.history no longer names it" in str(refused.value)
+    assert [
+        call.path for call in sandbox.calls if "/tags" in call.path or "requests" in call.path
+    ] == []
+    assert len(query(db, tags)) == 3
+    load(owner, db, "groups", history=[])  # the table is not among those that are loaded
+    load(owner, db, "tags", history=[], full_refresh=True)
     assert query(db, tags) == [("second",)]
-    world.change("tags", key, tag="third")
+    load(owner, db, "tags", history=[])
+
+
+def test_a_history_that_begins_later_goes_on_from_the_rows_that_are_there(
+    world: World, owner: Account, db: Path
+) -> None:
+    key = next(iter(world.tags))
+    load(owner, db, "tags", history=[])
+    world.change("tags", key, tag="changed")
     load(owner, db, "tags", history=["tags"])
-    assert query(db, f"{tags} AND {PRESENT}") == [("third",)]
+    versions = query(
+        db,
+        "SELECT tag = 'changed', _dlt_valid_from IS NULL, _dlt_valid_to IS NULL"
+        f" FROM tiledesk.tags WHERE _id = '{key}' ORDER BY 1",
+    )
+    assert versions == [(False, True, False), (True, False, True)]
+    others = (
+        f"SELECT DISTINCT _dlt_valid_from, _dlt_valid_to FROM tiledesk.tags WHERE _id != '{key}'"
+    )
+    assert query(db, others) == [(None, None)]
+
+
+def test_a_history_is_not_given_up_by_plain_dlt_either(world: World, owner: Account) -> None:
+    pipeline = dlt.pipeline("own", destination="duckdb", dataset_name="desk")
+    key = next(iter(world.tags))
+    for tag in ("first", "second"):
+        world.change("tags", key, tag=tag)
+        source = tiledesk_source(**owner.settings, history=["tags"], snapshot_interval_seconds=0)
+        pipeline.run(source.with_resources("leads", "tags"))
+    versions = f"SELECT count(*) FROM tags WHERE _id = '{key}'"
+    with pipeline.sql_client() as client:
+        assert client.execute_sql(versions) == [(2,)]
+    with pytest.raises(Exception, match="The table tags keeps each version") as refused:
+        pipeline.run(tiledesk_source(**owner.settings, history=[]).with_resources("leads", "tags"))
+    assert isinstance(refused.value.__cause__.__cause__, BadSetting)
+    with pipeline.sql_client() as client:
+        assert client.execute_sql(versions) == [(2,)]
 
 
 def test_a_history_that_cannot_be_is_refused_in_words(owner: Account, db: Path) -> None:
@@ -253,7 +298,8 @@ def test_a_list_that_cannot_be_empty_and_is_leaves_the_table(
 ) -> None:
     load(owner, db, name)
     before = query(db, f"SELECT count(*) FROM tiledesk.{name}")
-    monkeypatch.setattr(Families, name, lambda self: iter([[]]))
+    (table,) = (table for table in SMALL_TABLES if table.name == name)
+    monkeypatch.setitem(table.__dict__, "reads", lambda *_: iter([[]]))
     summary = load(owner, db, name)
     assert "kept as they were: the server gave none" in notices(summary, name)
     assert query(db, f"SELECT count(*) FROM tiledesk.{name} WHERE {PRESENT}") == before
@@ -280,6 +326,10 @@ def test_an_agent_loads_what_there_is_and_an_owner_completes_it(
     assert "partial: agents are shown" in notices(summary, "bots")
     assert "skipped: the role agent may not read them" in notices(summary, "kb_contents")
     assert query(db, "SELECT count(*) FROM tiledesk.kb_contents") == [(0,)]
+    noted = "SELECT outcome FROM tiledesk._tiledesk_loads WHERE resource = '{}'"
+    assert query(db, noted.format("kb_contents")) == [("skipped",)]
+    assert query(db, noted.format("bots")) == [("complete",)]
+    assert "kb_contents" not in {small.resource for small in status(Target(db=db)).small}
     owner.load(db)  # not named, and not an hour later: it is another role's turn
     assert query(db, "SELECT count(*) FROM tiledesk.bots") == [(5,)]
     assert query(db, "SELECT count(*) FROM tiledesk.kb_contents") == [(6,)]

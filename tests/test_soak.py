@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from simulation import RARE
+
 SOAK = Path(__file__).parent / "soak.py"
 # rows that become visible a little after their stamp are lost
 NO_LOOKBACK = """
@@ -19,12 +21,23 @@ reading._window = lambda cursor, stamp, lookback: window(cursor, stamp, 0)
 """
 
 
-def start(folder: Path, *arguments: str, connector: str = "") -> subprocess.Popen[str]:
+COMMIT = "0000abcd" + 32 * "0"
+
+
+def start(
+    folder: Path, *arguments: str, connector: str = "", git: str = f"echo {COMMIT}"
+) -> subprocess.Popen[str]:
     (folder / "sitecustomize.py").write_text(connector)
+    (folder / "git").write_text(f"#!/bin/sh\n{git}\n")
+    (folder / "git").chmod(0o755)
     path = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, str(SOAK), "--processes", "2", *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path),
+            "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -32,14 +45,28 @@ def start(folder: Path, *arguments: str, connector: str = "") -> subprocess.Pope
 
 
 def test_a_connector_that_loses_rows_fails_with_the_seeds_that_show_it(tmp_path: Path) -> None:
-    process = start(tmp_path, "--schedules", "25", connector=NO_LOOKBACK)
-    out, err = process.communicate(timeout=60)
+    process = start(tmp_path, "--schedules", "8", connector=NO_LOOKBACK)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 1, out + err
-    assert out.startswith("From seed 0 on")
+    assert out.startswith(
+        f"8 seeds from 0 on, 8 from {0xABCD} on, and {len(RARE)} that once failed, in 2 "
+    )
     found = re.findall(r"^seed (\d+): .*\n  again: TILEDESK_SIMULATION=(\d+) ", out, re.MULTILINE)
     assert len(found) > 1, "it goes on after a failure"
     assert all(seed == again for seed, again in found)
-    assert re.match(rf"\d+ schedules .*, {len(found)} failed$", out.splitlines()[-1])
+    is_new = [int(seed) in range(0xABCD, 0xABCD + 8) for seed, _ in found]
+    assert any(is_new)
+    assert not all(is_new)
+    assert re.match(rf"{16 + len(RARE)} schedules .*, {len(found)} failed$", out.splitlines()[-1])
+
+
+def test_outside_a_repository_the_new_seeds_are_drawn(tmp_path: Path) -> None:
+    runs = [start(tmp_path, "--schedules", "1", git="exit 128") for _ in range(2)]
+    told = [process.communicate(timeout=600) for process in runs]
+    assert [process.returncode for process in runs] == [0, 0], told
+    first = [re.match(r"1 seeds from 0 on, 1 from (\d+) on", out) for out, _ in told]
+    assert all(first)
+    assert len({match[1] for match in first if match}) == 2
 
 
 def test_ctrl_c_ends_it_with_what_was_found_so_far(tmp_path: Path) -> None:
@@ -48,10 +75,10 @@ def test_ctrl_c_ends_it_with_what_was_found_so_far(tmp_path: Path) -> None:
     assert process.stdout.readline().startswith("From seed ")
     process.send_signal(signal.SIGINT)
     try:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=600)
     finally:
         process.kill()
     assert process.returncode == 0, out + err
     assert out.startswith("Stopped.\n")
-    assert re.search(r"\d+ schedules in 0.0 minutes, 0 failed\n$", out)
+    assert re.search(r"\d+ schedules in \d+\.\d minutes, 0 failed\n$", out)
     assert err == ""

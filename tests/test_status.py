@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import duckdb
 import pendulum
+import psycopg2
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 from rich.console import Console
 
-from conftest import Account, query
-from tiledesk import Observer
+from conftest import Account, query, run_cli, wait_for
+from tiledesk import endpoints
 from tiledesk.client import Client
 from tiledesk.credentials import TiledeskCredentials
+from tiledesk.outcome import Reading
 from tiledesk.project import Project
-from tiledesk.reading import Reading
+from tiledesk.settings import TiledeskSettings
 from tiledesk.streams import activities, leads, messages, requests
 from tiledesk.walks import Batch, Window
-from tiledesk_pipeline import display
-from tiledesk_pipeline import load as loading
+from tiledesk_pipeline import display, running
+from tiledesk_pipeline import progress as slicing
+from tiledesk_pipeline import status as reading_status
+from tiledesk_pipeline.destinations import Patience
 from tiledesk_pipeline.failures import Failure
-from tiledesk_pipeline.load import Progress
-from tiledesk_pipeline.status import Status, status
+from tiledesk_pipeline.load import load as run
+from tiledesk_pipeline.progress import Progress
+from tiledesk_pipeline.reconcile import reconcile
+from tiledesk_pipeline.reconcile.purge import purge
+from tiledesk_pipeline.running import Running
+from tiledesk_pipeline.status import (
+    EXIT_EMPTY,
+    EXIT_STALE,
+    EXIT_UNFINISHED,
+    Load,
+    Status,
+    Stream,
+    judge,
+    parsed_age,
+    status,
+)
 from tiledesk_pipeline.target import Target
 from tiledesk_pipeline.timeleft import TimeLeft
-from tiledesk_sandbox import Sandbox, ServerError, generate
+from tiledesk_sandbox import Sandbox, ServerError, World, generate
 
 NAMES = ("requests", "messages", "leads", "activities")
 
 
 class Stopping(Progress):
-    """Is told to stop after so many pages."""
+    """Asks to stop after a number of pages."""
 
     def __init__(self, pages: int) -> None:
         super().__init__()
@@ -85,7 +111,7 @@ def test_a_load_is_one_line_with_what_it_said_at_its_end(owner: Account, db: Pat
 class Slicing(Progress):
     """Ends the first slice of the messages after three pages."""
 
-    def is_enough(self, reading: Reading) -> bool:
+    def should_stop(self, reading: Reading) -> bool:
         is_first = reading.resource not in self.readings
         return reading.resource == "messages" and is_first and self.rows.get("messages", 0) > 100
 
@@ -95,7 +121,7 @@ def test_a_load_in_slices_is_one_line(
     owner: Account, db: Path, long: float, packages: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what changed meanwhile, if it was long."""
-    monkeypatch.setattr(loading, "LONG_SECONDS", long)
+    monkeypatch.setattr(slicing, "LONG_SECONDS", long)
     summary = owner.load(db, progress=Slicing())
     assert query(db, "SELECT count(*) FROM tiledesk._dlt_loads") == [(packages,)]
     (load,) = seen(db).loads
@@ -124,7 +150,7 @@ def test_a_first_load_that_was_stopped_says_so_until_it_is_finished(
 def test_a_load_that_failed_is_there_with_its_sentence(
     sandbox: Sandbox, owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr("tiledesk.client.pause", lambda seconds: None)
     owner.load(db)
     sandbox.faults.add(ServerError(), "*/requests", times=None)
     with pytest.raises(PipelineStepFailed):
@@ -169,10 +195,14 @@ def test_a_file_of_an_older_version_shows_when_it_was_loaded(
 
 
 def test_a_file_without_anything_has_had_no_load(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Failure):
-        seen(db)
+    found = seen(db)
+    assert judge(found, pendulum.now("UTC"), None) == (
+        EXIT_EMPTY,
+        f"There is no {db} here. Make it with: tiledesk-dlt load --db {db}",
+    )
     duckdb.connect(str(db)).close()
     found = seen(db)
+    assert judge(found, pendulum.now("UTC"), None) == (EXIT_EMPTY, "Nothing is loaded yet.")
     assert [stream.rows for stream in found.streams] == [0] * 4
     assert "No load yet." in shown(found, monkeypatch)
 
@@ -193,7 +223,469 @@ def test_status_fits_a_terminal_and_calls_nothing(
     text = shown(found, monkeypatch)
     assert "99,999,999" in text
     assert "…" not in text
-    assert max(map(len, text.splitlines())) <= 80
+    place, *lines = text.splitlines()
+    assert place == str(found.target)  # on one line, for who copies it
+    assert max(map(len, lines)) <= 80
+
+
+# --- what a monitor asks --------------------------------------------------------------------------
+
+NOW = pendulum.datetime(2026, 3, 1, 12)
+
+
+def hours_ago(hours: float) -> pendulum.DateTime:
+    return NOW.subtract(seconds=int(hours * 3600))
+
+
+def a_run(hours: float, *, error: str = "", is_alive: bool = False, run_id: str = "r9") -> Running:
+    """One that began so long ago, in this process or in one that is gone."""
+    own, began = os.getpid(), running._process_began(os.getpid())
+    at = hours_ago(hours).to_iso8601_string()
+    host = socket.gethostname()
+    return Running(
+        "load", run_id, own if is_alive else 2**22 + 1, began, host, "kim", at, at, error=error
+    )
+
+
+A_FAILURE = Load(hours_ago(1), "failed", error="The server is in trouble.", project="p")
+A_STOP = Load(hours_ago(1), "goes on", project="p", run_id="r9")
+COMPLETED = Load(hours_ago(3), "complete", project="p")
+ROWS = [Stream("leads", "p", 5, None, None, False, {})]
+FRESH = {("p", "leads"): hours_ago(3), ("p", "requests"): hours_ago(3)}
+
+JUDGED = {
+    "complete": ({"loads": [COMPLETED], "fresh": FRESH}, 0, ""),
+    "failed since": (
+        {"loads": [A_FAILURE, COMPLETED], "fresh": FRESH},
+        EXIT_UNFINISHED,
+        "The last load of project p failed: The server is in trouble.",
+    ),
+    "stopped since": (
+        {"loads": [A_STOP, COMPLETED], "fresh": FRESH},
+        EXIT_UNFINISHED,
+        "The last load of project p is not finished.",
+    ),
+    "goes on just now": (
+        {"loads": [A_STOP, COMPLETED], "fresh": FRESH, "running": a_run(1, is_alive=True)},
+        0,
+        "",
+    ),
+    "another project failed": (
+        {
+            "loads": [Load(hours_ago(1), "complete", project="q"), A_FAILURE],
+            "fresh": {**FRESH, ("q", "leads"): hours_ago(1)},
+        },
+        EXIT_UNFINISHED,
+        "The last load of project p failed: The server is in trouble.",
+    ),
+    "killed": (
+        {"loads": [COMPLETED], "fresh": FRESH, "running": a_run(1)},
+        EXIT_UNFINISHED,
+        "The last load was killed.",
+    ),
+    "killed, then complete elsewhere": (
+        {"loads": [COMPLETED], "fresh": FRESH, "running": a_run(5)},
+        0,
+        "",
+    ),
+    "failed before anything was noted": (
+        {"why_empty": "There is no file.", "running": a_run(1, error="The disk is full.")},
+        EXIT_UNFINISHED,
+        "The last load failed: The disk is full.",
+    ),
+    "nothing": ({}, EXIT_EMPTY, "Nothing is loaded yet."),
+    "a first load runs": (
+        {"why_empty": "There is no file.", "running": a_run(1, is_alive=True)},
+        0,
+        "",
+    ),
+    "rows, and no load was finished": (
+        {"streams": ROWS},
+        EXIT_UNFINISHED,
+        "No load has been finished yet.",
+    ),
+    "a load writes": ({"is_readable": False, "running": a_run(1, is_alive=True)}, 0, ""),
+}
+
+
+@pytest.mark.parametrize(("found", "code", "why"), JUDGED.values(), ids=JUDGED.keys())
+def test_the_exit_code_tells_a_monitor(found: dict[str, Any], code: int, why: str) -> None:
+    assert judge(Status(Target(), **found), NOW, None) == (code, why)
+
+
+@pytest.mark.parametrize(
+    ("found", "age", "code"),
+    [
+        ({"loads": [COMPLETED], "fresh": FRESH}, "3h", 0),
+        ({"loads": [COMPLETED], "fresh": FRESH}, "179m", EXIT_STALE),
+        # the oldest stream counts, whatever runs just now
+        (
+            {
+                "loads": [COMPLETED],
+                "fresh": {**FRESH, ("p", "leads"): hours_ago(1)},
+                "running": a_run(1, is_alive=True),
+            },
+            "2h",
+            EXIT_STALE,
+        ),
+        # a first load is as old as its beginning
+        ({"running": a_run(1, is_alive=True)}, "61m", 0),
+        ({"running": a_run(1, is_alive=True)}, "59m", EXIT_STALE),
+        ({"running": a_run(1, is_alive=True), "is_readable": False}, "59m", EXIT_STALE),
+        # what failed is told before what is old
+        ({"loads": [A_FAILURE, COMPLETED], "fresh": FRESH}, "1h", EXIT_UNFINISHED),
+    ],
+)
+def test_data_that_is_too_old_is_told(found: dict[str, Any], age: str, code: int) -> None:
+    assert judge(Status(Target(), **found), NOW, parsed_age(age))[0] == code
+
+
+def test_the_sentence_names_what_is_old() -> None:
+    found = Status(Target(), loads=[COMPLETED], fresh=FRESH)
+    assert judge(found, NOW, parsed_age("2h"))[1] == (
+        "The last complete load of leads of p began 3 hours ago."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("30m", 1800),
+        ("2h", 7200),
+        (" 1.5 h ", 5400),
+        ("1d12h", 129_600),
+        ("2 days", 172_800),
+        ("1 hour and 30 minutes", 5400),
+        ("1 Week", 604_800),
+        ("PT2H", 7200),
+        ("P1D", 86_400),
+        ("P1DT12H", 129_600),
+    ],
+)
+def test_an_age_is_written_as_people_write_it(text: str, seconds: int) -> None:
+    assert parsed_age(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2", "h", "-1h", "0s", "2x", "soon", "P", "PT", "P1", "2h!", "2026-01-01", "1e9d"]
+)
+def test_what_is_no_age_is_refused(text: str) -> None:
+    with pytest.raises(Failure, match="--max-age is not a duration such as"):
+        parsed_age(text)
+
+
+# --- a load that is running -----------------------------------------------------------------------
+
+
+def test_a_running_load_says_how_far_it_is_until_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "running.json"
+    progress = Progress()
+    with running.recorded(path, "load", progress):
+        found = running.read(path)
+        assert found is not None
+        assert (found.command, found.run_id, found.pid) == ("load", progress.run_id, os.getpid())
+        assert found.is_alive
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    found = running.read(path)
+    assert found is not None
+    assert (found.is_alive, found.outcome) == (False, "complete")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_it_counts_rows_and_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "SECONDS_BETWEEN_NOTES", 0.0)
+    path = tmp_path / "running.json"
+    progress = Progress()
+    with running.recorded(path, "load", progress):
+        progress.read("leads", 20, 50)
+        progress.step("writing")
+        found = running.read(path)
+    assert found is not None
+    assert (found.step, found.rows, found.totals) == ("writing", {"leads": 20}, {"leads": 50})
+
+
+def test_a_load_that_failed_says_why_until_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "running.json"
+    with pytest.raises(Failure), running.recorded(path, "load", Progress()):
+        raise Failure("The disk is full.\n")
+    found = running.read(path)
+    assert found is not None
+    assert (found.is_alive, found.error) == (False, "The disk is full. ")
+    with running.recorded(path, "load", Progress()):
+        pass
+    found = running.read(path)
+    assert found is not None
+    assert (found.error, found.outcome) == ("", "complete")
+
+
+def test_a_load_that_was_stopped_says_that_it_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "running.json"
+    with pytest.raises(KeyboardInterrupt), running.recorded(path, "load", Progress()):
+        raise KeyboardInterrupt
+    found = running.read(path)
+    assert found is not None
+    assert (found.is_alive, found.outcome, found.error) == (False, "goes on", "")
+
+
+@pytest.mark.parametrize("command", ["reconcile", "purge"])
+@pytest.mark.parametrize("ends_with", [None, Failure("The disk is full."), KeyboardInterrupt()])
+def test_another_command_is_seen_and_does_not_hide_how_the_last_load_ended(
+    tmp_path: Path, command: str, ends_with: BaseException | None
+) -> None:
+    path = tmp_path / "running.json"
+    progress = Progress()
+    for is_loaded in (False, True):
+        if is_loaded:
+            with pytest.raises(Failure), running.recorded(path, "load", Progress()):
+                raise Failure("No server listens there.")
+        with (
+            suppress(Failure, KeyboardInterrupt),
+            running.recorded(path, command, progress),
+        ):
+            progress.step("comparing leads")
+            progress.step("comparing messages")
+            found = running.read(path)
+            assert found is not None
+            assert (found.command, found.is_alive) == (command, True)
+            if ends_with:
+                raise ends_with
+        found = running.read(path)
+        assert (found.error if found else None) == (
+            "No server listens there." if is_loaded else None
+        )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"command": 1}', "\x00", '{"command": "load"}']
+)
+def test_a_damaged_file_is_no_load(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "running.json"
+    path.write_text(text)
+    assert running.read(path) is None
+
+
+def test_a_process_that_has_the_number_of_a_dead_load_is_not_taken_for_it() -> None:
+    found = a_run(1, is_alive=True)
+    assert found.is_alive
+    found.process_began = "1"
+    assert not found.is_alive
+
+
+def test_on_another_machine_a_load_lives_as_long_as_it_says_so() -> None:
+    found = a_run(1, is_alive=True)
+    found.host = "elsewhere.example"
+    assert not found.is_alive
+    found.updated_at = pendulum.now("UTC").to_iso8601_string()
+    assert found.is_alive
+
+
+HOLD = """
+import duckdb, sys
+connection = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "read")
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(db: Path, how: str) -> Iterator[None]:
+    """Another program has the file open."""
+    program = [sys.executable, "-c", HOLD, str(db), how]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.communicate()
+
+
+def test_status_reads_while_another_program_reads(owner: Account, db: Path) -> None:
+    owner.load_streams(db)
+    with held(db, "read"):
+        found = seen(db)
+    assert judge(found, pendulum.now("UTC"), None) == (0, "")
+    assert found.loads
+
+
+def test_status_shows_the_load_that_is_writing(
+    db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_status, "PATIENCE", Patience(0.0))
+    duckdb.connect(str(db)).close()
+    progress = Progress()
+    progress.read("leads", 1234, 5000)
+    with held(db, "write"):
+        with pytest.raises(Failure, match="is open in another program"):
+            seen(db)
+        with running.recorded(Target(db=db).kind.notes, "load", progress):
+            found = seen(db)
+            text = shown(found, monkeypatch)
+    assert not found.is_readable
+    assert "  leads 1,234 of about 5,000" in text.splitlines()
+    assert f"The tables cannot be read just now. {db} is open in another program." in text
+    assert judge(found, pendulum.now("UTC"), None) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "code", "why", "told"),
+    [
+        ("complete", "", 0, "", "complete, ended"),
+        ("goes on", "", EXIT_UNFINISHED, "The last load is not finished.", "goes on, ended"),
+        (
+            "",
+            "The disk is full.",
+            EXIT_UNFINISHED,
+            "The last load failed: The disk is full.",
+            "failed: The disk is full.",
+        ),
+    ],
+)
+def test_status_shows_what_it_last_knew_while_the_file_is_locked(
+    outcome: str,
+    error: str,
+    code: int,
+    why: str,
+    told: str,
+    db: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading_status, "PATIENCE", Patience(0.0))
+    duckdb.connect(str(db)).close()
+    progress = Progress()
+    progress.read("leads", 1234, None)
+    progress.outcome = outcome
+    with suppress(Failure), running.recorded(Target(db=db).kind.notes, "load", progress):
+        if error:
+            raise Failure(error)
+    with held(db, "write"):
+        found = seen(db)
+        text = shown(found, monkeypatch)
+    assert not found.is_readable
+    assert told in " ".join(text.split())
+    assert ("  leads 1,234" in text.splitlines()) == bool(outcome)
+    assert f"{db} is open in another program" in text
+    assert judge(found, pendulum.now("UTC"), None) == (code, why)
+    if outcome == "complete":
+        assert judge(found, pendulum.now("UTC").add(hours=3), parsed_age("2h"))[0] == EXIT_STALE
+    found = seen(db)  # nothing of it once the tables can be read
+    assert "Last known" not in shown(found, monkeypatch)
+
+
+def status_of(place: Sequence[str], folder: Path, **environment: str) -> tuple[int, dict[str, Any]]:
+    done = run_cli("status", "--json", *place, cwd=folder, environment=environment)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("destination", ["duckdb", "postgres"])
+def test_a_monitor_sees_each_command_and_disturbs_none(
+    destination: str, owner: Account, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    environment = {**owner.environment, "DLT_DATA_DIR": str(tmp_path)}
+    if destination == "postgres":
+        environment["DESTINATION__POSTGRES__CREDENTIALS"] = request.getfixturevalue("postgres")
+    place = ("--destination", destination, "--dataset", "monitored")
+
+    def has_begun(process: subprocess.Popen[str]) -> bool:
+        notes = filter(None, map(running.read, tmp_path.rglob("*.running.json")))
+        return process.poll() is not None or any(run.pid == process.pid for run in notes)
+
+    for command in (
+        ("load",),
+        ("load", "--full-refresh"),
+        ("reconcile", "--deep", "--repair", "--purge", "--yes"),
+    ):
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "tiledesk-dlt"), *command, *place],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            wait_for(lambda: has_begun(process))  # noqa: B023
+            process.send_signal(signal.SIGSTOP)  # whatever it has open or locked
+            code, found = status_of(place, tmp_path, **environment)
+            assert (code, found["running"]["command"]) == (0, command[0])
+            assert found["running"]["is_alive"]
+            process.send_signal(signal.SIGCONT)
+            for _ in range(3):
+                assert status_of(place, tmp_path, **environment)[0] == 0
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
+            process.wait()
+        assert process.returncode == 0, errors
+    code, found = status_of(place, tmp_path, **environment)
+    assert (code, found["running"]["outcome"]) == (0, "complete")
+    assert found["running"]["command"] == "load"
+
+
+def test_a_purge_tells_what_it_does(
+    owner: Account, world: World, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.load_streams(db)
+    lead = next(k for k, row in world.leads.items() if row["id_project"] == world.project_id)
+    world.remove("leads", lead)
+    target = Target(db=db)
+    reconcile(target, repair=True, **owner.settings)
+    written = []
+    write = running._Record.write
+
+    def noted(record: Any) -> None:
+        write(record)
+        found = running.read(target.kind.notes)
+        assert found is not None
+        written.append((found.command, found.step))
+
+    monkeypatch.setattr(running, "SECONDS_BETWEEN_NOTES", 0.0)
+    monkeypatch.setattr(running._Record, "write", noted)
+    assert purge(target).rows["leads"]
+    assert written == [
+        ("purge", ""),
+        ("purge", "removing rows"),
+        ("purge", "writing the storage anew"),
+    ]
+
+
+def test_status_does_not_wait_for_a_lock_of_postgres(
+    postgres: str, owner: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As VACUUM FULL takes one, and dropping the tables."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres)
+    monkeypatch.setattr(reading_status, "PATIENCE", Patience(0.2))
+    target = Target("postgres", dataset="locked")
+    run(target, resources=["leads"], **owner.settings)
+    with closing(psycopg2.connect(postgres)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE locked._dlt_loads, locked.leads IN ACCESS EXCLUSIVE MODE")
+        found = status(target)
+        text = shown(found, monkeypatch)
+    assert not found.is_readable
+    assert found.why_unreadable == (
+        "Another session has locked a table of postgres, dataset locked."
+    )
+    assert "complete, ended" in " ".join(text.split())
+    assert judge(found, pendulum.now("UTC"), None) == (0, "")
+    assert status(target).is_readable
+
+
+def test_a_load_that_could_not_sign_in_is_the_last_one_that_failed(
+    owner: Account, db: Path
+) -> None:
+    owner.load_streams(db)
+    wrong = {"email": "kim@example.com", "password": "no"}
+    with pytest.raises(PipelineStepFailed):
+        run(Target(db=db), **{**owner.settings, "credentials": wrong})
+    found = seen(db)
+    assert [load.outcome for load in found.loads] == ["failed", "complete"]
+    code, why = judge(found, pendulum.now("UTC"), None)
+    assert code == EXIT_UNFINISHED
+    assert "Tiledesk does not accept" in why
 
 
 # --- how long it will take ------------------------------------------------------------------------
@@ -309,15 +801,21 @@ STREAMS = {
 def test_the_total_is_what_a_run_has_before_it_also_when_it_goes_on(
     name: str, who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "LIMIT", 25)
-    monkeypatch.setattr(leads, "LIMIT", 25)
-    monkeypatch.setattr(activities, "LIMIT", 25)
-    monkeypatch.setattr(messages, "LIMIT", 25)
+    monkeypatch.setattr(endpoints.REQUESTS, "limit", 25)
+    monkeypatch.setattr(endpoints.LEADS, "limit", 25)
+    monkeypatch.setattr(endpoints.ACTIVITIES, "limit", 25)
+    monkeypatch.setattr(endpoints.MESSAGES, "limit", 25)
     monkeypatch.setattr(messages, "ENOUGH", 200)
     with Sandbox(generate(requests=150, seed=3)) as sandbox:
         user = sandbox.world.users[who]
         credentials = {"email": user.email, "password": user.password}
-        client = Client(sandbox.base_url, TiledeskCredentials(**credentials), 0, 60.0, Observer())
+        client = Client(
+            TiledeskSettings(
+                credentials=TiledeskCredentials(**credentials),
+                base_url=sandbox.base_url,
+                rate_limit_per_minute=0,
+            )
+        )
         project = Project(client, sandbox.world.project_id)
 
         def run(position: Any) -> list[Batch]:

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import account_of, query
 from tiledesk import Observer, tables, tiledesk_source
-from tiledesk.reading import Reading
+from tiledesk.outcome import Reading
 from tiledesk_pipeline.reconcile import reconcile
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import VERSIONS, Behaviour, Hang, Sandbox, World, generate
@@ -140,14 +140,14 @@ def test_messages_that_a_list_too_long_to_sort_leaves_out_are_told_of_and_can_be
         when=lambda call: float(call.query.get("page", 0)) > 0,
     )
     owner = account_of(sandbox)
-    said = [t for _, t in owner.load(db, read_timeout=0.5).notices if "reconcile --deep" in t]
+    said = [t for _, t in owner.load(db, read_timeout=2).notices if "reconcile --deep" in t]
     assert len(said) == 1
     hidden = [key for key, row in world.requests.items() if row.get("preflight") is True]
     assert hidden
     for key in hidden:
         newest = max(row["updatedAt"] for row in world.requests.values())
         world.change("requests", key, preflight=False, updatedAt=newest)
-    owner.load(db, read_timeout=0.5)
+    owner.load(db, read_timeout=2)
 
     def missing() -> set[str]:
         wanted = shown(world, "messages", VERSIONS[version])
@@ -157,7 +157,7 @@ def test_messages_that_a_list_too_long_to_sort_leaves_out_are_told_of_and_can_be
     begun = {world.requests[key]["request_id"] for key in hidden}
     assert bool(left_out & begun) == (version == "2.9.20")
     assert left_out - begun
-    reconcile(Target(db=db), deep=True, mend=True, read_timeout=0.5, **owner.settings)
+    reconcile(Target(db=db), deep=True, repair=True, read_timeout=2, **owner.settings)
     assert missing() == set()
 
 
@@ -187,14 +187,14 @@ def test_by_conversation_no_message_is_missing_though_none_moves_its_conversatio
 
 
 class Impatient(Observer):
-    """Ends a stream after so many rows."""
+    """Ends a stream after a number of rows."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
 
-    def is_enough(self, reading: Reading) -> bool:
+    def should_stop(self, reading: Reading) -> bool:
         """After some rows."""
-        return reading.can_go_on and reading.rows_read >= self._rows
+        return reading.can_resume and reading.rows_read >= self._rows
 
 
 @pytest.mark.parametrize("before", OLD)
@@ -284,5 +284,5 @@ def test_a_comparison_with_an_older_server_finds_what_differs_and_repairs_it(
         differing = found()
         assert differing["requests"] == (5, 1, 0)
         assert differing["activities"] == (5, 0, 0)
-        found(mend=True)
+        found(repair=True)
         assert {name: found()[name] for name in keys} == dict.fromkeys(keys, (0, 0, 0))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
+import msgspec
 import pendulum
 import pytest
 from hypothesis import given, settings
@@ -472,3 +473,287 @@ def test_no_row_after_a_large_group_is_lost_when_rows_above_it_come_and_go() -> 
         except IncompleteRead:
             continue
         assert server.rows.keys() & before <= rows.keys(), f"seed {seed}"
+
+
+# --- lists that repeat themselves, or have no end -------------------------------------------------
+
+
+def page_of(keys: range, seconds: int, count: int | None) -> Page:
+    """Rows a second apart, newest first, with a count if there is one."""
+    rows = [{"_id": f"{key:024x}", "stamp": f"{iso(START.subtract(seconds=key))}"} for key in keys]
+    if seconds < 0:
+        rows = [row | {"stamp": iso(START.add(seconds=int(row["_id"], 16)))} for row in rows]
+    body = {"perPage": len(rows), "rows": rows} | ({} if count is None else {"count": count})
+    return read_page(json.dumps(body).encode(), "rows")
+
+
+@pytest.mark.parametrize("count", [None, 3000])
+@pytest.mark.parametrize("fractions", [True, False])
+@pytest.mark.parametrize("stamp", ["stamp", "_id"])
+def test_a_list_that_is_the_same_on_every_page_is_an_error(
+    count: int | None, fractions: bool, stamp: str
+) -> None:
+    walk = newest_first(
+        lambda page, limit: page_of(range(50), 1, count),
+        Window(stamp),
+        limit=50,
+        fractions=fractions,
+    )
+    with pytest.raises(IncompleteRead, match="the same rows again and again"):
+        delivered(walk)
+
+
+def test_a_walk_that_goes_on_in_a_list_that_is_the_same_on_every_page_is_an_error() -> None:
+    position = {"newest": iso(START), "reached": iso(START.subtract(days=1)), "newer": 700}
+    walk = newest_first(
+        lambda page, limit: page_of(range(limit), 1, None), Window("stamp"), position, limit=50
+    )
+    with pytest.raises(IncompleteRead, match="the same rows again and again"):
+        delivered(walk)
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_a_list_of_ever_older_rows_ends_where_its_count_says(group: bool) -> None:
+    def fetch(page: float, limit: int) -> Page:
+        first = int(page * limit)
+        found = page_of(range(first, first + limit), 1, 3000)
+        if group:  # of one stamp, all of them
+            same = msgspec.Raw(msgspec.json.encode(iso(START)))
+            found = found._replace(rows=[row | {"stamp": same} for row in found.rows])
+        return found
+
+    with pytest.raises(IncompleteRead, match="no end"):
+        delivered(newest_first(fetch, Window("stamp"), limit=50, fractions=True))
+
+
+@pytest.mark.parametrize("rows", [1, 50])
+def test_a_window_that_is_the_same_on_every_page_is_an_error(rows: int) -> None:
+    with pytest.raises(IncompleteRead):
+        delivered(
+            moving_window(
+                lambda start, page, limit: page_of(range(rows), -1, 3000), Window("stamp"), limit=50
+            )
+        )
+
+
+def test_a_window_of_ever_newer_rows_ends_long_after_its_count() -> None:
+    def fetch(start: str, page: int, limit: int) -> Page:
+        first = int((parse(f"{start}.000Z") - START).total_seconds()) if start else 0
+        return page_of(range(first, first + limit), -1, 40)
+
+    with pytest.raises(IncompleteRead, match="no end"):
+        delivered(moving_window(fetch, Window("stamp"), limit=50))
+
+
+def test_a_second_of_ever_more_rows_ends_where_its_count_says() -> None:
+    same = msgspec.Raw(msgspec.json.encode(iso(START)))
+
+    def fetch(start: str, page: int, limit: int) -> Page:
+        found = page_of(range(page * limit, page * limit + limit), -1, 300)
+        return found._replace(rows=[row | {"stamp": same} for row in found.rows])
+
+    with pytest.raises(IncompleteRead, match="no end"):
+        delivered(moving_window(fetch, Window("stamp"), limit=50))
+
+
+def rows_at(first: int, limit: int, ids: str = "{:024x}", step: int = 1) -> Page:
+    """Rows of an endless list, each a second older than the one before."""
+    rows = [
+        {"_id": ids.format(2**90 - key), "stamp": iso(START.subtract(seconds=key * step))}
+        for key in range(first, first + limit)
+    ]
+    return read_page(json.dumps(rows).encode())
+
+
+@pytest.mark.parametrize("stamp", ["stamp", "_id"])
+@pytest.mark.parametrize("step", [1, 0])
+def test_a_list_without_a_count_and_without_an_end_is_an_error(stamp: str, step: int) -> None:
+    calls = 0
+
+    def fetch(page: float, limit: int) -> Page:
+        nonlocal calls
+        calls += 1
+        return rows_at(int(page * limit), limit, step=step)
+
+    with pytest.raises(IncompleteRead, match="at whatever place"):
+        delivered(newest_first(fetch, Window(stamp), limit=50, fractions=True))
+    assert calls < 120
+
+
+def test_a_list_that_the_database_sorts_in_memory_is_asked_for_its_end_much_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(walks, "ROWS_BEFORE_END_CHECK", 10_000)
+    asked: list[int] = []
+
+    def fetch(page: float, limit: int) -> Page:
+        asked.append(int(page * limit))
+        return rows_at(asked[-1], limit)
+
+    walk = newest_first(fetch, Window("stamp"), limit=50, fractions=True, sorted_in_memory=True)
+    with pytest.raises(IncompleteRead, match="at whatever place"):
+        delivered(walk)
+    assert 10_000 <= sorted(asked)[-2] < 10_100
+
+
+def test_a_long_list_without_a_count_is_read_whole_for_a_few_calls_more() -> None:
+    calls: list[int] = []
+
+    def fetch(page: float, limit: int) -> Page:
+        first = int(page * limit)
+        calls.append(first)
+        return rows_at(first, max(0, min(limit, 25_000 - first)))
+
+    rows, _ = delivered(newest_first(fetch, Window("stamp"), limit=50, fractions=True))
+    assert len(rows) == 25_000
+    assert sum(first == walks.FAR_BEHIND for first in calls) == 3  # at 5,000, 10,000 and 20,000
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_list_whose_rows_are_made_up_anew_for_each_call_is_an_error(direction: int) -> None:
+    """Ever older or ever newer rows, whatever part of the list is asked for."""
+    made = 0
+
+    def fetch(page: float, limit: int) -> Page:
+        nonlocal made
+        made += 1
+        if page >= walks.FAR_BEHIND // limit:
+            return Page([], None, None)
+        # each page begins a little above the end of the one before, with rows nobody has seen
+        return rows_at(direction * made * (limit - 2), limit, ids=f"{made:04x}{{:020x}}")
+
+    with pytest.raises(IncompleteRead, match="other rows whenever"):
+        delivered(newest_first(fetch, Window("stamp"), limit=50, fractions=True))
+    assert made < 30
+
+
+def test_a_list_whose_count_grows_with_each_page_is_an_error() -> None:
+    def fetch(page: float, limit: int) -> Page:
+        first = int(page * limit)
+        return rows_at(first, limit)._replace(total=first + 5000, per_page=limit)
+
+    with pytest.raises(IncompleteRead, match="at whatever place"):
+        delivered(newest_first(fetch, Window("stamp"), limit=50, fractions=True))
+
+
+@pytest.mark.parametrize("step", [1, 0])
+@pytest.mark.parametrize("total", [None, "grows", 10**15])
+def test_a_window_without_an_end_is_an_error_whatever_its_count_says(
+    step: int, total: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walks, "ROWS_BEFORE_END_CHECK", 10_000)
+
+    def fetch(start: str, page: int, limit: int) -> Page:
+        begin = int((parse(f"{start}.000Z") - START).total_seconds()) if start else 0
+        first = begin + page * limit
+        found = rows_at(-first - limit + 1, limit, step=step)
+        found.rows.reverse()
+        count = first + 5000 if total == "grows" else total
+        return found._replace(total=count, per_page=limit)
+
+    with pytest.raises((IncompleteRead, walks.BadAnswer), match=r"no end|without its count"):
+        delivered(moving_window(fetch, Window("stamp", START), limit=50))
+
+
+# --- rows without a date --------------------------------------------------------------------------
+
+
+@dataclass
+class Imported(Server):
+    """Some rows have no date: the list has them behind all others, whatever they show."""
+
+    shown: dict[str, str | None] = field(default_factory=dict)
+    counts: bool = True
+
+    def answer(self, keys: list[str], skip: int, limit: int, *, reverse: bool) -> Page:
+        if self.calls and self.change:
+            self.change(self)
+        self.calls += 1
+        keys = list(self.rows)
+        # another order among equals in every call
+        random.Random(f"{self.made} {skip} {limit} {self.calls}").shuffle(keys)
+        keys.sort(
+            key=lambda key: (key not in self.shown, self.shown.get(key, self.rows[key]) or ""),
+            reverse=reverse,
+        )
+        rows = []
+        for key in keys[skip : skip + limit]:
+            stamp = self.shown.get(key, self.rows[key])
+            rows.append({"_id": key} | ({} if stamp is None else {"stamp": stamp}))
+        body = {"perPage": limit, "rows": rows} | ({"count": len(keys)} if self.counts else {})
+        return read_page(json.dumps(body).encode(), "rows")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    WORLDS,
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([1, 3, 30, 130]),
+    st.lists(st.sampled_from(["", "Invalid date", "text", "text", "missing"]), min_size=1),
+)
+def test_rows_without_a_date_are_delivered_once_by_a_walk_over_everything(
+    world: tuple[int, int, int, int], changing: bool, counts: bool, many: int, kinds: list[str]
+) -> None:
+    seed, size, cap, group = world
+    rng = random.Random(seed)
+    whole = filled(rng, size, cap, group)
+    server = Imported(rng, cap, whole.rows, whole.now, whole.made, counts=counts)
+    for _ in range(many):
+        kind = rng.choice(kinds)
+        text = server.stamp(rng.randint(-(10**6), 10**8))
+        server.shown[server.insert(0)] = {"text": text, "missing": None}.get(kind, kind)
+    before = set(server.rows)
+    server.change = mutations(rng, "id") if changing else None
+    walk = newest_first(server.newest, Window("stamp"), limit=cap, fractions=True)
+    found: list[str] = []
+    try:
+        for batch in walk:
+            found += [json.loads(bytes(row["_id"])) for row in batch.rows]
+    except IncompleteRead:
+        assert changing
+        return
+    assert len(found) == len(set(found))
+    assert before & server.rows.keys() <= set(found)
+
+
+@pytest.mark.parametrize("many", [1, 75, 130])
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_large_group_before_rows_without_a_date_is_read_whole(many: int, counts: bool) -> None:
+    """An import in which all rows have one time, and more have theirs as text."""
+    server = Imported(random.Random(3), 50, counts=counts)
+    for _ in range(300):
+        server.insert(0)
+    for number in range(many):
+        server.shown[server.insert(0)] = server.stamp(10_000 * (number + 1))
+    rows, _ = delivered(newest_first(server.newest, Window("stamp"), limit=50, fractions=True))
+    assert rows.keys() == server.rows.keys()
+
+
+@pytest.mark.parametrize("many", [1, 49, 50, 150])
+@pytest.mark.parametrize("shown", ["newer", "older", "missing"])
+def test_a_moving_window_delivers_nothing_of_a_list_with_rows_that_no_date_finds(
+    many: int, shown: str
+) -> None:
+    server = Imported(random.Random(1), 50)
+    for number in range(200):
+        server.insert(number * 700)
+    for number in range(many):
+        text = server.stamp(number * 1000 + (10**9 if shown == "newer" else -(10**9)))
+        server.shown[server.insert(0)] = None if shown == "missing" else text
+
+    def fetch(start: str, page: int, limit: int) -> Page:
+        if not start:
+            return server.answer([], page * limit, limit, reverse=False)
+        dated = Server(
+            server.rng, 50, {k: s for k, s in server.rows.items() if k not in server.shown}
+        )
+        return dated.since(start, page, limit)
+
+    walk = moving_window(fetch, Window("stamp"), limit=50)
+    if shown == "older" and many < 50:  # they are all on the first page, in order
+        rows, _ = delivered(walk)
+        assert rows.keys() == server.rows.keys()
+    else:
+        with pytest.raises(walks.OutOfOrder):
+            next(walk)

@@ -90,10 +90,19 @@ def _value(document: Any, source: str) -> Any:
     return document
 
 
+def _copied(document: Any, source: str) -> str | None:
+    """Of a column that is copied from inside another: text, or the texts of a list."""
+    value = _value(document, source)
+    if isinstance(value, list):
+        return ",".join(value)
+    return value if isinstance(value, str) else None
+
+
 def _difference(
     place: str, column: Column, row: dict[str, Any], document: dict[str, Any]
 ) -> list[str]:
-    expected, actual = _value(document, column.source), row[column.name]
+    value = _copied if column.is_copy else _value
+    expected, actual = value(document, column.source), row[column.name]
     if column.type == "json":
         expected = as_json(expected)
         actual = json.loads(actual) if actual is not None else None
@@ -135,16 +144,26 @@ def all_differences(db: Path, truth_of: Any, names: set[str] | None = None) -> l
     ]
 
 
+def _date(text: str) -> dict[str, Any] | None:
+    """The time as the database has it; None for a text that is none, and so is no column's."""
+    try:
+        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    millis = (time - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
+    return {"$date": {"$numberLong": str(millis)}}
+
+
 def as_stored(table: Table, document: dict[str, Any]) -> dict[str, Any]:
     """A document as the API writes it, with its dates as the database has them."""
     stored = dict(document)
     for column in table.columns:
+        if column.is_copy:
+            continue
         group, _, field = column.source.rpartition(".")
         value = (stored.get(group) or {}).get(field) if group else stored.get(field)
         if column.type == "timestamp" and isinstance(value, str):
-            time = datetime.fromisoformat(value.replace("Z", "+00:00"))
-            millis = (time - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
-            date = {"$date": {"$numberLong": str(millis)}}
+            date = _date(value)
             if group:
                 stored[group] = {**stored[group], field: date}
             else:

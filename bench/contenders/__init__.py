@@ -1,7 +1,8 @@
-"""Those who load the same data, each as its documentation suggests; one file each.
+"""The programs that load the same data, each as its documentation suggests; one file each.
 
-A contender is a program that is run in a folder of its own, again and again, and keeps what it
-knows there. It finds the server in ``BENCH_BASE_URL`` and its kin, and writes ``desk.duckdb``.
+A contender is a program that runs repeatedly in its own folder and keeps its state there. It reads
+the server's address and account from ``BENCH_BASE_URL`` and similar variables, and writes
+``desk.duckdb``.
 """
 
 from __future__ import annotations
@@ -11,20 +12,20 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-# where ids and stamps stand, by stream: table, id, stamp
+# where to find ids and stamps, by stream: table, id, stamp
 Places = dict[str, tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One of those compared.
+    """One contender.
 
     Attributes:
-        title: as the tables of results have it.
-        command: what is run: a program of its environment, or a file for the environment's Python.
+        title: its name in the tables of results.
+        command: what to run: a program of its environment, or a file for the environment's Python.
         requirements: the file in ``bench/`` with its packages; empty for the project's own.
-        reads_files: whether it is given the answers as files, instead of a server.
-        places: how to find what it has loaded.
+        reads_files: whether it reads the answers from files instead of a server.
+        places: where to find what it has loaded.
     """
 
     name: str

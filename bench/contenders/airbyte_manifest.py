@@ -1,11 +1,12 @@
 """An Airbyte low-code manifest, run by PyAirbyte into its DuckDB cache.
 
-As Airbyte's documentation has it: where the server filters by time, a cursor that is sent along,
-oldest first; where it does not, a "data feed", read newest first until a record is known. Pages by
-number, records merged by ``_id``; PyAirbyte keeps the state in the cache.
+It follows Airbyte's documentation. Where the server filters by time, the manifest sends a cursor
+and reads oldest first. Elsewhere it is a "data feed": it reads newest first until it finds a known
+record. Pages go by number, records are merged by ``_id``, and PyAirbyte keeps the state in the
+cache.
 
-The manifest is run by the CDK's own ``source-declarative-manifest``: given to PyAirbyte 0.71.3 as
-``source_manifest``, it is built without its state, and reads everything every time.
+The CDK's own ``source-declarative-manifest`` runs the manifest. PyAirbyte 0.71.3 with
+``source_manifest`` builds it without its state and reads everything every time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The bare limit: DuckDB reads the answers from disk into the same tables, with one thread.
+"""The limit: DuckDB reads the answers from disk into the same tables, with one thread.
 
-No HTTP, no checks, no bookkeeping: cut the pages in ``pages/`` into rows by the declaration of the
-tables, and merge them on their keys in one transaction, as ``DELETE`` and ``INSERT``.
+No HTTP, no checks, no state. It cuts the pages in ``pages/`` into rows by the declaration of the
+tables, and merges them on their keys in one transaction, as ``DELETE`` and ``INSERT``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import duckdb
 if TYPE_CHECKING:
     from tiledesk.tables import Column, Table
 
-# the declaration alone: its package would import dlt
+# the declaration alone, because its package imports dlt
 DECLARATION = Path(__file__).parents[2] / "sources" / "tiledesk" / "tables.py"
 
 TYPES = {
@@ -35,7 +35,7 @@ def main() -> None:
     assert spec
     assert spec.loader
     declared = importlib.util.module_from_spec(spec)
-    sys.modules["tables"] = declared  # where dataclasses look for themselves
+    sys.modules["tables"] = declared  # dataclasses look up their module here
     spec.loader.exec_module(declared)
     with duckdb.connect("desk.duckdb", config={"threads": 1}) as connection:
         connection.execute("CREATE SCHEMA IF NOT EXISTS tiledesk; BEGIN")
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def load(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    """One table and those of its lists."""
+    """Load one table and the tables of its lists."""
     if not any(Path("pages", table.name).iterdir()):
         return
     rows: Any = [structure(table)]
@@ -82,7 +82,9 @@ def load(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
 
 
 def merge(connection: duckdb.DuckDBPyConnection, name: str, key: str, select: str) -> None:
-    """Replaces the rows with these keys: of a list, those of all parents that were read."""
+    """Replace the rows with these keys; in the table of a list, the rows of all parents that were
+    read.
+    """
     staged = f"CREATE OR REPLACE TEMP TABLE staged AS {select}"
     connection.execute(staged)
     connection.execute(f"CREATE TABLE IF NOT EXISTS tiledesk.{name} AS FROM staged LIMIT 0")
@@ -93,9 +95,11 @@ def merge(connection: duckdb.DuckDBPyConnection, name: str, key: str, select: st
 
 
 def structure(table: Table) -> dict[str, Any]:
-    """What to cut out of a row, as ``json_transform`` wants it."""
+    """What to cut out of a row, in the form that ``json_transform`` takes."""
     found: dict[str, Any] = {}
     for column in table.columns:
+        if column.is_copy:
+            continue
         group, _, name = column.source.rpartition(".")
         (found.setdefault(group, {}) if group else found)[name] = TYPES[column.type]
     for part in table.lists:
@@ -105,6 +109,9 @@ def structure(table: Table) -> dict[str, Any]:
 
 
 def place(column: Column) -> str:
+    if column.is_copy:
+        field, _, path = column.source.partition(".")
+        return f"r.{quoted(field)}->>'$.{path}'"
     return "r." + ".".join(quoted(name) for name in column.source.split("."))
 
 

@@ -1,10 +1,11 @@
 """dlt's own REST source, configured as its documentation suggests: ``rest_api.py [tuned]``.
 
-Pages by number, newest first, a cursor for each resource, rows merged by ``_id``. It is given the
-parameters that make each list complete, which its user would have to find out: all statuses, those
-not yet begun, one list for each status of leads. `tuned` has what dlt's documentation offers for
-speed: Parquet instead of INSERT statements, no tables for nested objects, nothing compressed, and
-``row_order``, which ends the reading at the first row that is older than the cursor.
+Pages go by number, newest first, with a cursor for each resource; rows are merged by ``_id``. It
+gets the parameters that make each list complete, which its user would have to find out: all
+statuses, conversations that have not begun, one list for each status of leads. `tuned` uses what
+dlt's documentation offers for speed: Parquet instead of INSERT statements, no tables for nested
+objects, no compression, and ``row_order``, which stops at the first row that is older than the
+cursor.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dlt.sources.rest_api import rest_api_source
 
 
 def day_first(stamp: str) -> str:
-    """As the server takes a date, to the second."""
+    """The date in the form that the server takes, to the second."""
     return datetime.fromisoformat(stamp.replace("Z", "+00:00")).strftime("%d/%m/%Y %H:%M:%S")
 
 

@@ -1,8 +1,8 @@
-"""A Singer SDK tap into target-duckdb, joined by a pipe as Singer has it: ``tap | target``.
+"""A Singer SDK tap into target-duckdb, joined by a pipe: ``tap | target``.
 
-As the SDK's template has it: a class for each stream, a replication key, a page number that counts
-up while pages are full. Conversations come oldest first; the others newest first, and the tap stops
-at the first page that ends with a record older than its state.
+It follows the SDK's template: a class for each stream, a replication key, a page number that
+increases while pages are full. Conversations come oldest first. The others come newest first, and
+the tap stops at the first page that ends with a record older than its state.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class TiledeskStream(RESTStream):
 
     @property
     def schema(self) -> dict[str, Any]:
-        """With text for free objects: the target refuses those that are none, as some are."""
+        """The schema, with text for free objects, because the target refuses those that are not
+        objects.
+        """
         schema: dict[str, Any] = json.loads(Path("schemas.json").read_text())[self.name]
         for field in schema["properties"].values():
             if "object" in field["type"]:

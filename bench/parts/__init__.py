@@ -1,1 +1,1 @@
-"""Benchmarks of one question each, of this connector alone or beside the bare limit."""
+"""Benchmarks that each answer one question, for this connector alone or beside the limit."""

@@ -1,4 +1,4 @@
-"""What a day's changes cost by how many rows are in the tables already."""
+"""What a day's changes cost, by the number of rows that are already in the tables."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MINUTE = timedelta(minutes=1)
 
 
 def growth(folder: Path, millions: Sequence[float], size: Size, days: int) -> Sheet:
-    """So many runs, each after so many changes, at each size; the connector's own normal load.
+    """Run normal loads of the connector, each after the same number of changes, at each size.
 
-    The tables are those that the connector has made; the rows that are there already are copies of
-    its own, with other ids and older times, a tenth of them conversations.
+    The connector has made the tables. The existing rows are copies of its own rows, with other ids
+    and older times; a tenth of them are conversations.
     """
     world, until = make_world(size)
     costs: dict[float, list[Cost]] = {}
@@ -49,7 +49,7 @@ def growth(folder: Path, millions: Sequence[float], size: Size, days: int) -> Sh
     sheet = Sheet(
         f"growth: {CHANGES:,} changes into what is there",
         (
-            *("rows before, millions", "CPU s", "times that at zero", "wall s", "peak MB"),
+            *("rows before, millions", "CPU s", "times the first row", "wall s", "peak MB"),
             *("file MB", "rows wrong after it"),
         ),
     )
@@ -70,7 +70,7 @@ def growth(folder: Path, millions: Sequence[float], size: Size, days: int) -> Sh
 
 
 def fill(db: Path, rows: int) -> None:
-    """Copies of what is there, as if read in time: the oldest first."""
+    """Add copies of the existing rows as if they had been read over time, oldest first."""
     if not rows:
         return
     with duckdb.connect(str(db), config={"memory_limit": "4GB"}) as connection:

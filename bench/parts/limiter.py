@@ -1,6 +1,6 @@
 """Under a rate limit: how much of it is used, and whether it is ever exceeded.
 
-By the server's own count of when calls came, not by what the connector says of itself.
+By the server's own count of when calls came, not by what the connector reports.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def limiter(folder: Path, size: Size) -> Sheet:
     times = [at for at, _ in calls]
     refused = sum(status == TOO_MANY for _, status in calls)
     most = max(bisect_left(times, at + MINUTE) - i for i, at in enumerate(times))
-    # whole minutes from the first call on; what is left of the last one has no full allowance
+    # whole minutes from the first call; the rest of the last minute has no full allowance
     minutes = int((times[-1] - times[0]) // MINUTE)
     used = bisect_left(times, times[0] + minutes * MINUTE)
     share = f"{used / (minutes * PER_MINUTE):.1%} of {minutes} min" if minutes else "too short"

@@ -1,4 +1,4 @@
-"""How much memory a first load takes, and how many calls, by how much there is to load."""
+"""Memory and calls of a first load, by the amount of data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def memory(folder: Path, sizes: Sequence[Size]) -> Sheet:
         "memory of a first load",
         (
             *("messages", "conversations", "peak MB", "CPU s", "wall s"),
-            *("calls, streams", "times the fewest", "times those that overlap"),
+            *("calls, streams", "times the fewest", "times the fewest with overlap"),
             "rows wrong after it",
         ),
     )
@@ -56,11 +56,11 @@ def fewest(truth: Stamps) -> int:
 
 
 def fewest_overlapping(truth: Stamps) -> int:
-    """The same of pages that overlap as far as a list that may change demands; see `OVERLAP`."""
+    """The same for pages that overlap as much as a list that may change requires; see `OVERLAP`."""
     return sum(overlapping(name, len(rows)) for name, rows in truth.items())
 
 
 def overlapping(name: str, rows: int) -> int:
-    """The fewest calls for so many rows of a stream."""
+    """The fewest calls for a number of rows of a stream."""
     pages = max(1, ceil((rows - OVERLAP[name]) / (MOST_ROWS[name] - OVERLAP[name])))
     return pages + len(LEAD_STATUSES) - 1 if name == "leads" else pages

@@ -1,4 +1,4 @@
-"""From the bytes of pages to committed, merged tables: beside DuckDB alone on the same pages."""
+"""From the bytes of pages to committed, merged tables, beside DuckDB alone on the same pages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pages(folder: Path, size: Size, repeats: int) -> Sheet:
     world, _ = make_world(size)
     with Server(world) as server:
         environment = settings(server)
-        # every call is known beforehand: the address must be the same in all runs
+        # calls are replayed by address, so the address must be the same in all runs
         server.ask(Desk.write_pages, folder / "pages")
         for name in ("leads", "activities"):
             shutil.rmtree(folder / "pages" / name)

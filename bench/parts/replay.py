@@ -1,7 +1,7 @@
 """A load whose answers come from memory: ``replay.py record | replay``, then arguments of ``load``.
 
-It is the connector's own load with all it does; only the socket is missing. `record` keeps what
-the server answers, `replay` answers the same calls with it.
+It is the connector's normal load without the socket. `record` keeps the server's answers, and
+`replay` answers the same calls with them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import pickle
 import sys
 from pathlib import Path
 
-import httpx
+import httpcore
 
 ANSWERS = Path("answers.pickle")
 Answers = dict[tuple[str, str], tuple[int, list[tuple[bytes, bytes]], bytes]]
@@ -19,19 +19,20 @@ Answers = dict[tuple[str, str], tuple[int, list[tuple[bytes, bytes]], bytes]]
 def main() -> None:
     mode = sys.argv.pop(1)
     answers: Answers = pickle.loads(ANSWERS.read_bytes()) if mode == "replay" else {}
-    over_the_wire = httpx.HTTPTransport.handle_request
+    over_the_wire = httpcore.ConnectionPool.handle_request
 
-    def record(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+    def record(self: httpcore.ConnectionPool, request: httpcore.Request) -> httpcore.Response:
         response = over_the_wire(self, request)
-        kept = response.status_code, response.headers.raw, response.read()
-        answers[request.method, str(request.url)] = kept
-        return response
+        kept = response.status, response.headers, response.read()
+        response.close()
+        answers[request.method.decode(), bytes(request.url).decode()] = kept
+        return httpcore.Response(kept[0], headers=kept[1], content=kept[2])
 
-    def replay(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
-        status, headers, body = answers[request.method, str(request.url)]
-        return httpx.Response(status, headers=headers, content=body, request=request)
+    def replay(self: httpcore.ConnectionPool, request: httpcore.Request) -> httpcore.Response:
+        status, headers, body = answers[request.method.decode(), bytes(request.url).decode()]
+        return httpcore.Response(status, headers=headers, content=body)
 
-    httpx.HTTPTransport.handle_request = record if mode == "record" else replay  # type: ignore[method-assign]
+    httpcore.ConnectionPool.handle_request = record if mode == "record" else replay  # type: ignore[method-assign]
     from tiledesk_pipeline.cli import main as load
 
     try:

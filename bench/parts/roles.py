@@ -1,4 +1,4 @@
-"""How many calls a first load takes by role: most have no list of messages (contract 1.4)."""
+"""How many calls a first load takes by role: most roles have no list of messages (contract 1.4)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .memory import overlapping
 
 
 def roles(folder: Path, size: Size) -> Sheet:
-    """Without the list, each conversation takes a call; who is shown fewer, takes fewer."""
+    """Count the calls: without the list, each conversation that the role sees takes a call."""
     sheet = Sheet(
         "calls of a first load by role",
-        ("role", "conversations shown", "calls, streams", "times those that overlap"),
+        ("role", "conversations shown", "calls, streams", "times the fewest with overlap"),
     )
     world, _ = make_world(size)
     for who in ("owner", "admin", "agent"):
@@ -36,7 +36,7 @@ def roles(folder: Path, size: Size) -> Sheet:
             truth = server.ask(Desk.truth)
         fewest = overlapping("requests", shown) + overlapping("leads", len(truth["leads"]))
         fewest += overlapping("messages", len(truth["messages"])) if who == "owner" else shown
-        if who != "agent":  # to whom the log is closed
+        if who != "agent":  # they may not read the log
             fewest += overlapping("activities", len(truth["activities"]))
         calls = sum(families.get(name, 0) for name in STREAMS)
         name = f"{who}: {cost.error}" if cost.error else who

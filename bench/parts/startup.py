@@ -1,4 +1,4 @@
-"""How long until it begins: ``--help``, and a run that finds nothing new."""
+"""Start-up time: ``--help``, and a run that finds nothing new."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this user can load, and what not, before anything is loaded."""
+"""Tells what this user can load, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -9,32 +9,26 @@ from typing import Any, Literal
 
 import msgspec
 
-from tiledesk import errors, open_projects, tiledesk_source
+from tiledesk import Observer, errors, open_projects, tiledesk_source
+from tiledesk.answers import decoded
+from tiledesk.endpoints import ACTIVITIES, LEAD_STATUSES, LEADS, MESSAGES
 from tiledesk.privacy import Privacy
 from tiledesk.project import Project
 from tiledesk.small_tables import SMALL_TABLES
-from tiledesk.snapshots import (
-    AGENT,
-    CUT_FOR_AGENTS,
-    ONLY_SOME,
-    ONLY_THE_DEFAULT,
-    SKIPPED,
-    Families,
-    why_skipped,
-)
+from tiledesk.small_tables.reader import AGENT, CLOSED, ProjectReader
+from tiledesk.snapshots import ONLY_SOME, ONLY_THE_DEFAULT, why_skipped
 from tiledesk.source import open_privacy
-from tiledesk.streams.leads import STATUSES
 from tiledesk.streams.requests import everything
 
-from .settings import of_privacy, of_projects
-from .target import use_defaults
+from .dlt_adapter import defaults
+from .target import DEFAULTS
 
 Verdict = Literal["all", "partial", "none"]
 
 
 @dataclass
 class Access:
-    """What a stream will give this user.
+    """What this user can read of a stream.
 
     Attributes:
         rows: how many rows the user is shown; None where the server does not count.
@@ -52,9 +46,9 @@ class Report:
 
     Attributes:
         project: its name; its id where the user is not told.
-        role: the user's; empty if there is a `problem`.
-        privacy: what a load would do to personal data, in words.
-        problem: why nothing of it can be loaded, in a sentence.
+        role: the role of the user; empty if there is a `problem`.
+        privacy: the privacy policy, in words.
+        problem: a sentence that says why nothing can be loaded.
     """
 
     base_url: str
@@ -68,7 +62,7 @@ class Report:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every stream will be loaded whole."""
+        """Whether every stream can be loaded completely."""
         return not self.problem and all(stream.verdict == "all" for stream in self.streams)
 
 
@@ -76,27 +70,32 @@ class _Named(msgspec.Struct):
     name: str = ""
 
 
-def check(**settings: Any) -> list[Report]:
-    """Sign in and look at every stream of each project, with a small call or a few each.
+def check(observer: Observer | None = None, **settings: Any) -> list[Report]:
+    """Sign in and look at every stream of each project, with one or a few small calls each.
+
+    Args:
+        observer: told of the calls, and of failed ones that are repeated.
+        settings: arguments of :func:`tiledesk.tiledesk_source`; the others come from dlt's
+            configuration.
 
     Raises:
-        TiledeskError: there is nothing to load with these settings.
+        TiledeskError: nothing can be loaded with these settings.
     """
-    use_defaults()
-    privacy = open_privacy(**of_privacy(settings))
-    projects = open_projects(**of_projects(settings))
-    with closing(projects[0].client):
-        names = tiledesk_source(**{**settings, "client": projects[0].client}).selected_resources
-        reports = []
-        for project in projects:
-            try:
-                reports.append(_report(project, privacy, names))
-            except errors.OF_ONE_PROJECT as error:
-                if len(projects) == 1:
-                    raise
-                failed = Report(project.client.base_url, project.id, "", problem=str(error))
-                reports.append(failed)
-        return reports
+    with defaults(DEFAULTS):
+        privacy = open_privacy(**settings)
+        projects = open_projects(observer=observer, **settings)
+        with closing(projects[0].client):
+            names = tiledesk_source(**{**settings, "client": projects[0].client}).selected_resources
+            reports = []
+            for project in projects:
+                try:
+                    reports.append(_report(project, privacy, names))
+                except errors.OF_ONE_PROJECT as error:
+                    if len(projects) == 1:
+                        raise
+                    failed = Report(project.client.base_url, project.id, "", problem=str(error))
+                    reports.append(failed)
+            return reports
 
 
 def _report(project: Project, privacy: Privacy, names: Collection[str]) -> Report:
@@ -112,29 +111,29 @@ def _report(project: Project, privacy: Privacy, names: Collection[str]) -> Repor
 def look_at(
     project: Project, names: Collection[str], tell: Callable[[str], None] = lambda fact: None
 ) -> list[Access]:
-    """What these streams will give the user, by one small call or a few to each.
+    """What this user can read of these streams, by one or a few small calls each.
 
     Args:
-        tell: told what the answers show of the server.
+        tell: told what the answers say about the server.
     """
     return [look(project, tell) for name, look in LOOKS.items() if name in names]
 
 
 def look_at_small(project: Project, names: Collection[str]) -> list[Access]:
-    """What these small tables will give the user, by the first page of each."""
-    families = Families(project)
+    """What this user can read of these small tables, by the first page of each."""
+    reader = ProjectReader(project)
     found = []
     for table in SMALL_TABLES:
         if table.name not in names:
             continue
         try:
-            next(families.rows(table), None)
-        except SKIPPED as error:
-            found.append(Access(table.name, "none", None, why_skipped(error, families)))
+            next(table.reads(reader, ""), None)
+        except CLOSED as error:
+            found.append(Access(table.name, "none", None, why_skipped(error, reader)))
             continue
-        if table.name in CUT_FOR_AGENTS and families.rank <= AGENT:
+        if table.is_cut_for_agents and reader.rank <= AGENT:
             found.append(Access(table.name, "partial", None, ONLY_SOME))
-        elif table.name == "departments" and families.plan_has_expired:
+        elif table.is_cut_by_plan and reader.plan_has_expired:
             found.append(Access(table.name, "partial", None, ONLY_THE_DEFAULT))
         else:
             found.append(Access(table.name, "all", None))
@@ -142,12 +141,12 @@ def look_at_small(project: Project, names: Collection[str]) -> list[Access]:
 
 
 def _name(project: Project) -> str:
-    """The project's name; its id where the user is not told, as a bot is not by every server."""
+    """The project's name; its id if the server does not tell this user the name."""
     try:
         answer = project.client.get(f"/projects/{project.id}")
-    except (errors.NotAMember, errors.RoleTooLow):
+    except errors.REFUSED:
         return project.id
-    return msgspec.json.decode(answer, type=_Named).name
+    return decoded(answer, _Named).name
 
 
 def _requests(project: Project, tell: Callable[[str], None]) -> Access:
@@ -159,7 +158,7 @@ def _requests(project: Project, tell: Callable[[str], None]) -> Access:
             None,
             f"the server does not give them to a {membership.role}. {_how_to_load(project)}",
         )
-    if not project.heeds_time:
+    if not project.supports_time_filters:
         tell(
             "older than 2.18.1, or cannot be told from that: conversations are read newest change"
             " first, without dates, at one call more a load; by conversation, messages of all open"
@@ -167,7 +166,7 @@ def _requests(project: Project, tell: Callable[[str], None]) -> Access:
         )
     if not project.shows_preflight:
         tell(
-            "older than 2.9.27: conversations that have not begun (preflight) cannot be had; once"
+            "older than 2.9.27: conversations that have not begun (preflight) cannot be read; once"
             " it is newer, reconcile --repair loads them"
         )
     page = everything(project, limit=1)
@@ -189,8 +188,8 @@ def _messages(project: Project, tell: Callable[[str], None]) -> Access:
     membership = project.membership
     if membership.may_list_messages:
         try:
-            project.page("messages", limit=1)
-        except (errors.NotAMember, errors.RoleTooLow):
+            MESSAGES.probe(project)
+        except errors.REFUSED:
             if membership.has_request_list:
                 raise
             remark = f"they are closed to a {membership.role}. {_how_to_load(project)}"
@@ -204,22 +203,22 @@ def _messages(project: Project, tell: Callable[[str], None]) -> Access:
 
 
 def _how_to_load(project: Project) -> str:
-    """What lets a user load who is not shown all conversations."""
+    """How a user who is not shown all conversations can load."""
     if project.allow_partial:
         return "An owner's or admin's account loads them all."
     return "load refuses this without --allow-partial: use an owner's or admin's account."
 
 
 def _leads(project: Project, tell: Callable[[str], None]) -> Access:
-    pages = [project.page("leads", "leads", status=status, limit=1) for status in STATUSES]
+    pages = [LEADS.probe(project, status=status) for status in LEAD_STATUSES]
     return Access("leads", "all", sum(page.total or 0 for page in pages))
 
 
 def _activities(project: Project, tell: Callable[[str], None]) -> Access:
     try:
-        page = project.page("activities", "activities", chart="true", limit=1)
-    except (errors.NotAMember, errors.RoleTooLow):
-        remark = "skipped: only owners and admins may read the log."
+        page = ACTIVITIES.probe(project)
+    except errors.REFUSED:
+        remark = f"skipped: only {ACTIVITIES.readers} may read the log."
         return Access("activities", "none", None, remark)
     if page.per_page == 1:
         tell("the activity log comes in pages of up to 500 (2.19.14 or newer)")

@@ -3,28 +3,56 @@
 from __future__ import annotations
 
 import gc
+import io
+import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from datetime import date
+
     import pendulum
+
+    from .target import Target
 
 app = typer.Typer(
     name="tiledesk-dlt",
     help="Load Tiledesk conversations, messages, leads and activities into DuckDB or a warehouse.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only what needs attention.")]
+LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option("--log-format", help="Progress as text, or as one JSON object a line."),
+]
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait", min=0, metavar="SECONDS", help="How long to wait for another load or a reader."
+    ),
+]
+WAIT_SECONDS = 60.0
+Publish = Annotated[
+    Path | None,
+    typer.Option(
+        "--publish",
+        metavar="PATH",
+        help="Then put a copy of the DuckDB file there, for programs that keep it open.",
+    ),
+]
+LONGEST_SENTENCE = 2000
 
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show the trace of an error.")]
 Db = Annotated[Path, typer.Option("--db", metavar="PATH", help="DuckDB file.")]
@@ -34,6 +62,25 @@ Destination = Annotated[
 Dataset = Annotated[
     str, typer.Option("--dataset", metavar="NAME", help="Dataset (schema) in the destination.")
 ]
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tiledesk-dlt {version('tiledesk-dlt')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None: ...
 
 
 @app.command(
@@ -46,22 +93,14 @@ def demo(
     db: Db = Path("demo.duckdb"),
     verbose: Verbose = False,
 ) -> None:
-    """See it work: a sandbox full of made-up conversations, loaded into DuckDB."""
-    with _told_plainly(verbose):
-        from . import display
-        from .demo import QUERIES
+    """See it work: made-up conversations, loaded into DuckDB, with a report."""
+    with report_errors(verbose):
+        from . import display, live
         from .demo import demo as run
 
-        with display.progress() as progress:
-            summary = run(requests, db, progress)
-        display.show_summary(summary)
-        for title, query in QUERIES:
-            display.out.print(f"\n[bold]-- {title}[/bold]\n{query}", soft_wrap=True)
-        display.out.print(
-            f"\nPaste them into DuckDB, opened with: duckdb {db}\n"
-            f"or into Python: import duckdb; duckdb.connect('{db}').sql(\"...\").show()",
-            soft_wrap=True,
-        )
+        with live.progress() as progress:
+            made = run(requests, db, progress)
+        display.show_demo(made, db)
 
 
 @app.command(
@@ -86,22 +125,33 @@ def load(
         bool,
         typer.Option("--allow-partial", help="Load what is shown to a user who is not shown all."),
     ] = False,
+    transform: Annotated[
+        bool, typer.Option("--transform", help="Make the marts after a complete load.")
+    ] = False,
+    publish: Publish = None,
     destination: Destination = "duckdb",
     db: Db = Path("support.duckdb"),
     dataset: Dataset = "tiledesk",
+    wait: Wait = WAIT_SECONDS,
+    quiet: Quiet = False,
+    json: Json = False,
+    log_format: LogFormat = "text",
     verbose: Verbose = False,
 ) -> None:
     """Load what is new or changed since the last load."""
-    with _told_plainly(verbose):
-        from . import display
+    with report_errors(verbose, log_format):
+        from . import display, documents, live
+        from .destinations import Patience
         from .failures import EXIT_FAILED, EXIT_PARTIAL, STOPPED_LOAD
         from .load import load as run
         from .target import Target
 
         window = _time("--since", since), _time("--until", until)
-        with display.progress() as progress:
+        with live.progress(log_format, quiet=quiet) as progress:
+            target = Target(destination, db, dataset, Patience(wait, progress.step))
+            _check_publish(target, publish)
             summary = run(
-                Target(destination, db, dataset),
+                target,
                 resources=[name.strip() for name in resources.split(",") if name.strip()],
                 since=window[0],
                 until=window[1],
@@ -109,49 +159,192 @@ def load(
                 progress=progress,
                 **({"allow_partial": True} if allow_partial else {}),
             )
-        display.show_summary(summary)
+        if json or log_format == "json":
+            documents.show(documents.of_load(summary), indent=2 if json else None)
+        elif not quiet:
+            display.show_summary(summary)
         if summary.stopped_by is not None:
-            display.err.print(STOPPED_LOAD)
-            raise typer.Exit(128 + summary.stopped_by)
-        if summary.failed or any(stream.error for stream in summary.streams):
+            code = 128 + summary.stopped_by
+            live.tell_error(STOPPED_LOAD, code, log_format)
+            raise typer.Exit(code)
+        if summary.has_failures:
             raise typer.Exit(EXIT_PARTIAL if summary.streams else EXIT_FAILED)
+        if transform:
+            _transform(target, publish, is_json=json or log_format == "json", quiet=quiet)
+        elif publish is not None:
+            _publish(target, publish)
+
+
+@app.command(
+    name="transform",
+    epilog="Examples: tiledesk-dlt transform --db support.duckdb; tiledesk-dlt transform --publish"
+    " reports/support.duckdb; tiledesk-dlt transform --destination postgres",
+)
+def make_marts(
+    publish: Publish = None,
+    destination: Destination = "duckdb",
+    db: Db = Path("support.duckdb"),
+    dataset: Dataset = "tiledesk",
+    wait: Wait = WAIT_SECONDS,
+    quiet: Quiet = False,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make the marts from what is loaded: on DuckDB as it is, elsewhere with dbt."""
+    with report_errors(verbose):
+        from .destinations import Patience
+        from .target import Target
+
+        target = Target(destination, db, dataset, Patience(wait))
+        _transform(target, publish, is_json=json, quiet=quiet)
+
+
+@app.command(
+    epilog="Examples: tiledesk-dlt report --db support.duckdb --open; tiledesk-dlt report --since"
+    " 2026-01-01 --until 2026-03-31 --no-names --out first-quarter.html",
+)
+def report(
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="HTML file to write.")] = Path(
+        "report.html"
+    ),
+    since: Annotated[
+        str, typer.Option("--since", metavar="DAY", help="First day, such as 2026-01-31.")
+    ] = "",
+    until: Annotated[str, typer.Option("--until", metavar="DAY", help="Last day.")] = "",
+    no_names: Annotated[
+        bool, typer.Option("--no-names", help="Number agents instead of naming them.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    db: Db = Path("support.duckdb"),
+    dataset: Dataset = "tiledesk",
+    wait: Wait = WAIT_SECONDS,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make the marts anew, and one HTML page with charts of them."""
+    with report_errors(verbose):
+        from . import display
+        from .destinations import Patience
+        from .report.make import make_report
+        from .target import Target
+
+        target = Target("duckdb", db, dataset, Patience(wait))
+        facts = make_report(
+            target,
+            out,
+            since=_day("--since", since),
+            until=_day("--until", until),
+            with_names=not no_names,
+        )
+        if not quiet:
+            display.say(f"{len(facts):,} conversations are in {out.absolute()}")
+        for notice in facts.notices:
+            display.say((notice, "yellow"))
+        if show:
+            typer.launch(out.absolute().as_uri())
+
+
+@app.command(
+    epilog="Examples: tiledesk-dlt export --db support.duckdb --out marts; tiledesk-dlt export"
+    " --tables --by-month --out tables",
+)
+def export(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write into.")],
+    format: Annotated[
+        Literal["parquet", "csv"], typer.Option("--format", help="Kind of files.")
+    ] = "parquet",
+    tables: Annotated[
+        bool, typer.Option("--tables", help="Write the loaded tables instead of the marts.")
+    ] = False,
+    by_month: Annotated[
+        bool,
+        typer.Option("--by-month", help="Write large tables as folders with a file a month."),
+    ] = False,
+    db: Db = Path("support.duckdb"),
+    dataset: Dataset = "tiledesk",
+    wait: Wait = WAIT_SECONDS,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write the marts or the tables of a DuckDB file as Parquet or CSV."""
+    with report_errors(verbose):
+        from . import display
+        from .destinations import Patience
+        from .export import export as run
+        from .target import Target
+
+        target = Target("duckdb", db, dataset, Patience(wait))
+        what: Literal["tables", "marts"] = "tables" if tables else "marts"
+        rows = run(target, out, format=format, what=what, by_month=by_month)
+        if not quiet:
+            display.show_rows("table", rows)
+            display.say(f"The files are in {out.absolute()}")
 
 
 @app.command(
     epilog="Exit code 0: everything can be loaded. 3: only a part. 1: nothing. Example:"
     " tiledesk-dlt check && tiledesk-dlt load",
 )
-def check(verbose: Verbose = False) -> None:
+def check(json: Json = False, verbose: Verbose = False) -> None:
     """Sign in and tell what each stream will and will not give this user."""
-    with _told_plainly(verbose):
-        from . import display
+    with report_errors(verbose):
+        from . import display, documents, live
         from .check import check as run
         from .failures import EXIT_FAILED, EXIT_PARTIAL
 
-        reports = run()
-        display.show_check(reports)
+        with live.progress() as progress:
+            reports = run(progress)
+        if json:
+            documents.show(documents.of_check(reports))
+        else:
+            display.show_check(reports)
         if all(report.problem for report in reports):
             raise typer.Exit(EXIT_FAILED)
         if not all(report.is_complete for report in reports):
             raise typer.Exit(EXIT_PARTIAL)
 
 
-@app.command(epilog="Example: tiledesk-dlt status --db support.duckdb")
+@app.command(
+    epilog="Exit code 0: loaded, and the last load is complete or running. 4: older than --max-age."
+    " 5: the last load failed or is not finished. 6: nothing is loaded. 1: cannot be read."
+    " Examples: tiledesk-dlt status --db support.duckdb; tiledesk-dlt status --max-age 2h",
+)
 def status(
     destination: Destination = "duckdb",
     db: Db = Path("support.duckdb"),
     dataset: Dataset = "tiledesk",
+    max_age: Annotated[
+        str,
+        typer.Option(
+            "--max-age",
+            metavar="AGE",
+            help="Exit with 4 if the last complete load began longer ago: 30m, 2h, 1d.",
+        ),
+    ] = "",
+    json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show last loads, rows, newest records and cursors. Calls nothing."""
-    with _told_plainly(verbose):
+    """Show rows, cursors and the last loads. Reads only the destination."""
+    with report_errors(verbose):
         import pendulum
 
-        from . import display
+        from . import display, documents
+        from .status import judge, parsed_age
         from .status import status as run
         from .target import Target
 
-        display.show_status(run(Target(destination, db, dataset)), pendulum.now("UTC"))
+        age = parsed_age(max_age) if max_age else None
+        found, now = run(Target(destination, db, dataset)), pendulum.now("UTC")
+        code, reason = judge(found, now, age)
+        if json:
+            documents.show(documents.of_status(found, code, reason))
+        else:
+            display.show_status(found, now)
+        if code:
+            if not json and reason != found.why_empty:
+                display.say()
+                display.say((reason, "bold red"))
+            raise typer.Exit(code)
 
 
 @app.command(
@@ -176,32 +369,47 @@ def reconcile(
     destination: Destination = "duckdb",
     db: Db = Path("support.duckdb"),
     dataset: Dataset = "tiledesk",
+    wait: Wait = WAIT_SECONDS,
+    quiet: Quiet = False,
+    json: Json = False,
+    log_format: LogFormat = "text",
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show all ids, and the trace of an error.")
     ] = False,
 ) -> None:
     """Compare what is loaded with what the API has now, and repair it."""
-    with _told_plainly(verbose):
-        from . import display
-        from .failures import EXIT_PARTIAL, Failure
+    with report_errors(verbose, log_format):
+        from . import display, documents, live
+        from .destinations import Patience
+        from .failures import EXIT_FAILED, EXIT_PARTIAL, Failure
         from .reconcile import reconcile as run
         from .reconcile.purge import purge as remove
         from .target import Target
 
         if purge and not yes and not sys.stdin.isatty():
             raise Failure("--purge removes rows for good. Without a terminal to ask, give --yes.")
-        target = Target(destination, db, dataset)
-        with display.progress() as progress:
-            found = run(target, deep=deep, mend=repair or purge, progress=progress)
-        display.show_reconciliation(found, all_ids=verbose)
+        with live.progress(log_format, quiet=quiet) as progress:
+            target = Target(destination, db, dataset, Patience(wait, progress.step))
+            found = run(target, deep=deep, repair=repair or purge, progress=progress)
+        if json or log_format == "json":
+            documents.show(documents.of_reconciliation(found), indent=2 if json else None)
+        elif not quiet or not found.is_equal:
+            display.show_reconciliation(found, all_ids=verbose)
         if purge:
             rows = display.by_table(found.marked)
-            is_wanted = any(found.marked.values()) and (
-                yes or typer.confirm(f"Remove for good: {rows}?")
+            # without rows, what an interrupted purge has left is done
+            is_wanted = (
+                yes or not any(found.marked.values()) or typer.confirm(f"Remove for good: {rows}?")
             )
-            display.show_purge(remove(target) if is_wanted else {}, target)
+            if is_wanted:
+                purged = remove(target)
+                is_json = json or log_format == "json"
+                if not is_json and (purged.traces or not quiet):
+                    display.show_purge(purged, target)
+                if purged.traces:
+                    raise typer.Exit(EXIT_PARTIAL)
         if not found.is_equal:
-            raise typer.Exit(EXIT_PARTIAL)
+            raise typer.Exit(EXIT_PARTIAL if found.streams else EXIT_FAILED)
 
 
 @app.command(
@@ -220,7 +428,7 @@ def sandbox(
     verbose: Verbose = False,
 ) -> None:
     """Serve the sandbox: a Tiledesk server full of made-up conversations."""
-    with _told_plainly(verbose):
+    with report_errors(verbose):
         from rich import print as say
 
         from tiledesk_sandbox import generate, listen, serve
@@ -266,6 +474,43 @@ class _LeftOut:
             raise ModuleNotFoundError(f"{name} is left out of this command.", name=name)
 
 
+def _transform(target: Target, publish: Path | None, *, is_json: bool, quiet: bool) -> None:
+    from . import display, documents
+    from .transform import transform
+
+    done = transform(target, publish)
+    if is_json:
+        documents.show(documents.of_transformation(done))
+    elif not quiet:
+        display.show_transformed(done)
+
+
+def _check_publish(target: Target, publish: Path | None) -> None:
+    if publish is not None:
+        from .transform import check_publish
+
+        check_publish(target, publish)
+
+
+def _publish(target: Target, publish: Path) -> None:
+    from .transform import publish_copy
+
+    publish_copy(target, publish)
+
+
+def _day(option: str, text: str) -> date | None:
+    if not text:
+        return None
+    from datetime import date
+
+    from .failures import Failure
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Failure(f"{option} is not a day such as 2026-01-31.") from None
+
+
 def _time(option: str, text: str) -> pendulum.DateTime | None:
     if not text:
         return None
@@ -285,24 +530,41 @@ def _time(option: str, text: str) -> pendulum.DateTime | None:
 
 
 @contextmanager
-def _told_plainly(verbose: bool) -> Iterator[None]:
-    """Whatever goes wrong becomes a line or two and an exit code; the trace only if asked for."""
+def report_errors(verbose: bool, log_format: Literal["text", "json"] = "text") -> Iterator[None]:
+    """An error becomes a line and an exit code; `verbose` adds the trace."""
     # dlt sets its log's level anew with every pipeline, so its own setting it has to be
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "WARNING" if verbose else "CRITICAL")
+    os.umask(0o077)  # the database and the working files hold other people's messages
     signal.signal(signal.SIGTERM, _terminate)
+    if verbose:
+        from tiledesk.printable import PrintableRecords
+
+        for name in ("dlt", "tiledesk"):
+            logging.getLogger(name).addFilter(PrintableRecords())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may know fewer letters than people
+            stream.reconfigure(errors="replace")
     try:
         yield
     except typer.Exit:
         raise
     except (Exception, KeyboardInterrupt) as error:
+        from tiledesk.printable import printable
+
         from .failures import EXIT_FAILED, STOPPED, exit_code_of, explain
+        from .live import tell_error
 
         if verbose:
-            import traceback
+            from tiledesk.redaction import trace_of
 
-            traceback.print_exc()
+            # a message of several lines must not look like lines of the log
+            for line in trace_of(error).splitlines():
+                print(printable(line, LONGEST_SENTENCE), file=sys.stderr)  # noqa: T201
         code = exit_code_of(error)
-        print(f"Error: {explain(error)}" if code == EXIT_FAILED else STOPPED, file=sys.stderr)  # noqa: T201
+        sentence = printable(explain(error), LONGEST_SENTENCE)
+        is_text = log_format == "text"
+        failed = f"Error: {sentence}" if is_text else sentence
+        tell_error(failed if code == EXIT_FAILED else STOPPED, code, log_format)
         raise typer.Exit(code) from None
 
 

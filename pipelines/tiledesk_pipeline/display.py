@@ -1,219 +1,128 @@
-"""What a person sees: progress while a command runs, and tables at its end."""
+"""Prints the results of the commands: tables and sentences.
+
+Everything is printed as a ``Text`` of rich, made printable, and never as markup: names, notices and
+errors may contain text of a server, a file name or a customer.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress as Bars
-from rich.progress import ProgressColumn, SpinnerColumn, TextColumn
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
-from tiledesk.reading import COMPLETE, FAILED, STOPPED
-from tiledesk.tables import MESSAGES
-
-from .load import Progress
+from tiledesk.outcome import COMPLETE, FAILED, STOPPED
+from tiledesk.printable import printable
 
 if TYPE_CHECKING:
-    import pendulum
-    from rich.progress import Task, TaskID
+    from pathlib import Path
 
-    from tiledesk.client import Call
-    from tiledesk.reading import Reading
+    import pendulum
 
     from .check import Report
+    from .demo import Demo
     from .load import Loaded, Summary
-    from .reconcile import Compared, Reconciliation
+    from .marts import Transformed
+    from .reconcile import Reconciliation, TableResult
+    from .reconcile.purge import Purged
+    from .running import Running
     from .status import Small, Status, Stream
+    from .target import Target
 
-    OfProject = TypeVar("OfProject", Loaded, Compared, Stream)
+    OfProject = TypeVar("OfProject", Loaded, TableResult, Stream)
 
 out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
-SECONDS_BETWEEN_LINES = 10.0
 IDS_SHOWN = 20
+LOADS_SHOWN = 5
+LONGEST_LINE = 2000
 OUTCOMES = {COMPLETE: "green", STOPPED: "yellow", FAILED: "bold red"}
-STOPPING = "Stopping: what was read is written. Once more stops at once."
 
 
-@contextmanager
-def progress() -> Iterator[Progress]:
-    """Bars on a terminal, plain lines now and then elsewhere."""
-    if err.is_terminal:
-        with _Bars() as bars:
-            yield bars
-    else:
-        yield _Lines()
+def say(*parts: str | tuple[str, str]) -> None:
+    """Print a line of texts; a text may have a style."""
+    styled = (part if isinstance(part, tuple) else (part, "") for part in parts)
+    line = Text.assemble(*((printable(text, LONGEST_LINE), style) for text, style in styled))
+    out.print(line, soft_wrap=True)
 
 
-class _Lines(Progress):
-    """Lines for a log file: at most one in ten seconds while reading."""
+class _Table:
+    """A table without lines: names to the left, numbers to the right."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._last = time.monotonic()
-        self._has_paused = False
-
-    def read(self, resource: str, rows: int, total: int | None) -> None:
-        super().read(resource, rows, total)
-        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
-            counts = (
-                f"{name} {count:,} {_of(self, name)}".rstrip() for name, count in self.rows.items()
+    def __init__(self, *columns: str, numbers: Sequence[str] = ()) -> None:
+        self._table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+        for column in columns:
+            self._table.add_column(
+                Text(column),
+                justify="right" if column in numbers else "left",
+                no_wrap=column != "",
             )
-            parts = ["read " + ", ".join(counts), f"{self.calls} calls", str(self.time_left)]
-            self._print("; ".join(filter(None, parts)))
 
-    def waits(self, seconds: float, why: str) -> None:
-        super().waits(seconds, why)
-        self._print(f"waiting {seconds:.0f} s: {why}")
+    def add(self, *cells: str | Text) -> None:
+        """Add a row; text from outside is made printable."""
+        self._table.add_row(*(Text(printable(c)) if isinstance(c, str) else c for c in cells))
 
-    def paused(self) -> None:
-        # once: from then on the limit is reached all the time, which the log need not say each time
-        if not self._has_paused:
-            self._has_paused = True
-            self._print("the rate limit is reached: from now on calls wait for it")
-        super().paused()
-
-    def noticed(self, resource: str, notice: str) -> None:
-        super().noticed(resource, notice)
-        self._print(f"{resource}: {notice}")
-
-    def stop(self, number: int) -> None:
-        # not through print, which a signal may have interrupted
-        os.write(2, f"{STOPPING}\n".encode())
-        super().stop(number)
-
-    def step(self, what: str) -> None:
-        self._print(what)
-
-    def _print(self, line: str) -> None:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        print(f"{stamp} {line}", file=sys.stderr, flush=True)  # noqa: T201
-
-
-class _Bars(Progress):
-    """A bar per stream, and what is being done."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._tasks: dict[str, TaskID] = {}
-        self._bars = Bars(
-            SpinnerColumn(),
-            TextColumn("{task.description:<11}"),
-            _Rows(table_column=Column(min_width=11, no_wrap=True)),
-            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
-            console=err,
-            transient=True,
-        )
-        self._status = self._bars.add_task("signing in", total=None, note="")
-
-    def __enter__(self) -> _Bars:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bars.stop()
-
-    def begin_project(self, project: str) -> None:
-        super().begin_project(project)
-        for task in self._tasks.values():
-            self._bars.remove_task(task)
-        self._tasks = {}
-
-    def called(self, call: Call) -> None:
-        super().called(call)
-        self._note()
-
-    def waits(self, seconds: float, why: str) -> None:
-        self._bars.update(self._status, note=f"waiting {seconds:.0f} s: {why}")
-        super().waits(seconds, why)
-
-    def paused(self) -> None:
-        super().paused()
-        self._note("waiting for the rate limit")
-
-    def read(self, resource: str, rows: int, total: int | None) -> None:
-        super().read(resource, rows, total)
-        if resource not in self._tasks:
-            self._tasks[resource] = self._bars.add_task(resource, total=None, note="")
-        self._bars.update(self._tasks[resource], advance=rows, note=_of(self, resource))
-
-    def ended(self, reading: Reading) -> None:
-        super().ended(reading)
-        if task := self._tasks.get(reading.resource):
-            self._bars.update(task, note=_of(self, reading.resource))
-
-    def stop(self, number: int) -> None:
-        self.step(STOPPING)
-        super().stop(number)
-
-    def step(self, what: str) -> None:
-        self._bars.update(self._status, description=what)
-
-    def _note(self, what: str = "") -> None:
-        parts = (f"{self.calls:,} calls", str(self.time_left), what)
-        self._bars.update(self._status, note=", ".join(filter(None, parts)))
-
-
-class _Rows(ProgressColumn):
-    """Rows so far; nothing for the status."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.completed:>11,.0f}" if task.completed else "")
-
-
-def _of(progress: Progress, resource: str) -> str:
-    """How many rows it will be; of messages two digits of it, since they are not counted."""
-    total = progress.totals.get(resource)
-    if total is None or total <= progress.rows[resource]:
-        return ""
-    if resource != MESSAGES.name:
-        return f"of {total:,}"
-    return f"of about {round(total, 2 - len(str(total))):,}"
+    def show(self) -> None:
+        """Print the table."""
+        out.print(self._table)
 
 
 def show_summary(summary: Summary) -> None:
-    """Rows by stream, calls, seconds, cursors."""
+    """Rows by stream, calls, seconds and cursors of a load."""
     for streams in _by_project(summary.streams, bool(summary.failed)):
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        table.add_column("resource")
-        for heading in ("read", "new", "changed", "in table"):
-            table.add_column(heading, justify="right")
-        table.add_column("read up to (UTC)", no_wrap=True)
+        numbers = ("read", "new", "changed", "in table")
+        table = _Table("resource", *numbers, "read up to (UTC)", numbers=numbers)
         for stream in streams:
-            table.add_row(
-                stream.resource,
-                _number(stream.read),
-                _number(stream.new),
-                _number(stream.changed),
-                _number(stream.rows),
-                _time(stream.cursor),
-            )
-        out.print(table)
+            counts = (stream.read, stream.new, stream.changed, stream.rows)
+            table.add(stream.resource, *map(_number, counts), _time(stream.cursor))
+        table.show()
         for stream in streams:
             if not stream.is_complete and not stream.error:
-                out.print(f"[yellow]{stream.resource}[/yellow]: not read to the end yet.")
+                say((stream.resource, "yellow"), ": not read to the end yet.")
     _show_failed(summary.failed)
     retries = f" ({summary.retries} of them again)" if summary.retries else ""
-    out.print(
-        f"{summary.calls} calls{retries}, {summary.seconds:.1f} seconds, into {summary.target}."
-    )
+    say(f"{summary.calls} calls{retries}, {summary.seconds:.1f} seconds, into {summary.target}.")
     for resource, notice in summary.notices:
-        out.print(f"[yellow]{resource}[/yellow]: {notice}")
+        say((resource, "yellow"), f": {notice}")
+
+
+def show_demo(made: Demo, db: Path) -> None:
+    """What a demo loaded, what it answers, and where to look further."""
+    show_summary(made.summary)
+    say()
+    table = _Table("figure", "value", "", numbers=("value",))
+    for name, value, remark in made.figures:
+        table.add(name, Text(value, "bold"), remark)
+    table.show()
+    say()
+    say("Charts: open ", (str(made.report), "bold"), " in a browser.")
+    say()
+    say((f"-- A query for DuckDB, opened with: duckdb {db}", "bold"))
+    for line in made.query.splitlines():
+        say(line)
+
+
+def show_rows(what: str, rows: Mapping[str, int]) -> None:
+    """Names and their numbers of rows."""
+    table = _Table(what, "rows", numbers=("rows",))
+    for name, count in rows.items():
+        table.add(name, _number(count))
+    table.show()
+
+
+def show_transformed(done: Transformed) -> None:
+    """Rows of each mart."""
+    show_rows("mart", done.rows)
+    say(f"The marts are in the schema {done.schema}.")
+    for notice in done.notices:
+        say((notice, "yellow"))
 
 
 def show_check(reports: Sequence[Report]) -> None:
-    """Projects, roles, and what each stream will give."""
-    out.print(f"Signed in to {reports[0].base_url}")
+    """Projects, roles, and what the user can read of each stream."""
+    say(f"Signed in to {reports[0].base_url}")
     for number, report in enumerate(reports):
         if number:
             out.print()
@@ -221,42 +130,36 @@ def show_check(reports: Sequence[Report]) -> None:
 
 
 def _show_report(report: Report) -> None:
-    out.print(f"Project      {report.project}", markup=False)
+    say(f"Project      {report.project}")
     if report.problem:
-        out.print(f"[bold red]Failed[/bold red]       {escape(report.problem)}", soft_wrap=True)
+        say(("Failed", "bold red"), f"       {report.problem}")
         return
-    out.print(f"Role         {report.role}", markup=False)
-    out.print(f"Privacy      {report.privacy}", markup=False)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("resource")
-    table.add_column("loads")
-    table.add_column("rows", justify="right")
-    table.add_column("")
+    say(f"Role         {report.role}")
+    say(f"Privacy      {report.privacy}")
+    table = _Table("resource", "loads", "rows", "", numbers=("rows",))
     colours = {"all": "green", "partial": "bold red", "none": "yellow"}
     for stream in report.streams:
-        table.add_row(
-            stream.resource,
-            Text(stream.verdict, style=colours[stream.verdict]),
-            _number(stream.rows),
-            stream.remark,
-        )
-    out.print(table)
+        verdict = Text(stream.verdict, style=colours[stream.verdict])
+        table.add(stream.resource, verdict, _number(stream.rows), stream.remark)
+    table.show()
     for fact in report.server:
-        out.print(f"Server: {fact}")
+        say(f"Server: {fact}")
 
 
 def show_status(status: Status, now: pendulum.DateTime) -> None:
     """Rows, newest record, cursor and age of each stream; the last loads, newest first."""
-    out.print(f"{status.target}")
+    say(str(status.target))
+    if status.running is not None and not (status.running.outcome and status.is_readable):
+        _show_running(status.running, now)
+    if status.why_empty or not status.is_readable:
+        say(status.why_empty or f"The tables cannot be read just now. {status.why_unreadable}")
+        return
     for streams in _by_project(status.streams):
-        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-        table.add_column("table", no_wrap=True)
-        table.add_column("rows", justify="right")
-        for heading in ("newest (UTC)", "read up to (UTC)", "age"):
-            table.add_column(heading, no_wrap=True)
+        columns = ("table", "rows", "newest (UTC)", "read up to (UTC)", "age")
+        table = _Table(*columns, numbers=("rows",))
         for stream in streams:
             age = stream.cursor.diff_for_humans(now, absolute=True) if stream.cursor else "-"
-            table.add_row(
+            table.add(
                 stream.resource,
                 _number(stream.rows),
                 _time(stream.newest),
@@ -264,110 +167,118 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
                 age,
             )
             for name, rows in stream.lists.items():
-                table.add_row("__" + name.partition("__")[2], _number(rows))
-        out.print(table)
+                table.add("__" + name.partition("__")[2], _number(rows))
+        table.show()
         _show_small([small for small in status.small if small.project == streams[0].project], now)
     if not status.loads:
-        out.print("\nNo load yet.")
+        out.print()
+        say("No load yet.")
         return
-    loads = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    loads.add_column("last loads (UTC)", no_wrap=True)
     has_several = len({stream.project for stream in status.streams}) > 1
-    if has_several:
-        loads.add_column("project", no_wrap=True)
-    loads.add_column("outcome", no_wrap=True)
-    for heading in ("read", "new", "changed", "calls", "seconds"):
-        loads.add_column(heading, justify="right")
-    for load in status.loads:
+    figures = ("read", "new", "changed", "calls", "seconds")
+    which = ("project",) if has_several else ()
+    table = _Table("last loads (UTC)", *which, "outcome", *figures, numbers=figures)
+    for load in status.loads[:LOADS_SHOWN]:
         seconds = None if load.seconds is None else round(load.seconds)
-        figures = (load.read, load.new, load.changed, load.calls, seconds)
+        counts = (load.read, load.new, load.changed, load.calls, seconds)
         outcome = Text(load.outcome or "-", style=OUTCOMES.get(load.outcome or "", ""))
-        which = [f"...{load.project[-6:]}" if load.project else "-"] if has_several else []
-        loads.add_row(_time(load.at), *which, outcome, *map(_number, figures))
+        project = [f"...{load.project[-6:]}" if load.project else "-"] if has_several else []
+        table.add(_time(load.at), *project, outcome, *map(_number, counts))
     out.print()
-    out.print(loads)
-    for error in dict.fromkeys(load.error for load in status.loads if load.error):
-        when = next(load.at for load in status.loads if load.error == error)
-        out.print(f"Failed {_time(when)}: {error}", markup=False, soft_wrap=True)
+    table.show()
+    shown = status.loads[:LOADS_SHOWN]
+    for error in dict.fromkeys(load.error for load in shown if load.error):
+        when = next(load.at for load in shown if load.error == error)
+        say(f"Failed {_time(when)}: {error}")
+
+
+def _show_running(running: Running, now: pendulum.DateTime) -> None:
+    since = running.began.diff_for_humans(now, absolute=True)
+    if running.outcome:
+        ended = running.last_known.diff_for_humans(now, absolute=True)
+        say(("Last known", "bold"), f": {running}, {running.outcome}, ended {ended} ago")
+    elif not running.is_alive:
+        how = f"failed: {running.error}" if running.error else "was killed"
+        say(("Last run", "bold red"), f": {running}, began {since} ago, {how}")
+        return
+    else:
+        say(("Running", "bold green"), f": {running}, for {since}")
+        where = f"project {running.project}" if running.project else ""
+        parts = (running.step, where, f"{running.calls:,} calls", running.left)
+        say("  " + ", ".join(filter(None, parts)))
+    for name, rows in running.rows.items():
+        total = running.totals.get(name)
+        say(f"  {name} {rows:,}" + (f" of about {total:,}" if total and total > rows else ""))
 
 
 def _show_small(tables: Sequence[Small], now: pendulum.DateTime) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("small table", no_wrap=True)
-    table.add_column("rows", justify="right")
-    for heading in ("read at (UTC)", "age"):
-        table.add_column(heading, no_wrap=True)
     if not tables:
         return
+    table = _Table("small table", "rows", "read at (UTC)", "age", numbers=("rows",))
     for small in tables:
         age = small.read_at.diff_for_humans(now, absolute=True)
-        table.add_row(small.resource, _number(small.rows), _time(small.read_at), age)
+        table.add(small.resource, _number(small.rows), _time(small.read_at), age)
         for name, rows in small.lists.items():
-            table.add_row("__" + name.partition("__")[2], _number(rows))
+            table.add("__" + name.partition("__")[2], _number(rows))
     out.print()
-    out.print(table)
+    table.show()
 
 
 def show_reconciliation(found: Reconciliation, *, all_ids: bool) -> None:
-    """How each table compares with the API, the ids that differ, and what it cost."""
-    out.print(f"{found.target}")
+    """How each table compares with the API, the ids that differ, and the calls it took."""
+    say(str(found.target))
     for streams in _by_project(found.streams, bool(found.failed)):
-        _show_compared(streams, all_ids=all_ids, is_repaired=found.is_repaired)
+        _show_results(streams, all_ids=all_ids, is_repaired=found.is_repaired)
     _show_failed(found.failed)
-    out.print(f"{found.calls} calls.")
+    say(f"{found.calls} calls.")
 
 
-def _show_compared(streams: Sequence[Compared], *, all_ids: bool, is_repaired: bool) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("resource")
-    for heading in ("here", "there", "missing", "extra", "stale", "calls"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
+def _show_results(streams: Sequence[TableResult], *, all_ids: bool, is_repaired: bool) -> None:
+    numbers = ("here", "there", "missing", "extra", "stale", "calls")
+    table = _Table("resource", *numbers, "", numbers=numbers)
     for stream in streams:
-        verdict = ("equal", "green") if stream.is_whole else ("not compared", "yellow")
-        if stream.differs:
-            is_mended = stream.differs <= stream.mended
+        verdict = ("equal", "green") if stream.is_complete else ("not compared", "yellow")
+        if stream.differing_ids:
+            is_mended = stream.differing_ids <= stream.repaired
             verdict = ("repaired", "green") if is_mended else ("differs", "bold red")
-        table.add_row(
+        table.add(
             stream.resource,
-            *map(_number, (stream.here, stream.there)),
+            *map(_number, (stream.in_destination, stream.in_api)),
             *(_number(len(ids)) for ids in (stream.missing, stream.extra, stream.stale)),
             _number(stream.calls),
             Text(*verdict),
         )
-    out.print(table)
+    table.show()
     for stream in streams:
         for what, ids in (
             ("missing: the API has them, the destination has not", stream.missing),
             ("extra: deleted for good at the source", stream.extra),
-            ("stale: here otherwise than there", stream.stale),
+            ("stale: differs from the API", stream.stale),
         ):
             shown = ids if all_ids else ids[:IDS_SHOWN]
             if ids:
                 more = f" (the first {IDS_SHOWN}; all with --verbose)" if shown != ids else ""
-                out.print(f"\n[bold]{stream.resource}[/bold], {what}{more}", soft_wrap=True)
+                out.print()
+                say((stream.resource, "bold"), f", {what}{more}")
             for key in shown:
-                out.print(key, markup=False, soft_wrap=True)
+                say(key)
     out.print()
     for stream in streams:
         if stream.remark:
-            out.print(f"[yellow]{stream.resource}[/yellow]: {stream.remark}", soft_wrap=True)
+            say((stream.resource, "yellow"), f": {stream.remark}")
     limits = ", ".join(
         f"{stream.resource} {_time(stream.up_to)}" for stream in streams if stream.up_to
     )
-    out.print(
-        f"Compared are rows created up to (UTC): {limits}; newer ones are for the next load.",
-        soft_wrap=True,
-    )
+    say(f"Compared are rows created up to (UTC): {limits}; newer ones are for the next load.")
     if is_repaired:
         for stream in streams:
             _show_repair(stream)
 
 
-def _show_repair(stream: Compared) -> None:
-    loaded = len(stream.mended & {*stream.missing, *stream.stale})
-    marked = len(stream.mended & set(stream.extra))
-    left = len(stream.differs - stream.mended)
+def _show_repair(stream: TableResult) -> None:
+    loaded = len(stream.repaired & {*stream.missing, *stream.stale})
+    marked = len(stream.repaired & set(stream.extra))
+    left = len(stream.differing_ids - stream.repaired)
     done = [
         words
         for number, words in (
@@ -378,30 +289,37 @@ def _show_repair(stream: Compared) -> None:
         if number
     ]
     if done:
-        out.print(f"[bold]{stream.resource}[/bold]: {', '.join(done)}.", soft_wrap=True)
+        say((stream.resource, "bold"), f": {', '.join(done)}.")
 
 
 def _by_project(streams: Sequence[OfProject], is_headed: bool = False) -> Iterator[list[OfProject]]:
-    """The streams of one project after the other, each under its name if there are several."""
+    """The streams of each project, under its name if there are several projects."""
     projects = list(dict.fromkeys(stream.project for stream in streams))
     for project in projects:
         if is_headed or len(projects) > 1:
-            out.print(f"\n[bold]Project {project}[/bold]")
+            out.print()
+            say((f"Project {project}", "bold"))
         yield [stream for stream in streams if stream.project == project]
 
 
 def _show_failed(failed: dict[str, str]) -> None:
     for project, why in failed.items():
-        out.print(f"\n[bold red]Project {project} failed[/bold red]: {why}", soft_wrap=True)
+        out.print()
+        say((f"Project {project} failed", "bold red"), f": {why}")
 
 
-def show_purge(removed: dict[str, int], target: object) -> None:
-    """How many rows were removed for good."""
-    out.print(f"Removed for good from {target}: {by_table(removed)}.", soft_wrap=True)
+def show_purge(purged: Purged, target: Target) -> None:
+    """How many rows were erased, and what a search found afterwards."""
+    say(f"Removed for good from {target}: {by_table(purged.rows)}.")
+    if not purged.is_rewritten:
+        return
+    found = ", ".join(f"{place} ({rows:,} rows)" for place, rows in purged.traces.items())
+    said = f"still found in {found}. Remove it there" if found else "nothing of it was found"
+    say(f"Searched {purged.scanned} columns for what was removed: {said}. {target.kind.remains}")
 
 
 def by_table(rows: dict[str, int]) -> str:
-    """Such as ``messages 12, requests 1``."""
+    """Numbers by table, such as ``messages 12, requests 1``."""
     return ", ".join(f"{name} {count:,}" for name, count in rows.items() if count) or "no row"
 
 

@@ -1,8 +1,8 @@
-"""The documentation that is made, not written: from the tables, the settings and the commands.
+"""Generates documentation from the tables, the settings and the commands.
 
 ``python -m tiledesk_pipeline.docs`` writes `docs/data-dictionary.md` and `docs/commands.md`, and
-fills the marked blocks of the README. With ``--check`` it writes nothing, names what is stale and
-exits with 1.
+fills the marked blocks of the other pages. With ``--check`` it writes nothing, names the stale
+files and exits with 1.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dlt.common.configuration.inject import get_fun_spec
+import tomlkit
+from dlt.common.configuration import is_secret_hint
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from tiledesk import TiledeskCredentials, tiledesk_source
+from tiledesk import TiledeskCredentials, TiledeskSettings
 from tiledesk.arrow import key_of
 from tiledesk.joins import JOINS, SENDERS
-from tiledesk.small_tables import ALL_TABLES, FACTS, HISTORY, OPTIONAL
+from tiledesk.small_tables import ALL_TABLES, HISTORY, SMALL_TABLES, SmallTable
 from tiledesk.tables import EXTRA, LOADS, PARENT_ID, POSITION, SECRETS, Column, Table
+from tiledesk.treatments import COLUMNS
 
 from .cli import app
 
@@ -29,10 +32,13 @@ ROOT = Path(__file__).parents[2]
 README = "README.md"
 DICTIONARY = "docs/data-dictionary.md"
 COMMANDS = "docs/commands.md"
+TABLES = "docs/tables.md"
+SETTINGS = "docs/settings.md"
+CONFIG = ".dlt/config.toml"
 SECTION = "SOURCES__TILEDESK__"
 WIDTH = 80
 
-# Names of dlt's types where they differ from what people see in DuckDB and in Postgres.
+# Names of types in DuckDB and Postgres, where they differ from those of dlt.
 TYPES = (
     ("text", "VARCHAR", "varchar"),
     ("bigint", "BIGINT", "bigint"),
@@ -42,10 +48,10 @@ TYPES = (
     ("json", "JSON", "jsonb"),
 )
 
-# How the declaration's words about a column read.
+# The words of the declaration, as the pages show them.
 PERSONAL: dict[object, str] = {True: "personal", "id": "id", False: "", None: ""}
 
-# What becomes of a column under each policy (tiledesk.privacy).
+# How each policy treats a column (tiledesk.privacy).
 PRIVACY = (
     ("personal text", "as it is", "a pseudonym", "null"),
     (
@@ -54,6 +60,7 @@ PRIVACY = (
         "as it is if opaque, else a pseudonym",
         "as it is if opaque; else a pseudonym where there is a key, null where there is none",
     ),
+    ("id json", "as it is", "as it is if all texts are opaque, else null", "the same"),
     ("personal json", "as it is", "null", "null"),
     ("all others", "as they are", "as they are", "as they are"),
 )
@@ -63,19 +70,21 @@ FROM tiledesk.messages AS m
 JOIN tiledesk.requests AS r ON r.request_id = m.recipient
 GROUP BY ALL ORDER BY messages DESC;"""
 
-CREDENTIALS = {
-    "email": "E-mail of a member of the project.",
-    "password": "The member's password.",
-    "token": "Instead of both: a token, as the sign-in gives it.",
+# What stands in .dlt/config.toml for a setting without a default.
+EXAMPLES = {
+    "history": '["project_users", "departments", "groups"]',
+    "project_id": '"24 hexadecimal digits"',
+    "ca_bundle": '"/etc/ssl/our-ca.pem"',
+    "privacy_overrides": '{ "messages.text" = "keep" }',
 }
 
 
-# Columns besides the key that the server keeps unique (contract 4.1).
+# Columns besides the key that are unique on the server (contract 4.1).
 UNIQUE = {("requests", "request_id")}
 
 
 def stale(root: Path = ROOT) -> list[str]:
-    """The files that are not as they would be made now."""
+    """The files that differ from what would be generated now."""
     return [
         name
         for name, text in made(root).items()
@@ -84,7 +93,7 @@ def stale(root: Path = ROOT) -> list[str]:
 
 
 def write(root: Path = ROOT) -> list[str]:
-    """Make what is stale anew; its names."""
+    """Generate the stale files again; returns their names."""
     names = stale(root)
     texts = made(root)
     for name in names:
@@ -94,18 +103,14 @@ def write(root: Path = ROOT) -> list[str]:
 
 
 def made(root: Path = ROOT) -> dict[str, str]:
-    """The text of each file that is made, as it should be now."""
+    """The text of each generated file, as it should be now."""
     return {
         DICTIONARY: data_dictionary(),
         COMMANDS: commands(),
-        README: filled(
-            _read(root, README),
-            {
-                "tables": table_list() + "\n\n" + diagram(),
-                "settings": settings(),
-                "commands": command_list(),
-            },
-        ),
+        README: filled(_read(root, README), {"commands": command_list()}),
+        TABLES: filled(_read(root, TABLES), {"tables": f"{table_list()}\n\n{diagram()}"}),
+        SETTINGS: filled(_read(root, SETTINGS), {"settings": settings()}),
+        CONFIG: configured(_read(root, CONFIG)),
     }
 
 
@@ -113,28 +118,34 @@ def filled(text: str, blocks: dict[str, str]) -> str:
     """The text with its marked blocks filled.
 
     Raises:
-        ValueError: a block is not there exactly once.
+        ValueError: a block does not occur exactly once.
     """
     for name, content in blocks.items():
         block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         parts = block.split(text)
         if len(parts) != 4:
-            raise ValueError(f"The README needs one block <!-- {name} -->, <!-- /{name} -->.")
+            raise ValueError(f"The page needs one block <!-- {name} -->, <!-- /{name} -->.")
         before, opening, closing, after = parts
         text = f"{before}{opening}\n{content}\n\n{closing}{after}"
     return text
+
+
+def configured(text: str) -> str:
+    """The file of settings with its section of the source filled."""
+    section = re.compile(r"(?<=^\[sources\.tiledesk\]\n).*?(?=^\[)", re.DOTALL | re.MULTILINE)
+    return section.sub(lambda _: f"{config_comments().lstrip()}\n\n", text, count=1)
 
 
 # --- tables ---------------------------------------------------------------------------------------
 
 
 def data_dictionary() -> str:
-    """Every table and column, with keys, joins and what is personal."""
+    """All tables and columns, with keys, joins and personal data."""
     return "\n".join(_data_dictionary()) + "\n"
 
 
 def table_list() -> str:
-    """The tables and what they hold, short."""
+    """The tables and their content, in short."""
     return _grid(
         ("table", "rows", "key"),
         ((_linked(part), part.description, _key(part)) for part in _parts()),
@@ -142,7 +153,7 @@ def table_list() -> str:
 
 
 def diagram() -> str:
-    """The tables with the columns that join them, as a Mermaid diagram."""
+    """The tables and the columns that join them, as a Mermaid diagram."""
     return "\n".join(("```mermaid", "erDiagram", *_diagram(), "```"))
 
 
@@ -159,7 +170,7 @@ def _diagram() -> Iterator[str]:
         yield "    }"
     for join in JOINS:
         names = f"{join.column} = {join.prefix}{join.to_column}"
-        yield f'    {join.table} {join.crow} {join.to_table} : "{names}"'
+        yield f'    {join.table} {join.cardinality} {join.to_table} : "{names}"'
 
 
 def _data_dictionary() -> Iterator[str]:
@@ -179,7 +190,8 @@ def _data_dictionary() -> Iterator[str]:
     yield "- A list inside a row is a table of its own. Its rows are found by"
     yield f"  `{PARENT_ID}`, in the order of `{POSITION}`. When the row changes, all rows of its"
     yield "  lists are replaced."
-    yield "- Tables that begin with `_dlt_`, and the schema ending with `_staging`, are dlt's own."
+    yield "- Tables that begin with `_dlt_` are dlt's own. A load stages rows in a schema ending"
+    yield "  with `_staging` and drops it at its end."
     yield ""
     yield _grid(("type", "in DuckDB", "in Postgres"), TYPES)
     yield ""
@@ -198,7 +210,21 @@ def _data_dictionary() -> Iterator[str]:
     yield "  `system`, `_trigger` and `_bot_unresponsive`. A UUID still is the id of one person."
     yield "- Values of json columns are left out as a whole: nobody knows where a free object holds"
     yield f"  a name. `{EXTRA}` is one of them; a notice names the fields it would have held."
-    yield "- Times, numbers, keys, tags, languages and countries stay under each policy."
+    yield "- An object that is kept is kept without the fields that columns hide, at any depth:"
+    yield "  with `messages.text` dropped, `requests.attributes` has no `last_message.text`. Tables"
+    yield "  of people and conversations leave out what any of them hides, other tables what they"
+    yield f"  hide themselves. `{EXTRA}` does so, too: a value that does not fit its column, or"
+    yield "  came with half an emoji, has the policy of its column."
+    yield "- A column that repeats another one has the other's policy, too, if that is stricter and"
+    yield "  was set as specifically or more so. To keep it, name it in `privacy_overrides`:"
+    yield from (
+        f"  - `{name}` repeats {', '.join(f'`{other}`' for other in column.repeats)}."
+        for name, column in COLUMNS.items()
+        if column.repeats
+    )
+    yield "- Times, numbers, keys, languages and countries stay under each policy. So do the names"
+    yield "  that reports are grouped by: of projects, departments, groups, bots, roles, tags and"
+    yield "  properties."
     yield ""
     yield "## Tables"
     yield ""
@@ -296,10 +322,10 @@ def _described(table: Table, root: Table) -> Iterator[str]:
 
 
 def _kept(table: Table) -> Iterator[str]:
-    """How the rows of a table come and go."""
+    """When rows of the table are added, changed and removed."""
     if not table.is_snapshot:
         yield f"- Key: {_key(table)}. A row is replaced as a whole when it is read again."
-        if table not in FACTS:
+        if table not in SMALL_TABLES:
             yield f"- How far it has been read is counted in `{table.cursor}`."
     elif table.name in HISTORY:
         yield f"- Key: {_key(table)} with `_dlt_valid_from`, since when this version has been here,"
@@ -308,7 +334,7 @@ def _kept(table: Table) -> Iterator[str]:
         yield f"  {', '.join(f'`{name}`' for name in table.volatile)}."
     else:
         yield f"- Key: {_key(table)}. All rows of the project are replaced when it is read again."
-    if table in OPTIONAL:
+    if isinstance(table, SmallTable) and table.is_optional:
         yield f"- Loaded if the setting `{table.name}` is on, or if it is named."
 
 
@@ -324,7 +350,7 @@ def _key(table: Table) -> str:
 
 
 def _mark(table: Table, column: Column) -> str | None:
-    """What Mermaid is to write beside a column; None if the diagram does without it."""
+    """The mark beside a column in the Mermaid diagram; None if the diagram leaves it out."""
     place = (table.name, column.name)
     if not table.source and column.name == key_of(table)[0]:
         return "PK"
@@ -336,14 +362,14 @@ def _mark(table: Table, column: Column) -> str | None:
 
 
 def _linked(table: Table) -> str:
-    return f"[{table.name}]({DICTIONARY}#{table.name})"
+    return f"[{table.name}]({Path(DICTIONARY).name}#{table.name})"
 
 
 # --- settings -------------------------------------------------------------------------------------
 
 
 def setting_names() -> list[str]:
-    """The environment variables of the source, as dlt will look for them."""
+    """The environment variables of the source, as dlt looks them up."""
     return [name for name, _, _ in _settings()]
 
 
@@ -357,24 +383,36 @@ def settings() -> str:
 
 
 def _settings() -> Iterator[tuple[str, str, str]]:
-    spec = get_fun_spec(tiledesk_source.__wrapped__)  # type: ignore[attr-defined]
-    if spec is None:
-        raise ValueError("dlt has no configuration of the source.")
-    told = _arguments(inspect.getdoc(tiledesk_source) or "")
-    for name in inspect.signature(tiledesk_source.__wrapped__).parameters:  # type: ignore[attr-defined]
+    """The environment variable, the default and the meaning of each setting."""
+    meanings, accounts = _attributes(TiledeskSettings), _attributes(TiledeskCredentials)
+    for name in TiledeskSettings.get_resolvable_fields():
         if name == "credentials":
             for part in TiledeskCredentials.get_resolvable_fields():
-                yield f"{SECTION}CREDENTIALS__{part.upper()}", "", CREDENTIALS[part]
-        elif name in spec.get_resolvable_fields() and name != "observer":
-            default = getattr(spec, name, None)
-            text = told[name][0].upper() + told[name][1:]
-            yield SECTION + name.upper(), "" if default is None else f"{default}", text
+                yield f"{SECTION}CREDENTIALS__{part.upper()}", "", accounts[part]
+        else:
+            default = getattr(TiledeskSettings, name)
+            yield SECTION + name.upper(), "" if default is None else f"{default}", meanings[name]
 
 
-def _arguments(docstring: str) -> dict[str, str]:
-    """The arguments and their descriptions in a docstring."""
-    _, _, section = docstring.partition("Args:\n")
-    section = re.split(r"\n(?=\S)", section)[0]
+def config_comments() -> str:
+    """The settings that are no secrets as commented lines of TOML, each with its meaning."""
+    lines = []
+    for name, meaning in _attributes(TiledeskSettings).items():
+        if is_secret_hint(TiledeskSettings.get_resolvable_fields()[name]):
+            continue
+        default = getattr(TiledeskSettings, name)
+        value = EXAMPLES[name] if default is None else tomlkit.item(default).as_string()
+        lines += [
+            "",
+            *(f"# {line}" for line in textwrap.wrap(meaning, WIDTH)),
+            f"# {name} = {value}",
+        ]
+    return "\n".join(lines)
+
+
+def _attributes(spec: type) -> dict[str, str]:
+    """The attributes of a class and their meanings, from its docstring."""
+    _, _, section = (inspect.getdoc(spec) or "").partition("Attributes:\n")
     found: dict[str, str] = {}
     for entry in re.split(r"\n(?= {4}\w+:)", f"\n{section}".rstrip())[1:]:
         name, _, text = entry.strip().partition(":")
@@ -392,7 +430,7 @@ def command_names() -> list[str]:
 
 
 def help_of(*command: str) -> str:
-    """What ``--help`` of a command prints."""
+    """The ``--help`` text of a command."""
     result = CliRunner().invoke(
         app, [*command, "--help"], prog_name="tiledesk-dlt", terminal_width=WIDTH
     )
@@ -402,7 +440,7 @@ def help_of(*command: str) -> str:
 
 
 def commands() -> str:
-    """The ``--help`` of every command."""
+    """The ``--help`` text of every command."""
     parts = [
         "# Commands",
         "Made by `make docs` from `tiledesk-dlt --help`. Do not edit.",
@@ -414,7 +452,7 @@ def commands() -> str:
 
 
 def command_list() -> str:
-    """The commands and what they do, short."""
+    """The commands and their purpose, in short."""
     told = {}
     for name in command_names():
         command = getattr(get_command(app), "commands", {})[name]
@@ -448,7 +486,7 @@ def _read(root: Path, name: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write, or with ``--check`` only look; the exit code."""
+    """Write the files, or with ``--check`` only compare them; returns the exit code."""
     if arguments not in ([], ["--check"]):
         sys.stderr.write("Usage: python -m tiledesk_pipeline.docs [--check]\n")
         return 2

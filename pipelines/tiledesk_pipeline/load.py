@@ -1,4 +1,4 @@
-"""A load: read, write, and say what was done."""
+"""A load: reads, writes, and reports what was done."""
 
 from __future__ import annotations
 
@@ -8,152 +8,36 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import dlt
 import pendulum
 import pyarrow
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.destinations.sql_client import SqlClientBase
 from dlt.sources import DltSource
 
-from tiledesk import Observer, errors, open_projects, tables, tiledesk_source
-from tiledesk.client import Call
+from tiledesk import errors, open_projects, tables, tiledesk_source
 from tiledesk.observer import Stopped
+from tiledesk.outcome import COMPLETE, FAILED, STOPPED, Reading
+from tiledesk.printable import printable
 from tiledesk.project import Project
-from tiledesk.reading import END_OF_TIME, FAILED, Reading
-from tiledesk.small_tables import ALL_TABLES, SNAPSHOTS
+from tiledesk.reading import END_OF_TIME
+from tiledesk.slices import slices
+from tiledesk.small_tables import ALL_TABLES
 from tiledesk.source import readings_resource
-from tiledesk.tables import Table
 
-from . import state
+from . import copies, state
 from .check import look_at, look_at_small
-from .comments import write_comments
-from .failures import Failure, explain, find_tiledesk_error
-from .settings import of_projects
+from .dlt_adapter import belongs_to_itself
+from .failures import Failure, Terminated, explain, find_tiledesk_error, is_caused_by
+from .progress import Progress
+from .running import LOAD, recorded
 from .target import Target
-from .timeleft import TimeLeft
 
-# A load is committed in slices: what a kill costs at most, and what has to fit into memory. So many
-# bytes of answers, or seconds of reading one stream, end a slice.
-SLICE_BYTES = 16_000_000
-SLICE_SECONDS = 150.0
-# Whatever else it does, a slice costs its share of dlt and DuckDB for each table that it has rows
-# of. So only the first reads all streams, and tells how much there is; then comes one after the
-# other. Log entries are first, since the server drops them after 30 days; then messages, of which
-# it takes a while to tell how many there are.
+# A slice costs dlt and DuckDB some time for each table that it has rows of. So only the first slice
+# reads all streams, which tells how much there is. The others read one stream after the other: log
+# entries first, since the server deletes them after 30 days; then messages, whose number is known
+# only after a while.
 ORDER = (tables.ACTIVITIES.name, tables.MESSAGES.name, tables.REQUESTS.name, tables.LEADS.name)
-# A load in slices that took longer, or that an earlier one has begun, ends with what changed
-# meanwhile. After a shorter one, that is for the next.
-LONG_SECONDS = 60.0
-
-
-class Progress(Observer):
-    """Counts what happens during a load, and ends a slice when it is time.
-
-    Attributes:
-        stopped_by: the signal that asked the load to end, if one did.
-        project: the id of the project that is being read, if there are several; else empty.
-        rows: rows read, by stream; of a load in slices, all of them together.
-        totals: how many that will be, of streams that are not read to the end; of messages, which
-            the API does not count, about.
-        readings: what was done, by stream, slice by slice.
-        time_left: in words, how long it is going to take.
-    """
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.retries = 0
-        self.notices: list[tuple[str, str]] = []
-        self.stopped_by: int | None = None
-        self._is_pausing = False
-        self._begin("")
-
-    def _begin(self, project: str) -> None:
-        self.project = project
-        self.rows: dict[str, int] = {}
-        self.totals: dict[str, int] = {}
-        self.readings: dict[str, list[Reading]] = {}
-        self.time_left = TimeLeft()
-        self._slice: dict[str, Reading] = {}
-        self._began = time.monotonic()
-
-    def begin_project(self, project: str) -> None:
-        """One project of several begins to be read: streams are counted anew."""
-        self._begin(project)
-        self.step(f"project {project}")
-
-    def called(self, call: Call) -> None:
-        self._is_pausing = False
-        self.calls += 1
-
-    def waits(self, seconds: float, why: str) -> None:
-        self.retries += 1
-        self._pauses()
-
-    def paused(self) -> None:
-        self.time_left.paused()
-        self._pauses()
-
-    def read(self, resource: str, rows: int, total: int | None) -> None:
-        before = self.rows.get(resource, 0)
-        self.rows[resource] = before + rows
-        if total is not None:
-            self.totals[resource] = before + total
-        self.time_left.read(resource, rows, total)
-
-    def is_enough(self, reading: Reading) -> bool:
-        self._slice[reading.resource] = reading
-        size = sum(each.bytes_read for each in self._slice.values())
-        is_full = size >= SLICE_BYTES or reading.seconds >= SLICE_SECONDS
-        return (is_full and reading.can_go_on) or self.stopped_by is not None
-
-    def ended(self, reading: Reading) -> None:
-        self.readings.setdefault(reading.resource, []).append(reading)
-        if reading.is_complete:
-            self.time_left.ended(reading.resource)
-            self.totals.pop(reading.resource, None)
-
-    def noticed(self, resource: str, notice: str) -> None:
-        if self.project:
-            resource = f"{resource} of {self.project}"
-        if (resource, notice) not in self.notices:
-            self.notices.append((resource, notice))
-
-    def step(self, what: str) -> None:
-        """The load goes on to another step."""
-
-    def begin_slice(self) -> None:
-        """The next slice begins to be read."""
-        self._slice = {}
-        self.step("reading")
-
-    def unfinished(self, names: Sequence[str]) -> list[str]:
-        """The streams that have not been read to their end."""
-        done = {name for name, readings in self.readings.items() if readings[-1].is_complete}
-        return [name for name in names if name not in done]
-
-    def is_behind(self) -> bool:
-        """Whether a stream was last read to an end that is that of a much earlier time."""
-        is_long = time.monotonic() - self._began > LONG_SECONDS
-        return any(
-            readings[-1 if is_long else 0].was_begun_before for readings in self.readings.values()
-        )
-
-    def stop(self, number: int) -> None:
-        """A signal asks the load to end: with the page in hand, or out of a pause at once.
-
-        Raises:
-            Stopped: nothing is in hand.
-        """
-        self.stopped_by = number
-        if self._is_pausing:
-            raise Stopped("stopped in a pause")
-
-    def _pauses(self) -> None:
-        self._is_pausing = True
-        if self.stopped_by is not None:
-            raise Stopped("stopped before a pause")
 
 
 @dataclass
@@ -161,14 +45,14 @@ class Loaded:
     """What a load did to one stream of a project.
 
     Attributes:
-        read: rows that were read, those of the lookback included.
+        read: rows that were read, including those of the lookback.
         new: rows created since the last load; None where the load was of a window, and for a table
             that is replaced.
         changed: older rows that changed since the last load; None as above.
-        rows: rows of the project in the table now.
+        rows: rows of the project that the table holds now.
         cursor: how far the stream has been read; when, for a small table.
-        is_complete: whether it was read to its end.
-        error: why it could not be read, though others were; empty otherwise.
+        is_complete: whether it was read to the end.
+        error: why this table could not be read; empty if it was.
     """
 
     resource: str
@@ -187,11 +71,13 @@ class Summary:
     """What a load did.
 
     Attributes:
-        failed: of several projects those that could not be loaded, and why, in a sentence.
+        run_id: as in the table of loads.
+        failed: the projects that could not be loaded, with a sentence that says why.
         stopped_by: the signal that ended it early, if one did.
     """
 
     target: Target
+    run_id: str | None = None
     streams: list[Loaded] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     notices: list[tuple[str, str]] = field(default_factory=list)
@@ -199,6 +85,19 @@ class Summary:
     retries: int = 0
     seconds: float = 0.0
     stopped_by: int | None = None
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether a project or a small table could not be loaded."""
+        return bool(self.failed) or any(stream.error for stream in self.streams)
+
+    @property
+    def outcome(self) -> str:
+        """`complete`; `goes on`: the rest is for the next load; or `failed`: not all was loaded."""
+        if self.has_failures:
+            return FAILED
+        is_complete = all(stream.is_complete for stream in self.streams)
+        return COMPLETE if is_complete and self.stopped_by is None else STOPPED
 
 
 def load(
@@ -213,25 +112,25 @@ def load(
 ) -> Summary:
     """Load what is new, or a window of time, into a target.
 
-    A load that is long commits in slices, and one that ended early is gone on with by the next.
-    Either ends with what changed meanwhile, unless it took a minute at most. Several projects are
-    loaded one after the other; what goes wrong with one of them does not keep the others from being
-    loaded.
+    A long load commits in slices, and the next load continues one that ended early. If a load takes
+    more than a minute, it reads what changed meanwhile at its end. Several projects are loaded one
+    after the other; an error in one of them does not stop the others.
 
     Args:
         resources: names of tables; all that the settings select unless given. Small tables that are
-            named are read however lately they were.
+            named are read, even if they were read recently.
         since: start of the window, UTC, on ``created_at``; cursors are not moved by a window.
             Without `until`, a first load begins its history here, on the stream's cursor, and later
-            ones with the same `since` go on with that.
+            loads with the same `since` continue it.
         until: end of the window, not included.
         full_refresh: drop the tables and cursors of these streams and read everything.
-        settings: arguments of :func:`tiledesk.tiledesk_source` that are not to come from dlt's
+        settings: arguments of :func:`tiledesk.tiledesk_source`; the others come from dlt's
             configuration.
 
     Raises:
-        Failure: the wishes contradict each other, or another load is running.
-        Exception: whatever dlt raises; :func:`tiledesk_pipeline.failures.explain` words it.
+        Failure: the arguments contradict each other, or another load is running.
+        Exception: any error of dlt; :func:`tiledesk_pipeline.failures.explain` turns it into a
+            sentence.
     """
     _check_names(resources)
     if until is not None and since is None:
@@ -242,26 +141,38 @@ def load(
         raise Failure("--full-refresh reads everything: it does not go with --since or --until.")
     progress = progress or Progress()
     started = time.monotonic()
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # the default one keeps what is freed
-    summary = Summary(target)
-    with target.pipeline() as pipeline, _stopped_by_signals(progress):
-        projects = open_projects(observer=progress, **of_projects(settings))
-        if resources:
-            settings.setdefault("snapshot_interval_seconds", 0)
-        sources = {
-            project.id: tiledesk_source(
-                observer=progress,
-                **{**settings, "project_id": project.id, "client": project.client},
-            )
-            for project in projects
-        }
-        names = list(resources or sources[projects[0].id].selected_resources)
-        if full_refresh:
-            for project in projects:
-                _must_be_readable(project, names, pipeline)
-            _forget(pipeline, target, names, projects)
-        drops_tables = full_refresh
+    summary = Summary(target, progress.run_id)
+    with (
+        _system_memory_pool(),
+        target.pipeline(record=recorded(target.kind.notes, LOAD, progress)) as pipeline,
+        _stopped_by_signals(progress),
+    ):
+        target.kind.must_be_free(pipeline, drops_tables=full_refresh)
+        try:
+            projects = open_projects(observer=progress, **settings)
+        except Exception as error:
+            for known in state.projects(pipeline):
+                names = list(resources or state.streams(pipeline, known))
+                _record_failures(pipeline, known, _streams(names) or names, error, progress)
+            raise
         with closing(projects[0].client):
+            if resources:
+                settings.setdefault("snapshot_interval_seconds", 0)
+            sources = {
+                project.id: tiledesk_source(
+                    observer=progress,
+                    **{**settings, "project_id": project.id, "client": project.client},
+                )
+                for project in projects
+            }
+            names = list(resources or sources[projects[0].id].selected_resources)
+            if full_refresh:
+                for project in projects:
+                    _must_be_readable(project, names, pipeline)
+                _forget(pipeline, target, names, projects)
+            if not (full_refresh and tables.MESSAGES.name in names):
+                copies.fill(pipeline, target, progress)
+            drops_tables = full_refresh
             for project in projects:
                 if progress.stopped_by is not None:
                     break
@@ -275,16 +186,22 @@ def load(
                     _load_project(pipeline, source, names, windows, drops_tables, target, progress)
                 except Exception as error:
                     left = progress.unfinished(_streams(names) or names)
-                    _write_down(pipeline, project, left, error)
-                    if len(projects) == 1 or not _is_of_one_project(error):
+                    _record_failures(pipeline, project.id, left, error, progress)
+                    if (
+                        len(projects) == 1
+                        or is_caused_by(error, Stopped)
+                        or not _is_of_one_project(error)
+                    ):
                         raise
                     summary.failed[project.id] = explain(error)
                     pipeline.drop().sync_destination()
                 else:
                     drops_tables = False
-                    summary.streams += _loaded(pipeline, project, names, windows, progress)
+                    summary.streams += _loaded(pipeline, project, names, windows, target, progress)
+        summary.stopped_by = progress.stopped_by
+        progress.outcome = summary.outcome
     summary.notices, summary.calls = progress.notices, progress.calls
-    summary.retries, summary.stopped_by = progress.retries, progress.stopped_by
+    summary.retries = progress.retries
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -298,19 +215,36 @@ def _load_project(
     target: Target,
     progress: Progress,
 ) -> None:
-    """Slice after slice, until all is read or the load is stopped."""
-    streams = _streams(names)
-    selected, left = list(names), streams
+    """Load slices until everything was read or the load is stopped."""
+    streams = left = _streams(names)
     catches_up = False
-    while selected and progress.stopped_by is None:
-        _load_slice(pipeline, source.with_resources(*selected), drops_tables, target, progress)
-        drops_tables = False
+
+    def unfinished(part: DltSource) -> Sequence[str]:
+        nonlocal left, catches_up
+        if progress.stopped_by is not None:
+            return []
         left = progress.unfinished(left)
-        selected = sorted(left, key=ORDER.index)[:1]
         if not left and not catches_up and progress.is_behind():
-            # once: what the lookback reads again may be more than a slice
-            left = selected = [name for name in streams if name not in windows]
+            # once: the lookback may read more than a slice
+            left = [name for name in streams if name not in windows]
             catches_up = True
+            return left
+        return sorted(left, key=ORDER.index)[:1]
+
+    for part in slices(source.with_resources(*names), unfinished):
+        _load_slice(pipeline, part, drops_tables, target, progress)
+        drops_tables = False
+
+
+@contextmanager
+def _system_memory_pool() -> Iterator[None]:
+    """Use the memory of the system: the pool of Arrow keeps what is freed."""
+    before = pyarrow.default_memory_pool()
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+    try:
+        yield
+    finally:
+        pyarrow.set_memory_pool(before)
 
 
 def _is_of_one_project(error: Exception) -> bool:
@@ -318,10 +252,10 @@ def _is_of_one_project(error: Exception) -> bool:
 
 
 def _must_be_readable(project: Project, names: Sequence[str], pipeline: dlt.Pipeline) -> None:
-    """Refuses to drop tables that this user may not read anew.
+    """Refuse to drop tables that this user cannot read again.
 
     Raises:
-        NoRequestList, ShownInPart: as the load itself would.
+        NoRequestList, ShownInPart: as a load does.
         Failure: a table may not be read.
     """
     if "requests" in names or ("messages" in names and not project.membership.may_list_messages):
@@ -341,12 +275,12 @@ def _forget(
 ) -> None:
     """Commit a state without the streams' cursors, before their tables are dropped.
 
-    dlt drops the tables first and saves the state last: a load that dies in between would leave
-    cursors behind that speak of rows that are not there any more.
+    dlt drops the tables first and saves the state last. Without this, a load that was killed in
+    between would leave cursors for rows that are gone.
 
     Raises:
-        Failure: the tables hold other projects, too; or the state would not be the newest one: dlt
-            goes by the clock of the machine.
+        Failure: the tables hold other projects, too; or the state would not be the newest one,
+            since dlt compares times of the machine's clock.
     """
     known = state.projects(pipeline)
     if not known:
@@ -362,15 +296,15 @@ def _forget(
             f"The newest load was made at {newest:YYYY-MM-DD HH:mm:ss} UTC, later than it is here."
             " Set the clock right, or wait until then, for a full refresh."
         )
-    # dlt counts a table to the resource that wrote it last, and would drop this one with that
-    pipeline.default_schema.tables.get(tables.LOADS.name, {})["resource"] = tables.LOADS.name
+    # dlt assigns a table to the resource that wrote it last, and would drop this one with it
+    belongs_to_itself(pipeline, tables.LOADS.name)
     state.forget(pipeline, names)
     pipeline.normalize()
     target.write(pipeline)
 
 
 def _newest_load(pipeline: dlt.Pipeline) -> pendulum.DateTime | None:
-    """When the newest load was made, by the clock of the machine that made it."""
+    """The time of the newest load, by the clock of the machine that made it."""
     with pipeline.sql_client() as client:
         name = client.make_qualified_table_name("_dlt_loads")
         rows = client.execute_sql(f"SELECT max(load_id) FROM {name}")  # noqa: S608 (our own name)
@@ -393,35 +327,53 @@ def _load_slice(
         progress.readings[name] for name in source.selected_resources if name in progress.readings
     ]
     is_slice = any(
-        len(of_one) > 1 or of_one[0].was_begun_before or not of_one[0].is_complete
-        for of_one in readings
+        len(of_one) > 1 or of_one[0].is_resumed or not of_one[0].is_complete for of_one in readings
     )
     largest = max((of_one[-1].bytes_read for of_one in readings), default=0)
-    info = target.write(pipeline, largest, is_slice=is_slice)
-    write_comments(pipeline, info)
+    target.write(pipeline, largest, is_slice=is_slice)
 
 
-def _write_down(
-    pipeline: dlt.Pipeline, project: Project, names: Sequence[str], error: Exception
+def _record_failures(
+    pipeline: dlt.Pipeline,
+    project_id: str,
+    names: Sequence[str],
+    error: Exception,
+    progress: Progress,
 ) -> None:
-    """Streams that could not be read stand in the table of loads, too, once there is one."""
-    if find_tiledesk_error(error) is None or not state.projects(pipeline):
+    """Record in the table of loads, if there is one, that streams could not be read."""
+    if (
+        is_caused_by(error, Stopped)
+        or find_tiledesk_error(error) is None
+        or not state.projects(pipeline)
+    ):
         return
     now = pendulum.now("UTC")
     failed = [
-        Reading(name, project.id, now, outcome=FAILED, error=explain(error)) for name in names
+        Reading(
+            name,
+            project_id,
+            now,
+            outcome=FAILED,
+            error=printable(explain(error)),
+            run_id=progress.run_id,
+        )
+        for name in names
     ]
-    with suppress(Exception):  # what went wrong first is what counts
+    with suppress(Exception):  # the first error is the one to report
         pipeline.drop().sync_destination()
         pipeline.run(readings_resource(failed))
 
 
 @contextmanager
 def _stopped_by_signals(progress: Progress) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the load when what is in hand is done; a second one ends it at once.
+    """Ctrl-C and SIGTERM end the load after the current page is written; a second one at once.
 
-    dlt's own handling of signals is off for this (see `target.DEFAULTS`): it would drop what was
+    The signal handling of dlt is off (see `target.DEFAULTS`), since it would discard what was
     read.
+
+    Raises:
+        KeyboardInterrupt: the load was stopped before it had read a page.
+        Terminated: the same, by SIGTERM.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -430,7 +382,7 @@ def _stopped_by_signals(progress: Progress) -> Iterator[None]:
 
     def stop(number: int, frame: object) -> None:
         for each, handler in before.items():
-            # A script starts what it puts into the background with SIGINT ignored.
+            # A shell script starts background commands with SIGINT ignored.
             is_ignored = handler is signal.SIG_IGN
             signal.signal(each, signal.default_int_handler if is_ignored else handler)
         progress.stop(number)
@@ -439,20 +391,14 @@ def _stopped_by_signals(progress: Progress) -> Iterator[None]:
         signal.signal(number, stop)
     try:
         yield
+    except Exception as error:
+        if progress.stopped_by is None or not is_caused_by(error, Stopped):
+            raise
+        is_sigterm = progress.stopped_by == signal.SIGTERM
+        raise (Terminated if is_sigterm else KeyboardInterrupt) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def rows_of(client: SqlClientBase[Any], table: Table, where: str = "", *values: Any) -> int:
-    """How many rows a table has; 0 if it is not there yet."""
-    name = client.make_qualified_table_name(table.name)
-    query = f"SELECT count(*) FROM {name} {where}"  # noqa: S608 (only our own names)
-    try:
-        found = client.execute_sql(query, *values)
-    except DestinationUndefinedEntity:
-        return 0
-    return cast(int, found[0][0]) if found else 0
 
 
 def _check_names(resources: Sequence[str]) -> None:
@@ -469,14 +415,17 @@ def _set_window(
     pipeline: dlt.Pipeline,
     project: Project,
 ) -> set[str]:
-    """Tell the streams where to begin; returns those that read a window, beside their cursor."""
-    begun, beginnings = state.begun(pipeline, project.id), state.beginnings(pipeline, project.id)
+    """Tell the streams where to begin; returns those that read a window without their cursor."""
+    started, history_starts = (
+        state.started_streams(pipeline, project.id),
+        state.history_starts(pipeline, project.id),
+    )
     windows = set()
     for table in tables.TABLES:
         if table.name not in names:
             continue
         column, end = table.cursor, until
-        if until or (table.name in begun and beginnings.get(table.name) != since):
+        if until or (table.name in started and history_starts.get(table.name) != since):
             column, end = "created_at", until or END_OF_TIME
             windows.add(table.name)
         source.resources[table.name].apply_hints(
@@ -490,6 +439,7 @@ def _loaded(
     project: Project,
     names: Sequence[str],
     windows: set[str],
+    target: Target,
     progress: Progress,
 ) -> list[Loaded]:
     after = {**state.cursors(pipeline, project.id), **state.read_at(pipeline, project.id)}
@@ -500,13 +450,13 @@ def _loaded(
             if name not in (_streams(names) if table in tables.TABLES else progress.readings):
                 continue
             readings, is_window = progress.readings.get(name, []), name in windows
-            has_counts = not is_window and table not in SNAPSHOTS
+            has_counts = not is_window and not table.is_snapshot
             streams.append(
                 Loaded(
                     name,
                     project.id,
                     sum(reading.rows_read for reading in readings),
-                    rows_of(client, table, "WHERE id_project = %s", project.id),
+                    target.kind.count(client, table.name, "WHERE id_project = %s", project.id),
                     sum(reading.rows_new for reading in readings) if has_counts else None,
                     sum(reading.rows_changed for reading in readings) if has_counts else None,
                     None if is_window else after.get(name),
@@ -518,5 +468,5 @@ def _loaded(
 
 
 def _streams(names: Sequence[str]) -> list[str]:
-    """Those of the names that are streams, and no small tables."""
+    """Those of the names that are streams, not small tables."""
     return [table.name for table in tables.TABLES if table.name in names]

@@ -1,32 +1,31 @@
-"""Where a load goes: the destination, and the dlt pipeline that leads there."""
+"""The target of a load: a destination, and the dlt pipeline that writes to it."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.configuration.providers import CustomLoaderDocProvider
-from dlt.common.configuration.utils import get_resolved_traces
-from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.pipeline import LoadInfo, get_dlt_pipelines_dir
-from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration, DuckDbCredentials
-from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
-from .failures import Failure, is_out_of_memory
+from tiledesk.destination import require_usual_tables
+from tiledesk.logs import discreet_logs
+
+from .destinations import Destination, Patience, destination_of
+from .dlt_adapter import NO_DISPLAY, defaults, untraced
+from .failures import Failure
 
 PIPELINE_NAME = "tiledesk"
 
-# Below everything a user configures. The reasons stand in .dlt/config.toml; completed jobs hold
-# other people's messages and are of no use; signals are for `load` to handle.
+# Defaults that a user's configuration overrides. .dlt/config.toml gives the reasons. Completed jobs
+# hold other people's messages and are not needed. `load` handles signals itself.
 DEFAULTS: dict[str, Any] = {
     "runtime": {"dlthub_telemetry": False, "intercept_signals": False},
     "data_writer": {"disable_compression": True},
@@ -34,163 +33,124 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-# DuckDB takes most of a machine's memory if it may, to keep blocks of the file. To write 13 MB of
-# log entries it needs 100 MB, of conversations or messages less than 60, and to merge them into ten
-# million rows no more than that.
-DUCKDB_MEMORY = 64_000_000
-DUCKDB_MEMORY_PER_BYTE = 5
-# If that does not do, as with rows of a megabyte each, it gets so many times as much.
-DUCKDB_MEMORY_AGAIN = 8
-# Who compares or counts joins whole tables; what does not fit goes to the disk.
-DUCKDB_MEMORY_FOR_QUERIES = 512_000_000
-# Each write adds a small row group to a table. DuckDB makes one of many when it closes the file,
-# and takes 300 MB for that, whatever it was given, if rows are as large as conversations are. Two
-# hundred of them make neither the file larger nor a query slower, so that can wait.
-DUCKDB_MERGES = 1
-
-
 @dataclass(frozen=True)
 class Target:
-    """A dataset in a destination; for DuckDB, in a file."""
+    """A dataset in a destination; for DuckDB, in a file.
+
+    Attributes:
+        destination: dlt's name of the destination.
+        db: the file, for DuckDB.
+        dataset: the dataset (schema).
+        patience: how long to wait for another load, or for a program that has the file open.
+    """
 
     destination: str = "duckdb"
     db: Path = Path("support.duckdb")
     dataset: str = "tiledesk"
+    patience: Patience = field(default_factory=Patience)
 
     def __str__(self) -> str:
-        where = str(self.db) if self.is_duckdb else self.destination
-        return f"{where}, dataset {self.dataset}"
+        return str(self.kind)
 
-    @property
-    def is_duckdb(self) -> bool:
-        """Whether `db` counts."""
-        return self.destination == "duckdb"
+    @functools.cached_property
+    def kind(self) -> Destination:
+        """What is known of a destination of this kind."""
+        return destination_of(self.destination, self.db, self.dataset, self.patience)
 
     @contextmanager
-    def pipeline(self, memory: int = DUCKDB_MEMORY) -> Iterator[dlt.Pipeline]:
+    def pipeline(
+        self,
+        *,
+        for_queries: bool = False,
+        read_only: bool = False,
+        record: AbstractContextManager[None] | None = None,
+    ) -> Iterator[dlt.Pipeline]:
         """The pipeline, in the state that the destination holds.
 
-        What outlives a run is in the destination only: the working folder is emptied before and
-        after. So a package that a crash left behind cannot come between, and a new file is never
-        taken for one that has rows already. There is no trace of the run, which would take as long
-        to save as the rows of a slice to make.
+        Only the destination keeps state. Each run has its own working folder, which is removed. So
+        a package that a crash left behind is never loaded, and a new file is never taken for one
+        that has rows. No trace of the run is saved, since that takes as long as making a slice.
 
         Args:
-            memory: bytes that DuckDB may take for what is not written by :meth:`write`.
+            for_queries: whether whole tables are joined or counted, which needs more memory.
+            read_only: whether nothing is written; then other loads are not locked out.
+            record: entered when the lock is held, before the destination is opened.
 
         Raises:
-            Failure: another load into this target is running.
+            Failure: the destination cannot be used, or another load into this target is running.
+            BadSetting: a setting of dlt would change the tables.
         """
-        use_defaults()
-        home = Path(get_dlt_pipelines_dir()) / "tiledesk-dlt" / self._fingerprint
-        home.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(home / "lock", timeout=0):
-                pipeline = dlt.pipeline(
-                    PIPELINE_NAME,
-                    pipelines_dir=str(home),
-                    destination=self._destination(memory),
-                    dataset_name=self.dataset,
-                ).drop()
-                pipeline.config.enable_runtime_trace = False
-                lookups = get_resolved_traces()  # only a trace would empty it: 2 MB a slice
-                is_enabled, lookups.logging_enabled = lookups.logging_enabled, False
-                try:
+        with defaults(DEFAULTS), discreet_logs(), _working_folder() as home:
+            if not read_only:
+                require_usual_tables()
+            pipeline = dlt.pipeline(
+                PIPELINE_NAME,
+                pipelines_dir=str(home),
+                destination=self.kind.for_dlt(for_queries=for_queries, read_only=read_only),
+                dataset_name=self.dataset,
+                progress=NO_DISPLAY,  # the commands have a display of their own
+            )
+            if pipeline.dataset_name != self.dataset:
+                raise Failure(
+                    "dlt's setting dev_mode or dataset_name_layout would write to the dataset"
+                    f" {pipeline.dataset_name} instead of {self.dataset}. Remove it."
+                )
+            # settings of dlt that would drop tables with each slice, or lose the cursors
+            pipeline.refresh = None
+            pipeline.config.restore_from_destination = True
+            try:
+                lock = nullcontext() if read_only else self.kind.lock(pipeline)
+                with untraced(pipeline), lock, record or nullcontext():
                     pipeline.sync_destination()
-                    yield pipeline
-                finally:
-                    lookups.logging_enabled = is_enabled
-                    pipeline.drop()
-        except Timeout:
-            raise Failure(
-                f"Another load into {self} is running. Wait for it to end, or stop it."
-            ) from None
+                    try:
+                        yield pipeline
+                    finally:
+                        if not read_only:
+                            self.kind.drop_leftovers(pipeline)
+            finally:
+                pipeline.drop()
 
     def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
-        """Load what was normalized; into DuckDB one table after another, with little memory.
+        """Load what was normalized, and write comments for new or changed tables.
 
         Args:
-            size: bytes that the largest table has.
-            is_slice: whether it is one of many, which DuckDB does not tidy up after.
+            size: bytes of the largest table.
+            is_slice: whether this is one of many packages of a load.
 
         Raises:
-            Exception: whatever dlt raises.
+            Exception: any error of dlt.
         """
-        if self.is_duckdb:
-            memory = DUCKDB_MEMORY + DUCKDB_MEMORY_PER_BYTE * size
-            merges = 0 if is_slice else DUCKDB_MERGES
-            otherwise = pipeline.destination
-            # dlt opens the file for each table and closes it again, which would be nearly half of
-            # a load's work. While it is open anyway, that costs nothing.
-            with pipeline.sql_client():
-                try:
-                    info = pipeline.load(self._destination(memory, merges), workers=1)
-                except PipelineStepFailed as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    memory *= DUCKDB_MEMORY_AGAIN
-                    info = pipeline.load(self._destination(memory, merges), workers=1)
-                finally:
-                    pipeline.destination = otherwise
-        else:
-            info = pipeline.load()
+        info = self.kind.write(pipeline, size, is_slice=is_slice)
         info.raise_on_failed_jobs()
+        self.kind.write_comments(pipeline, info)
         return info
 
-    def must_exist(self) -> None:
-        """Raises:
-        Failure: there is no DuckDB file where one is to be read.
-        """
-        if self.is_duckdb and not self.db.exists():
-            raise Failure(
-                f"There is no {self.db} here. Make it with: tiledesk-dlt load --db {self.db}"
-            )
 
-    @property
-    def _fingerprint(self) -> str:
-        parts = (self.destination, str(self.db.resolve()) if self.is_duckdb else "", self.dataset)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+@contextmanager
+def _working_folder() -> Iterator[Path]:
+    """A folder for the files of this run; removes the folders of runs that were killed.
 
-    def _destination(self, memory: int = DUCKDB_MEMORY, merges: int = 0) -> Any:
-        if not self.is_duckdb:
-            return self.destination
-        if self.db.stem == self.dataset:
-            # DuckDB takes the file's name for a catalog's, and then knows not which one is meant
-            raise Failure(
-                f"A DuckDB file that holds a dataset {self.dataset} must not be named so, too: give"
-                " another with --db."
-            )
-        if not self.db.resolve().parent.is_dir():
-            raise Failure(f"There is no folder {self.db.resolve().parent}.")
-        if self.db.exists() and not os.access(self.db, os.W_OK):
-            raise Failure(f"{self.db} may not be written.")
-        config = {
-            "memory_limit": f"{memory}B",
-            "threads": 1,
-            "preserve_insertion_order": False,
-            "max_vacuum_tasks": merges,
-        }
-        return _DuckDb(DuckDbCredentials(str(self.db), global_config=config))
-
-
-class _DuckDb(dlt.destinations.duckdb):
-    """dlt's destination, which need not resolve its configuration to say what it can do.
-
-    dlt asks ten times a slice, and it does not depend on that: 4 % of a first load.
+    The files hold other people's messages, so only the owner can read the folder.
     """
+    root = Path(get_dlt_pipelines_dir()) / "tiledesk-dlt"
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(root / "lock"):
+        for left in root.iterdir():
+            if left.is_dir():
+                _remove_unless_in_use(left)
+        folder = Path(tempfile.mkdtemp(dir=root))
+        lock = FileLock(folder / "lock")
+        lock.acquire(timeout=0)
+    try:
+        yield folder
+    finally:
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
 
-    destination_type = "dlt.destinations.duckdb"
 
-    def capabilities(
-        self,
-        config: DuckDbClientConfiguration | None = None,
-        naming: NamingConvention | None = None,
-    ) -> DestinationCapabilitiesContext:
-        return super().capabilities(config or self.spec(), naming)
-
-
-@functools.cache
-def use_defaults() -> None:
-    """Put our defaults below dlt's other configuration, once."""
-    provider = CustomLoaderDocProvider("tiledesk-dlt", lambda: DEFAULTS, False, locations=[])
-    dlt.config.register_provider(provider)
+def _remove_unless_in_use(folder: Path) -> None:
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+    except Timeout:
+        pass

@@ -1,4 +1,4 @@
-"""How long a load is still going to read."""
+"""Estimates how long a load still reads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
-MINUTE = 60.0  # the span in which the rate limit counts
+MINUTE = 60.0  # the period of the rate limit
 MINUTES = 5
 
 
 @dataclass
 class _Stream:
-    """What has been read of a stream; `left` is how many rows are to come, None if not known."""
+    """What has been read of a stream. `left`: the rows still to come, None if unknown."""
 
     rows: int = 0
     pages: int = 0
@@ -22,11 +22,12 @@ class _Stream:
 
 
 class TimeLeft:
-    """Pages still to come, by how fast they came of late.
+    """The estimate: pages still to come, divided by the recent speed.
 
-    Calls are what takes the time of a load, and a page is about one call. A stream's pages hold as
-    many rows as they did so far. The speed is that of the last whole minutes, five at most: under a
-    rate limit the calls of a minute come in one burst, so anything but whole minutes misleads.
+    Calls take most of the time of a load, and a page takes about one call. Pages still to come are
+    assumed to be as large as those so far. The speed is that of the last whole minutes, at most
+    five. With a rate limit, the calls of a minute come in one burst, so a part of a minute would
+    mislead.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +39,7 @@ class TimeLeft:
         self._told = 0
 
     def read(self, resource: str, rows: int, total: int | None) -> None:
-        """A page came; `total` is what there was to read with it, if that was said."""
+        """A page came. `total`: the rows to read, this page included, if the server said it."""
         stream = self._streams.setdefault(resource, _Stream())
         if total is not None:
             stream.left = total
@@ -53,11 +54,11 @@ class TimeLeft:
         self._streams.setdefault(resource, _Stream()).left = 0
 
     def paused(self) -> None:
-        """The rate limit is reached: no more calls are made in this minute than have been."""
+        """The rate limit is reached: no further calls in this minute."""
         self._is_limited = True
 
     def seconds(self) -> float | None:
-        """Seconds of reading left; None as long as that cannot be said."""
+        """Seconds of reading left; None while unknown."""
         minutes = min(MINUTES, int((self._clock() - self._started) / MINUTE))
         if not minutes and not self._is_limited:
             return None
@@ -73,11 +74,11 @@ class TimeLeft:
         return to_come * minutes * MINUTE / pages if pages and to_come else None
 
     def __str__(self) -> str:
-        """Such as ``about 1 h 20 min left``; empty as long as it cannot be said."""
+        """The estimate in words, such as ``about 1 h 20 min left``; empty while unknown."""
         seconds = self.seconds()
         if seconds is None:
             return ""
-        # no more exact than it is known, and what was told stands while it is about right
+        # rounded, and unchanged while it is about right
         minutes = seconds / 60
         step = 1 if minutes < 20 else 5 if minutes < 120 else 10
         if not self._told or not self._told - step < minutes < self._told + step / 2:

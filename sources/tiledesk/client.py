@@ -1,146 +1,120 @@
-"""One conversation with the Tiledesk API: pace, time out, retry, and name what went wrong."""
+"""A connection to the Tiledesk API: pace, sign-in, calls, retries, and errors in words."""
 
 from __future__ import annotations
 
 import email.utils
 import functools
-import ipaddress
-import json
 import re
 import threading
 import time
-import urllib.request
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import TypeVar
 
 import backoff
 import httpx
-import msgspec
 import pendulum
 from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate, SingleBucketFactory
 
-from . import errors
-from .credentials import TiledeskCredentials, TokenAuth, refused_token, token_died
+from . import errors, statuses
+from .addresses import checked_base_url
+from .answers import JSON, Answer
+from .cookies import Cookies
+from .credentials import TokenAuth
+from .observer import Call, Observer
+from .settings import TiledeskSettings
+from .wire import Headers, Wire
 
-CONNECT_TIMEOUT = 10.0
-# The server closes an idle connection after 5 s; one closed under our hands costs a retry.
-KEEPALIVE_EXPIRY = 4.0
 TRIES = 8
+# If a server was never reached, the address is usually wrong. Four tries outlast a restart.
+TRIES_TO_REACH = 4
 # A call that is never answered is a bad parameter or a database in trouble, not load
-# (contract 8, 19 and 20): asking again and again would only tie up the server.
+# (contract 8, 19 and 20): more tries would only keep the server busy.
 TRIES_WITHOUT_ANSWER = 2
 LONGEST_WAIT = 60.0
-# The allowance is per minute. Eight tries that wait this long outlast one; waits by chance may not.
+# The allowance is per minute. Eight fixed waits outlast the minute; jitter might not.
 PAUSE_AFTER_TOO_MANY_CALLS = 15.0
-# A server that asks for a longer pause than this is left alone: the next run goes on from here.
+# If a server asks for a longer pause than this, the run ends and the next one continues.
 LONGEST_RETRY_AFTER = 300.0
 # Answers that are fetched before the first of them is given out, for each connection: what a stop
 # wastes at most, and with few of them connections wait for the slowest.
 AHEAD = 4
 
-HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "gzip, deflate",
-    "User-Agent": "tiledesk-dlt",
-}
-
-# a project's id, or the call that signs in or lists the projects
-_BELOW_THE_API = re.compile(r"/[0-9a-fA-F]{24}(/|$)|/(auth/signin|projects)/*$")
+HEADERS: Headers = [
+    (b"Accept", b"application/json"),
+    (b"Accept-Encoding", b"gzip, deflate"),
+    (b"User-Agent", b"tiledesk-dlt"),
+]
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class Call:
-    """One call that was made, for whoever watches: never parameters, never a body.
-
-    Attributes:
-        path: the address without host, parameters, and ids of conversations.
-        status: the HTTP status; 0 if there was no answer.
-        seconds: how long the answer took.
-    """
-
-    path: str
-    status: int
-    seconds: float
+# Where the pauses between tries are made.
+pause = time.sleep
 
 
-class Watcher(Protocol):
-    """Told of what the client does."""
-
-    def called(self, call: Call) -> None:
-        """A call was made."""
-
-    def waits(self, seconds: float, why: str) -> None:
-        """A failed call will be tried again after a pause."""
-
-    def paused(self) -> None:
-        """The rate limit is reached: the next call waits."""
+class _TokenDied(Exception):
+    """A 401 without a JSON body: another sign-in may help (contract 1.3)."""
 
 
 class Client:
     """Reads the Tiledesk API for one user.
 
     Args:
-        base_url: address of the API, with or without a trailing slash.
-        credentials: resolved credentials.
-        rate_limit_per_minute: calls allowed in any 60 seconds, the sign-in included; 0 for none.
-        read_timeout: seconds to wait for an answer.
-        watcher: told of every call, and of every pause before a call is tried again.
-        allow_http: whether `base_url` may be plain http to another machine.
-        connections: calls that :meth:`get_many` has in flight at once, at most; with a rate limit,
-            which one connection reaches, it is one at a time.
+        settings: the address of the API, the account, and the limits.
+        observer: told of every call, and of every pause before a retry.
+        connections: the most calls that :meth:`get_many` makes at once. With a rate limit it is
+            one, because one connection reaches the limit.
 
     Attributes:
-        server_time: when the last answer was given, by the server's clock (its ``Date`` header),
+        server_time: the time of the last answer by the clock of the server (its ``Date`` header),
             in UTC to the second; None while unknown.
-        began_at: the same of the first answer.
-        calls: calls made so far, those tried again included.
+        began_at: the same for the first answer.
+        calls: calls made so far, with retries.
         retries: how often a failed call was tried again.
-        bytes_read: size of all answers given out so far.
+        bytes_read: size of all answers returned so far.
     """
 
     def __init__(
         self,
-        base_url: str,
-        credentials: TiledeskCredentials,
-        rate_limit_per_minute: int = 200,
-        read_timeout: float = 60.0,
-        watcher: Watcher | None = None,
-        allow_http: bool = False,
+        settings: TiledeskSettings,
+        observer: Observer | None = None,
         connections: int = 1,
     ) -> None:
-        self.base_url = checked_base_url(base_url, allow_http)
+        self.base_url = checked_base_url(settings.base_url, settings.allow_http)
         self.server_time: pendulum.DateTime | None = None
         self.began_at: pendulum.DateTime | None = None
         self.calls = self.retries = self.bytes_read = 0
-        self._watcher = watcher
-        self._signs_in = bool(credentials.password)
-        self._read_timeout = read_timeout
-        self._limiter = _limiter(rate_limit_per_minute) if rate_limit_per_minute else None
-        self._connections = 1 if rate_limit_per_minute else max(1, connections)
+        self._observer = observer or Observer()
+        self._read_timeout = settings.read_timeout
+        rate_limit = settings.rate_limit_per_minute
+        self._limiter = _limiter(rate_limit) if rate_limit else None
+        self._connections = 1 if rate_limit else max(1, connections)
         self._lock = threading.Lock()  # what the threads of `get_many` count and tell
-        self._auth = TokenAuth(credentials, self.base_url)
-        self._timeout = httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT).as_dict()
-        # Without httpx.Client around it: redirects, hooks and merged addresses, none of which is
-        # used here, take a fifth of a call's time.
-        self._wire = httpx.HTTPTransport(
-            limits=httpx.Limits(keepalive_expiry=KEEPALIVE_EXPIRY), proxy=_proxy(self.base_url)
+        self._auth = TokenAuth(settings.credentials)
+        self._wire = Wire(
+            self.base_url,
+            _positive("read_timeout", settings.read_timeout),
+            _positive("answer_timeout", settings.answer_timeout),
+            int(_positive("max_answer_mb", settings.max_answer_mb) * 1_000_000),
+            settings.ca_bundle,
+            self._report_waiting,
         )
         # A call without its cookie makes the server begin a session, and keep it (contract 1.5).
-        self._cookies = httpx.Cookies()
+        self._cookies = Cookies()
+        self._date = ""
+        self._was_answered = False
 
     @property
     def subject(self) -> str:
-        """Whom a ready token is for, such as ``user``, ``bot`` or ``subscription``; else empty."""
+        """The kind of account a token is for, such as ``user``, ``bot`` or ``subscription``; else
+        empty.
+        """
         return self._auth.subject
 
     @property
     def is_super_admin(self) -> bool:
-        """Whether the sign-in, once made, has named the user the installation's super admin."""
+        """Whether the sign-in named the user the super admin of the installation."""
         return self._auth.is_super_admin
 
     def close(self) -> None:
@@ -148,21 +122,21 @@ class Client:
         self._wire.close()
 
     def get(self, path: str, params: Mapping[str, str | float] | None = None) -> bytes:
-        """The body of the answer to ``GET path``: whole JSON, unparsed.
+        """The body of the answer to ``GET path``: complete JSON, not parsed.
 
-        Transient failures are tried again: exponentially longer waits with full jitter, or as
-        long as the server says in ``Retry-After``.
+        Transient failures are tried again, after exponentially longer waits with full jitter, or
+        after the time in ``Retry-After``.
 
         Raises:
             TiledeskError: see :mod:`tiledesk.errors`.
         """
-        return self._given(lambda: self._get_once(path, params or {}))
+        return self._read(lambda: self._get_once(path, params or {}))
 
     def get_many(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """The same for each of these paths, in their order, by several calls at once.
+        """The same for each of these paths, in this order, with several calls at once.
 
-        No call is in flight between two answers: whoever stops there leaves none behind. A call
-        that fails is tried again when its turn comes, with no other beside it.
+        No call is open between two answers, so a caller who stops there leaves none behind. A
+        failed call is tried again when its turn comes, alone.
 
         Raises:
             TiledeskError: as `get` does, after the answers before it.
@@ -170,23 +144,23 @@ class Client:
         at_once = self._connections * AHEAD if self._connections > 1 else 1
         for start in range(0, len(paths), at_once):
             some = paths[start : start + at_once]
-            tried = self._try_each(some) if len(some) > 1 else {}
+            tried = self._try_all(some) if len(some) > 1 else {}
             for path in some:
-                yield self._given(functools.partial(self._tried, path, tried))
+                yield self._read(functools.partial(self._first_outcome, path, tried))
 
-    def _tried(self, path: str, tried: dict[str, bytes | Exception]) -> bytes:
-        """What has come of the first attempt, once; else another attempt."""
+    def _first_outcome(self, path: str, tried: dict[str, bytes | Exception]) -> bytes:
+        """The result of the first attempt, once; then another attempt."""
         outcome = tried.pop(path, None)
         if isinstance(outcome, Exception):
             raise outcome
         return self._get_once(path, {}) if outcome is None else outcome
 
-    def _try_each(self, paths: Sequence[str]) -> dict[str, bytes | Exception]:
+    def _try_all(self, paths: Sequence[str]) -> dict[str, bytes | Exception]:
         """One attempt at each path, over all connections, until one fails.
 
-        The threads end with it. They make no pause, so that a signal, which only the main thread
-        hears, can end any; and they are daemons, since a call that is never answered would keep the
-        program from ending.
+        The threads end then. They do not pause, so that a signal, which only the main thread
+        receives, can end every pause. They are daemons, because a call that is never answered would
+        keep the program alive.
         """
         left = deque(dict.fromkeys(paths))
         tried: dict[str, bytes | Exception] = {}
@@ -220,384 +194,220 @@ class Client:
             stop()
         return tried
 
-    def _given(self, once: Callable[[], bytes]) -> bytes:
-        body = self._patiently(once)
+    def _read(self, once: Callable[[], bytes]) -> bytes:
+        body = self._with_retries(once)
         self.bytes_read += len(body)
         return body
 
     def lines(self, path: str) -> Generator[str, None, None]:
-        """The lines of the answer to ``GET path``, each with its end, as they come in.
+        """The lines of the answer to ``GET path``, with their line ends, as they arrive.
 
-        For an answer that is too large to hold. Until the first byte, failures are tried again;
-        after that, a connection that is lost or falls silent is an error, and the end of the answer
-        need not be its whole: who reads it has to know (contract 2.8).
+        For an answer that is too large for memory. Failures before the first byte are tried again.
+        After that, a lost or silent connection is an error. The answer may still be incomplete,
+        because the server can cut one short without an error (contract 2.8).
 
         Raises:
             TiledeskError: see :mod:`tiledesk.errors`.
         """
-        response = self._patiently(lambda: self._open(path))
-        try:
-            with self._in_words():
-                yield from _lines(response.iter_bytes())
-        finally:
-            response.close()
+        with closing(self._with_retries(lambda: self._open(path))) as lines:
+            yield from lines
 
-    def _tell_of_pause(self, details: Any) -> None:
+    def _with_retries(self, once: Callable[[], T]) -> T:
+        """The result of `once`. If it fails and that may pass, it is called again after a pause.
+
+        It is called at most `TRIES` times, whatever happens.
+        """
+        waits = backoff.expo(max_value=LONGEST_WAIT)
+        next(waits)
+        without_answer = 0
+        has_renewed = False
+        for tries in range(1, TRIES + 1):
+            try:
+                return once()
+            except _TokenDied:
+                if has_renewed or tries == TRIES:
+                    raise errors.TokenRefused(
+                        statuses.NO_LONGER.format(cure=self._auth.cure)
+                    ) from None
+                has_renewed = True  # the next try signs in
+            except errors.Transient as error:
+                without_answer += isinstance(error, errors.NoAnswer)
+                if (
+                    tries == (TRIES if self._was_answered else self._tries_to_begin(error))
+                    or without_answer == TRIES_WITHOUT_ANSWER
+                    or (error.retry_after or 0) > LONGEST_RETRY_AFTER
+                ):
+                    raise
+                seconds = backoff.full_jitter(next(waits))
+                if error.retry_after is not None:
+                    seconds = error.retry_after
+                self._tell_of_pause(seconds, str(error))
+                pause(seconds)
+        raise AssertionError("the last try returns or raises")
+
+    def _tries_to_begin(self, error: errors.Transient) -> int:
+        return TRIES_TO_REACH if isinstance(error, errors.Unreachable) else TRIES
+
+    def _tell_of_pause(self, seconds: float, why: str) -> None:
         self.retries += 1
-        if self._watcher is not None:
-            self._watcher.waits(details["wait"], str(details["exception"]))
+        self._observer.waits(seconds, why)
 
-    # The one place backoff is used. The inner decorator waits as told by the server, the outer one
-    # by itself.
-    def _patiently(self, once: Callable[[], T]) -> T:
-        common: dict[str, Any] = {
-            "exception": errors.Transient,
-            "max_tries": TRIES,
-            "logger": None,
-            "on_backoff": self._tell_of_pause,
-        }
-        silent = 0
-
-        def is_told_to_wait(error: Any) -> bool:
-            return error.retry_after is not None
-
-        def is_hopeless(error: Any) -> bool:
-            nonlocal silent
-            silent += isinstance(error, errors.NoAnswer)
-            return is_told_to_wait(error) or silent >= TRIES_WITHOUT_ANSWER
-
-        def is_not_to_wait(error: Any) -> bool:
-            return not is_told_to_wait(error) or error.retry_after > LONGEST_RETRY_AFTER
-
-        @backoff.on_exception(
-            backoff.expo,
-            max_value=LONGEST_WAIT,
-            jitter=backoff.full_jitter,
-            giveup=is_hopeless,
-            **common,
-        )
-        @backoff.on_exception(
-            backoff.runtime,
-            value=lambda error: error.retry_after,
-            jitter=None,
-            giveup=is_not_to_wait,
-            **common,
-        )
-        def attempt() -> T:
-            return once()
-
-        result: T = attempt()
-        return result
+    def _report_waiting(self) -> None:
+        self._observer.awaits()
 
     def _get_once(self, path: str, params: Mapping[str, str | float]) -> bytes:
-        with self._in_words():
-            response = self._send(path, params)
-        return self._checked(response)
+        token = self._auth.token(self._sign_in)
+        url = self._url(path, params)
+        asked = _shown(url.path)
 
-    def _open(self, path: str) -> httpx.Response:
-        """An answer whose body is still to come; one that is a refusal is read, and raised."""
-        with self._in_words():
-            response = self._send(path, {}, is_streamed=True)
-            if response.status_code == 200 and "html" not in response.headers.get(
-                "Content-Type", ""
-            ):
-                return response
-            response.read()
-        self._checked(response)
-        raise errors.BadAnswer(
-            f"The answer to {_asked(response.request)} is not what the API sends."
+        def send() -> Answer:
+            answer, raw = self._wire.send("GET", url, asked, self._headers(token))
+            self._cookies.take(raw)
+            return answer
+
+        return self._checked(self._counted(asked, send), token)
+
+    def _open(self, path: str) -> Generator[str, None, None]:
+        """The lines still to come of an answer; raises an error if it is a refusal."""
+        token = self._auth.token(self._sign_in)
+        url = self._url(path, {})
+        asked = _shown(url.path)
+        lines: Generator[str, None, None] | None = None
+
+        def send() -> Answer:
+            nonlocal lines
+            answer, raw, lines = self._wire.stream(url, asked, self._headers(token))
+            self._cookies.take(raw)
+            return answer
+
+        answer = self._counted(asked, send)
+        if lines is None:
+            self._checked(answer, token)
+            raise errors.BadAnswer(statuses.STRANGE.format(asked=asked, status=answer.status))
+        return lines
+
+    def _sign_in(self, body: bytes) -> bytes:
+        url = self._url("/auth/signin", {})
+        asked = _shown(url.path)
+
+        def send() -> Answer:
+            headers = [
+                *HEADERS,
+                (b"Content-Type", b"application/json"),
+                (b"Content-Length", str(len(body)).encode()),
+                *self._cookies.header,
+            ]
+            answer, raw = self._wire.send("POST", url, asked, headers, body)
+            self._cookies.take(raw)
+            return answer
+
+        answer = self._counted(asked, send)
+        if answer.status in (200, 203) and answer.kind == JSON:
+            return answer.body
+        raise self._named(answer, statuses.SIGN_IN)
+
+    def _url(self, path: str, params: Mapping[str, str | float]) -> httpx.URL:
+        return (
+            httpx.URL(self.base_url + path, params=params)
+            if params
+            else httpx.URL(self.base_url + path)
         )
 
-    def _send(
-        self, path: str, params: Mapping[str, str | float], *, is_streamed: bool = False
-    ) -> httpx.Response:
-        """The answer to a call that is signed in, by another call before it if need be."""
-        request = httpx.Request(
-            "GET",
-            self.base_url + path,
-            params=params or None,
-            headers=HEADERS,
-            extensions={"timeout": self._timeout},
-        )
-        with closing(self._auth.auth_flow(request)) as flow:
-            following = next(flow)
-            while True:
-                response = self._send_one(following, is_streamed and following is request)
-                try:
-                    following = flow.send(response)
-                except StopIteration:
-                    return response
+    def _headers(self, token: str) -> Headers:
+        return [*HEADERS, (b"Authorization", token.encode()), *self._cookies.header]
 
-    def _send_one(self, request: httpx.Request, is_streamed: bool) -> httpx.Response:
-        """One request over the wire, when it is its turn, and its answer."""
+    def _counted(self, asked: str, send: Callable[[], Answer]) -> Answer:
+        """One call over the wire, when its turn comes."""
         if self._limiter is not None and not self._limiter.try_acquire("call", blocking=False):
-            if self._watcher is not None:
-                self._watcher.paused()
+            self._observer.paused()
             self._limiter.try_acquire("call")
-        self._cookies.set_cookie_header(request)
         started, status = time.monotonic(), 0
         try:
-            response = self._answer(request, is_streamed)
-            status = response.status_code
+            answer = send()
+            status = answer.status
         finally:
             with self._lock:
                 self.calls += 1
-                if self._watcher is not None:
-                    path = _shown(request.url.path)
-                    self._watcher.called(Call(path, status, time.monotonic() - started))
-        date = email.utils.parsedate_tz(response.headers.get("Date", ""))
-        if date is not None:
+                self._observer.called(Call(asked, status, time.monotonic() - started))
+        self._was_answered = True
+        date = answer.headers.get("date", "")
+        if date != self._date and (stamp := _stamp(date)) is not None:
             with self._lock:
-                self.server_time = pendulum.from_timestamp(email.utils.mktime_tz(date))
-                self.began_at = self.began_at or self.server_time
-        return response
+                self._date = date
+                self.server_time = stamp
+                self.began_at = self.began_at or stamp
+        return answer
 
-    def _answer(self, request: httpx.Request, is_streamed: bool) -> httpx.Response:
-        """The answer, read whole; of one that is streamed, only if it is a refusal."""
-        try:
-            response = self._wire.handle_request(request)
-            response.request = request
-            if "Set-Cookie" in response.headers:
-                self._cookies.extract_cookies(response)
-            if not is_streamed or response.status_code != 200:
-                try:
-                    response.read()
-                except BaseException:
-                    response.close()
-                    raise
-        except httpx.RequestError as error:
-            error.request = request
-            raise
-        return response
+    def _checked(self, answer: Answer, token: str) -> bytes:
+        """The body of an answer that is not an error."""
+        if answer.status in (200, 203) and answer.kind == JSON:
+            return answer.body
+        if answer.status == 401 and answer.kind != JSON and self._auth.can_renew:
+            self._auth.forget(token)
+            raise _TokenDied
+        raise self._named(answer, statuses.READ)
 
-    @contextmanager
-    def _in_words(self) -> Iterator[None]:
-        """What goes wrong on the wire, as one of our errors."""
-        try:
-            yield
-        except httpx.ConnectTimeout:
-            raise errors.Unreachable(
-                f"{self.base_url} cannot be reached: no connection within"
-                f" {CONNECT_TIMEOUT:.0f} seconds."
-            ) from None
-        except httpx.TimeoutException as error:
-            raise errors.NoAnswer(
-                f"{_asked(error.request)} was not answered within {self._read_timeout:g} seconds."
-                " The server never answers when its database is in trouble; its log tells."
-            ) from None
-        except httpx.ConnectError:
-            raise errors.Unreachable(
-                f"{self.base_url} cannot be reached. Check sources.tiledesk.base_url and that the"
-                " server is running."
-            ) from None
-        except httpx.TransportError as error:
-            raise errors.Unreachable(
-                f"The connection was lost while reading {_asked(error.request)}."
-            ) from None
-        except httpx.DecodingError as error:
-            raise errors.BadAnswer(
-                f"The answer to {_asked(error.request)} came damaged: it cannot be decompressed."
-            ) from None
-
-    def _checked(self, response: httpx.Response) -> bytes:
-        status, body, asked = response.status_code, response.content, _asked(response.request)
-        if status == 200 and not _is_html(response):
-            if not _is_json(body):
-                raise errors.BadAnswer(f"The answer to {asked} is cut off.")
-            return body
-        if status == 401:
-            if token_died(response):
-                raise refused_token(self._signs_in)
-            raise errors.AccessRefused(
-                "Tiledesk bars this address or this user from the project (address filter or"
-                " ban). An admin can lift it in the project's settings."
+    def _named(self, answer: Answer, table: Sequence[statuses.Meaning]) -> errors.TiledeskError:
+        """The error for an answer, from the table."""
+        row = statuses.meaning(answer, table)
+        error = row.error(
+            row.sentence.format(
+                asked=answer.asked,
+                status=answer.status,
+                base_url=self.base_url,
+                proxy=self._wire.proxy_name,
+                cure=self._auth.cure,
             )
-        if status == 429:
-            raise errors.TooManyCalls(
-                "Tiledesk asks for fewer calls (status 429). Lower"
-                " sources.tiledesk.rate_limit_per_minute if this happens often.",
-                retry_after=_retry_after(response, PAUSE_AFTER_TOO_MANY_CALLS),
+        )
+        if isinstance(error, errors.Transient):
+            is_429 = isinstance(error, errors.TooManyCalls)
+            error.retry_after = _retry_after(
+                answer.headers, PAUSE_AFTER_TOO_MANY_CALLS if is_429 else None
             )
-        # Before the web pages: a proxy speaks of its troubles in HTML.
-        if status >= 500 and not _is_for_good(response):
-            raise errors.ServerTrouble(
-                f"The server is in trouble: status {status} for {asked}.",
-                retry_after=_retry_after(response),
-            )
-        if response.is_redirect:
-            raise errors.NotTheApi(
-                f"{self.base_url} sends its callers to another address (status {status}). Set"
-                " sources.tiledesk.base_url to that one, mostly the same with https."
-            )
-        if _is_html(response):
-            kind = errors.NoSuchPath if status == 404 else errors.NotTheApi
-            raise kind(
-                f"{self.base_url} answers with a web page where the API's JSON should be"
-                f" (status {status}). The base URL is the one of the API:"
-                " https://api.tiledesk.com/v3, or on your own server http://HOST:8081/api or"
-                " http://HOST:3000."
-            )
-        if status == 400:
-            if b"project" in body.lower():
-                raise errors.ProjectNotFound(
-                    "There is no project with this id, or it was deleted. Check"
-                    " sources.tiledesk.project_id: it is the 24 characters in the dashboard's"
-                    " address after /project/."
-                )
-            raise errors.Rejected(f"The server does not accept the call {asked} (status 400).")
-        if status == 403:
-            if b"belong to the project" in body:
-                raise errors.NotAMember("This user is not an active member of the project.")
-            raise errors.RoleTooLow(f"This user's role may not read {asked}.")
-        raise errors.Rejected(f"The server refuses {asked} (status {status}).")
+        return error
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line.decode(errors="replace") + "\n"
-    if rest:
-        yield rest.decode(errors="replace")
+def _positive(name: str, value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise errors.BadSetting(f"sources.tiledesk.{name} is not a number above 0.")
+    return value
 
 
 def _limiter(calls_per_minute: int) -> Limiter:
-    """A limiter without the thread that pyrate_limiter starts to sweep up, and nobody stops.
+    """A limiter without the background thread of pyrate_limiter, which nobody would stop.
 
-    The server counts calls where they arrive, one sooner than another: a second more than a minute
-    is left for that.
+    The server counts calls when they arrive, and some arrive sooner than others. So the period is a
+    minute and a second.
     """
     bucket = InMemoryBucket([Rate(calls_per_minute, Duration.MINUTE + Duration.SECOND)])
     return Limiter(SingleBucketFactory(bucket, schedule_leak=False))
 
 
-def _proxy(base_url: str) -> str | None:
-    """The proxy that the environment names for this address; httpx looks only for itself."""
-    url = httpx.URL(base_url)
-    if urllib.request.proxy_bypass(url.host):
-        return None
-    return urllib.request.getproxies().get(url.scheme)
-
-
-def checked_base_url(base_url: str, allow_http: bool = False) -> str:
-    """The base URL without a trailing slash.
-
-    Raises:
-        BadSetting: it is not an http(s) address, or holds credentials, a query, a fragment, or
-            what is below the API's address; or it is plain http to another machine, and that is
-            not allowed.
-    """
-    base_url = base_url.strip()
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    is_address = url.scheme in ("http", "https") and url.host and (url.port or 80) < 65536
-    if not is_address or "?" in base_url or "#" in base_url:
-        wrong = ""
-        if base_url and "//" not in base_url:
-            wrong = ": it has no https:// in front"
-        elif is_address:
-            wrong = ": what follows the ? or # does not belong to it"
-        raise errors.BadSetting(
-            f"sources.tiledesk.base_url is not an address like https://api.tiledesk.com/v3{wrong}."
-        )
-    if url.userinfo:
-        raise errors.BadSetting(
-            "sources.tiledesk.base_url must not hold a user name or password: they belong to"
-            " sources.tiledesk.credentials."
-        )
-    if _BELOW_THE_API.search(url.path):
-        raise errors.BadSetting(
-            "sources.tiledesk.base_url is not an address like https://api.tiledesk.com/v3: it ends"
-            " before the project's id or the name of a call, as in /v3, /api, or no path at all."
-        )
-    if url.scheme == "http" and not allow_http and not _is_this_machine(url.host):
-        raise errors.BadSetting(
-            "sources.tiledesk.base_url is plain http: whoever is on the way could read the password"
-            " and the conversations. Use https; or, across a network that you trust, set"
-            " sources.tiledesk.allow_http to true."
-        )
-    return str(url).rstrip("/")
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def checked_project_id(project_id: str) -> str:
-    """The project id, in small letters, as the API gives it.
-
-    Raises:
-        BadSetting: it is not 24 hexadecimal digits.
-    """
-    if not re.fullmatch(r"[0-9a-fA-F]{24}", project_id.strip()):
-        raise errors.BadSetting(
-            "sources.tiledesk.project_id is not a project id: it is the 24 characters in the"
-            " dashboard's address after /project/."
-        )
-    return project_id.strip().lower()
-
-
-def _asked(request: httpx.Request) -> str:
-    """What was called: the call itself, or the sign-in before it."""
-    return _shown(request.url.path)
-
-
 def _shown(path: str) -> str:
-    """A path without the ids of people's conversations."""
+    """A path without the ids of conversations."""
     return re.sub(r"/requests/[^/?]+", "/requests/...", path)
 
 
-def _is_html(response: httpx.Response) -> bool:
-    return "html" in response.headers.get("Content-Type", "") or response.content[:1] == b"<"
-
-
-def _is_json(body: bytes) -> bool:
-    """Whether it is JSON from the first byte to the last, and not the beginning of some."""
+def _stamp(value: str) -> pendulum.DateTime | None:
+    """The time of an HTTP header, in UTC to the second; None if it is not a valid time."""
     try:
-        msgspec.json.decode(body, type=msgspec.Raw)
-    except RecursionError:
-        return True  # deeper than can be told
-    except msgspec.DecodeError:
-        try:
-            json.loads(body)  # takes halves of emoji, which chat is full of
-        except ValueError:
-            return False
-    return True
+        parsed = email.utils.parsedate_tz(value)
+        return parsed and pendulum.from_timestamp(email.utils.mktime_tz(parsed))
+    except (ValueError, OverflowError, TypeError, IndexError, OSError):
+        return None
 
 
-def _is_for_good(response: httpx.Response) -> bool:
-    """A 500 that says the call was wrong, not the server (contract 8.22)."""
-    body = response.content
-    return (
-        response.status_code == 500
-        and not _is_html(response)
-        and (
-            body.strip() == b'{"err":"error"}'
-            or any(word in body for word in (b"CastError", b"timezone", b"date"))
-        )
-    )
+def _retry_after(headers: Mapping[str, str], otherwise: float | None) -> float | None:
+    """``Retry-After`` in seconds from now, given as seconds or as a date; or `otherwise`.
 
-
-def _retry_after(response: httpx.Response, otherwise: float | None = None) -> float | None:
-    """``Retry-After`` in seconds from now, whether it came as seconds or as a date; or `otherwise`.
-
-    A date is taken against the answer's own ``Date`` where there is one, so that a wrong clock
-    here does not matter.
+    A date is compared with the ``Date`` of the answer, if there is one, so that a wrong local clock
+    does not matter.
     """
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdecimal():
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch("[0-9]+", value):
         return float(value)
-    until, now = (
-        email.utils.parsedate_tz(value),
-        email.utils.parsedate_tz(response.headers.get("Date", "")),
-    )
+    until, since = _stamp(value), _stamp(headers.get("date", ""))
     if until is None:
         return otherwise
-    since = email.utils.mktime_tz(now) if now is not None else time.time()
-    return max(0.0, email.utils.mktime_tz(until) - since)
+    now = since.timestamp() if since is not None else time.time()
+    return max(0.0, until.timestamp() - now)

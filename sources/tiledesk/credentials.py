@@ -1,36 +1,51 @@
-"""Sign-in: e-mail and password, or a ready token, as dlt's credentials; and what it sends."""
+"""Signs in with e-mail and password, or uses a token; both are dlt credentials."""
 
 from __future__ import annotations
 
 import base64
+import re
 import threading
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-import httpx
 import msgspec
+from dlt.common.configuration.const import TYPE_EXAMPLES
 from dlt.common.configuration.exceptions import ConfigurationValueError
 from dlt.common.configuration.specs import CredentialsConfiguration, configspec
 from dlt.common.typing import TSecretStrValue
 
-from .errors import BadSetting, NotTheApi, SignInRefused, TokenRefused
+from .answers import decoded
+from .errors import BadSetting, NotTheApi
+
+# what `dlt init` writes for a secret that is to be filled in
+PLACEHOLDER = TYPE_EXAMPLES["text"]
 
 
 @configspec
 class TiledeskCredentials(CredentialsConfiguration):
-    """``email`` and ``password`` of a member of the project, or a ready ``token``.
+    """``email`` and ``password`` of a member of the project, or a ``token``.
 
-    The token is what ``POST /auth/signin`` gives, ``JWT `` included, or a webhook's (contract 1.4).
-    It has no expiry
-    (contract 1.1), so either way is good for scheduled runs; with e-mail and password the source
-    can sign in again when the server's secret was changed.
+    A token does not expire (contract 1.1), so both are good for scheduled runs. With email and
+    password the source can sign in again after the server's secret was changed.
+
+    Attributes:
+        email: Email of a member of the project.
+        password: The member's password.
+        token: A token instead of email and password, as the sign-in returns it, with `JWT` in
+            front; or that of a webhook (contract 1.4).
     """
 
-    email: TSecretStrValue | None = None  # else dlt would save it with the trace of a run
+    # the fields that `dlt init` writes into secrets.toml
+    __config_gen_annotations__: ClassVar[list[str]] = ["email", "password", "token"]
+
+    email: TSecretStrValue | None = None  # otherwise dlt would save it with the trace of the run
     password: TSecretStrValue | None = None
     token: TSecretStrValue | None = None
 
     def on_resolved(self) -> None:
+        for name in self.get_resolvable_fields():
+            if self[name] == PLACEHOLDER:
+                self[name] = None
         if not self.token and not (self.email and self.password):
             raise ConfigurationValueError(
                 "Not configured: a Tiledesk email and password, or a token. Set"
@@ -41,7 +56,7 @@ class TiledeskCredentials(CredentialsConfiguration):
 
 class _SignedIn(msgspec.Struct):
     token: str
-    role: Any = None  # "admin" for the installation's super admin, and for nobody else
+    role: Any = None  # "admin" means the super admin of the installation and nobody else
 
 
 class _Claims(msgspec.Struct):
@@ -49,95 +64,89 @@ class _Claims(msgspec.Struct):
 
 
 class TokenAuth:
-    """Sends the token as it came; signs in when there is none, and once more when it died.
+    """The token of all calls: the configured one, or that of the last sign-in. Thread-safe.
 
-    Only a plain-text 401 can be cured by signing in again: a JSON 401 is a ban or an address
-    filter (contract 1.3). Safe with many threads: who comes second uses what the first was given.
-    Basic authentication, which the API also takes, costs the server's only thread a password hash
-    per call (contract 1.2), so it is not used.
-
-    Where the sign-in itself meets a server in trouble, its answer is the answer to the call: the
-    client names it and waits as told.
+    A token does not expire, so a run signs in once. One thread signs in and the others use its
+    token. The API also accepts Basic authentication, but each such call costs the single thread of
+    the server a password hash (contract 1.2), so it is not used.
 
     Attributes:
-        subject: whom a ready token is for, as it says itself; empty without one.
-        is_super_admin: whether the sign-in has said so.
-
-    Raises:
-        SignInRefused: the server does not accept the e-mail and password.
-        NotTheApi: the sign-in is answered without a token.
+        subject: the kind of account that a configured token is for; empty without such a token.
+        is_super_admin: whether the sign-in named the user the super admin.
+        can_renew: whether there are credentials for another sign-in.
     """
 
-    def __init__(self, credentials: TiledeskCredentials, base_url: str) -> None:
+    def __init__(self, credentials: TiledeskCredentials) -> None:
         self._credentials = credentials
-        self._sign_in_url = f"{base_url}/auth/signin"
         self._token = _checked(credentials.token)
         self.subject = _subject(self._token)
         self.is_super_admin = False
+        self.can_renew = bool(credentials.password)
         self._lock = threading.Lock()
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """The requests to send, each for its answer; `request` is the last if it can be signed."""
-        token = self._token or (yield from self._sign_in(request, None))
-        if token is None:
-            return
-        request.headers["Authorization"] = token
-        response = yield request
-        if token_died(response) and self._credentials.password:
-            token = yield from self._sign_in(request, token)
-            if token is None:
-                return
-            request.headers["Authorization"] = token
-            yield request
+    def token(self, sign_in: Callable[[bytes], bytes]) -> str:
+        """The token. Signs in if there is none.
 
-    def _sign_in(
-        self, request: httpx.Request, dead: str | None
-    ) -> Generator[httpx.Request, httpx.Response, str | None]:
+        Args:
+            sign_in: sends the JSON body of ``POST /auth/signin`` and returns the body of the
+                answer.
+
+        Raises:
+            BadSetting: the e-mail or password cannot be sent.
+            NotTheApi: the answer has no token.
+        """
+        if self._token is not None:
+            return self._token
         with self._lock:
-            if self._token is None or self._token == dead:
-                response = yield httpx.Request(
-                    "POST",
-                    self._sign_in_url,
-                    json={
-                        "email": self._credentials.email,
-                        "password": self._credentials.password,
-                    },
-                    headers={"User-Agent": request.headers["User-Agent"]},
-                    extensions=request.extensions,  # the time-outs: a request has none by itself
-                )
-                if response.status_code in (429, 502, 503, 504):
-                    return None
-                signed_in = _signed_in(response)
+            if self._token is None:
+                signed_in = _signed_in(sign_in(self._body()))
                 self._token = signed_in.token
                 self.is_super_admin = signed_in.role == "admin"
             return self._token
 
+    def forget(self, token: str) -> None:
+        """Drop a token that the server refuses, so that the next call signs in."""
+        with self._lock:
+            if self._token == token:
+                self._token = None
 
-def token_died(response: httpx.Response) -> bool:
-    """A 401 that signing in again may cure: the one without a JSON body."""
-    return response.status_code == 401 and "json" not in response.headers.get("Content-Type", "")
+    @property
+    def cure(self) -> str:
+        """Says what to do if a token is still refused."""
+        if self.can_renew:
+            return "The user may have been disabled."
+        return "Get a new one by signing in, or configure email and password instead."
+
+    def _body(self) -> bytes:
+        given = self._credentials
+        try:
+            return msgspec.json.encode({"email": given.email, "password": given.password})
+        except UnicodeEncodeError:
+            raise BadSetting(
+                "sources.tiledesk.credentials.email or .password is not UTF-8 text."
+            ) from None
 
 
-def _signed_in(response: httpx.Response) -> _SignedIn:
-    if response.status_code in (401, 422):
-        raise SignInRefused(
-            "Tiledesk does not accept this e-mail and password. Check"
-            " sources.tiledesk.credentials.email and .password."
-        )
+def _signed_in(body: bytes) -> _SignedIn:
     try:
-        return msgspec.json.decode(response.content, type=_SignedIn)
+        signed_in = decoded(body, _SignedIn)
     except msgspec.MsgspecError:
+        signed_in = _SignedIn("")
+    if not re.fullmatch(
+        r"[!-~]+( [!-~]+)*", signed_in.token
+    ):  # only these characters are allowed in a header
         raise NotTheApi(
-            f"The sign-in was answered with status {response.status_code} and without a token."
-            " Check sources.tiledesk.base_url: is it the address of the Tiledesk API?"
-        ) from None
+            "The sign-in was answered with status 200 and without a token. Check"
+            " sources.tiledesk.base_url: is it the address of the Tiledesk API?"
+        )
+    return signed_in
 
 
 def _checked(token: str | None) -> str | None:
     if not token:
         return None
     words = token.split()
-    if len(words) == 1:  # the scheme is part of the header the server wants
+    if len(words) == 1:  # the server wants the scheme in the header
         words = ["JWT", *words]
     if len(words) != 2 or words[0].upper() != "JWT" or not token.isascii():
         raise BadSetting(
@@ -148,19 +157,9 @@ def _checked(token: str | None) -> str | None:
 
 
 def _subject(token: str | None) -> str:
-    """The claim ``sub`` of a token; what is no JWT has none, and the server will refuse it."""
+    """The ``sub`` claim of a token; empty if it is not a JWT, which the server will refuse."""
     try:
         claims = (token or "").split(".")[1]
         return msgspec.json.decode(base64.urlsafe_b64decode(f"{claims}=="), type=_Claims).sub
     except (IndexError, ValueError, msgspec.MsgspecError):
         return ""
-
-
-def refused_token(signed_in: bool) -> TokenRefused:
-    """The error for a 401 that is left after :class:`TokenAuth` did what it can."""
-    cure = (
-        "The user may have been disabled."
-        if signed_in
-        else "Get a new one by signing in, or configure email and password instead."
-    )
-    return TokenRefused(f"Tiledesk does not accept the token any more. {cure}")

@@ -1,28 +1,32 @@
-"""Every way reading Tiledesk can fail, each with the sentence a person reads.
+"""Every way in which reading Tiledesk can fail. Each error carries a sentence for the user.
 
     TiledeskError
     ├── BadSetting            a setting that cannot work: base URL, project id, a date
+    ├── UnsupportedDestination  the destination cannot hold the tables correctly
     ├── SignInRefused         wrong e-mail or password
     ├── TokenRefused          the token is not, or no longer, accepted
-    ├── AccessRefused         this address or user is barred from the project
+    ├── AccessRefused         this address or user is blocked from the project
     ├── ProjectNotFound       no such project, or deleted
     ├── NotAMember            the user does not belong to the project
     ├── RoleTooLow            the user's role may not read this
-    ├── NoRequestList         super admins and bots are not given the list of requests
-    ├── ShownInPart           the user is shown only some of the conversations
-    ├── NotTheApi             something answers, but it is not the Tiledesk API
+    ├── NoRequestList         super admins and bots cannot read the list of requests
+    ├── ShownInPart           the user can see only some of the conversations
+    ├── NotTheApi             the server is not the Tiledesk API
     │   └── NoSuchPath        a path that this server does not know
-    ├── Rejected              the server refuses this call, and will refuse it again
-    ├── IncompleteRead        a list that changes too fast to be read without a gap
-    └── Transient             worth another try
+    ├── CertificateRefused    the TLS certificate of the server is not trusted
+    ├── ProxyRefused          the proxy does not let the call through
+    ├── AnswerTooLarge        an answer larger than a setting allows
+    ├── Rejected              the server refuses this call for good
+    ├── IncompleteRead        a list that changes too fast to be read completely
+    └── Transient             may succeed on another try
         ├── Unreachable       no connection, or lost
-        ├── NoAnswer          connected, but nothing came in time
+        ├── NoAnswer          connected, but the answer did not come in time
         ├── BadAnswer         cut off, or not what the API sends
-        ├── ServerTrouble     5xx
+        ├── ServerTrouble     5xx, 408 and similar
         └── TooManyCalls      429
 
-A message names the path of a call, never its credentials, and never a value out of an answer.
-Which status and body means what: contract, sections 1.3, 1.4 and 8 (19 to 28).
+A message names the path of a call, never its credentials and never a value from an answer.
+:mod:`tiledesk.statuses` maps statuses and bodies to these errors.
 """
 
 from __future__ import annotations
@@ -36,6 +40,10 @@ class BadSetting(TiledeskError):
     """A setting that cannot work."""
 
 
+class UnsupportedDestination(TiledeskError):
+    """The destination cannot hold the tables correctly."""
+
+
 class SignInRefused(TiledeskError):
     """Wrong e-mail or password."""
 
@@ -45,7 +53,7 @@ class TokenRefused(TiledeskError):
 
 
 class AccessRefused(TiledeskError):
-    """This address or user is barred from the project; signing in again would not help."""
+    """This address or user is blocked from the project; another sign-in does not help."""
 
 
 class ProjectNotFound(TiledeskError):
@@ -61,31 +69,43 @@ class RoleTooLow(TiledeskError):
 
 
 class NoRequestList(TiledeskError):
-    """Super admins and bots are not given the list of requests."""
+    """Super admins and bots cannot read the list of requests."""
 
 
 class ShownInPart(TiledeskError):
-    """The user is shown only some of the conversations, and ``allow_partial`` is not set."""
+    """The user can see only some of the conversations, and ``allow_partial`` is not set."""
 
 
 class NotTheApi(TiledeskError):
-    """Something answers, but it is not the Tiledesk API."""
+    """The server is not the Tiledesk API."""
 
 
 class NoSuchPath(NotTheApi):
     """A path that this server does not know: it is older, or the base URL is not the API's."""
 
 
+class CertificateRefused(TiledeskError):
+    """The TLS certificate of the server is not trusted."""
+
+
+class ProxyRefused(TiledeskError):
+    """The proxy does not let the call through."""
+
+
+class AnswerTooLarge(TiledeskError):
+    """An answer is larger than ``max_answer_mb`` allows."""
+
+
 class Rejected(TiledeskError):
-    """The server refuses this call, and will refuse it again."""
+    """The server refuses this call for good."""
 
 
 class IncompleteRead(TiledeskError):
-    """A list that changes too fast, or too strangely, to be read without a gap."""
+    """A list that changes too fast, or too strangely, to be read completely."""
 
 
 class Transient(TiledeskError):
-    """Worth another try. ``retry_after`` is what the server asked for, in seconds."""
+    """It may succeed on another try. ``retry_after``: the seconds that the server asked for."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -97,7 +117,7 @@ class Unreachable(Transient):
 
 
 class NoAnswer(Transient):
-    """Connected, but nothing came in time."""
+    """Connected, but the answer did not come in time."""
 
 
 class BadAnswer(Transient):
@@ -105,16 +125,20 @@ class BadAnswer(Transient):
 
 
 class ServerTrouble(Transient):
-    """5xx."""
+    """5xx, 408 and similar."""
 
 
 class TooManyCalls(Transient):
     """429."""
 
 
-# What goes wrong with one project and may go well with the next one on the same server.
+# What a list raises that is closed to the user.
+REFUSED = (NotAMember, RoleTooLow)
+
+# Errors of one project: the next project on the same server may still succeed.
 OF_ONE_PROJECT = (
     AccessRefused,
+    AnswerTooLarge,
     BadAnswer,
     IncompleteRead,
     NoAnswer,

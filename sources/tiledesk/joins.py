@@ -1,4 +1,4 @@
-"""Which row of another table a column names, declared once (contract 5)."""
+"""Declares once which row of another table a column refers to (contract 5)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ DATASET = "tiledesk"
 
 @dataclass(frozen=True)
 class Join:
-    """A column and what it names.
+    """A column that refers to rows of another table.
 
     Attributes:
-        crow: how many rows there are on either side, as Mermaid draws it.
-        remark: which rows it holds for, in words.
-        prefix: what stands before the other column's value.
-        where: the rows of the table that it is for, as SQL about `a`; empty for those whose column
-            is not null.
-        is_sure: whether each of these rows has its partner. The others may name what the API does
-            not list, or does no longer.
-        by_project: whether the value is unique in its project only.
+        cardinality: the number of rows on each side, in the notation of Mermaid.
+        remark: says which rows it applies to.
+        prefix: text before the value in the other column.
+        where: the rows it applies to, as SQL about `a`; empty: those where the column is not null.
+        is_sure: whether each of these rows has a partner. Others may refer to rows that the API
+            does not list, or lists no longer.
+        by_project: whether the value is only unique within its project.
     """
 
     table: str
     column: str
     to_table: str
     to_column: str
-    crow: str = "}o--o|"
+    cardinality: str = "}o--o|"
     remark: str = ""
     prefix: str = ""
     where: str = ""
@@ -43,14 +42,14 @@ class Join:
 
     @property
     def rows(self) -> str:
-        """The condition that a row of the table is meant, as SQL about `a`."""
+        """The condition for the rows it applies to, as SQL about `a`."""
         conditions = [f"a.{self.column} IS NOT NULL", self.where]
         if self.table in HISTORY:
             conditions.append("a._dlt_valid_to IS NULL")
         return " AND ".join(filter(None, conditions))
 
     def sql(self, select: str = "a.*, b.*") -> str:
-        """The join as a query, for DuckDB and Postgres: `a` is the table, `b` the other one."""
+        """The join as a query for DuckDB and Postgres: `a` is the table, `b` the other table."""
         prefix = f"'{self.prefix}' || " if self.prefix else ""
         lines = [f"SELECT {select}", f"FROM {DATASET}.{self.table} AS a"]
         conditions = [f"a.{self.column} = {prefix}b.{self.to_column}"]
@@ -216,7 +215,7 @@ JOINS = (
     ),
 )
 
-# Who sent a message: one of the four that `messages.sender` can name.
+# The sender of a message: one of the four that `messages.sender` can refer to.
 SENDERS = f"""SELECT m._id,
        CASE WHEN m.sender = 'system' THEN 'system' WHEN b._id IS NOT NULL THEN 'bot'
             WHEN u._id IS NOT NULL THEN 'member' WHEN l._id IS NOT NULL THEN 'customer'

@@ -1,4 +1,4 @@
-"""A project as one user sees it: its address in the API, and what the user's role allows."""
+"""A project as one user sees it: its address in the API, and what the role of the user allows."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from functools import cached_property
 import msgspec
 
 from . import errors
+from .addresses import checked_project_id
+from .answers import decoded
 from .arrow import Page, read_page
-from .client import Client, checked_project_id
+from .client import Client
 
-# has-role.js's ladder; a name outside it is a custom role (contract 1.4)
+# the order of roles in has-role.js; any other name is a custom role (contract 1.4)
 ROLES = ("guest", "user", "teammate", "agent", "supervisor", "admin", "owner")
 
 SUPER_ADMIN = "super admin"
 
-# A scope from which on a user is shown all conversations.
+# From this scope on, a user sees all conversations.
 ALL_REQUESTS = 2
 
 ALL_PROJECTS = "all"
-ACTIVE = 100  # the status of a project that was not deleted
+ACTIVE = 100  # the status of a project that is not deleted
 
 
 class Membership(msgspec.Struct):
-    """What ``GET /project_users/me`` tells of the user (contract 1.4)."""
+    """The answer of ``GET /project_users/me`` about the user (contract 1.4)."""
 
     role: str = ""
     permissions: list[str] | None = None
@@ -32,7 +34,7 @@ class Membership(msgspec.Struct):
 
     @property
     def sees_all_requests(self) -> bool:
-        """Whether the list of requests holds every conversation of the project."""
+        """Whether the user sees every conversation of the project."""
         granted = {*(self.permissions or ()), *(self.role_permissions or ())}
         if granted:
             return "request_read_all" in granted
@@ -40,25 +42,25 @@ class Membership(msgspec.Struct):
 
     @property
     def has_request_list(self) -> bool:
-        """Whether the server gives the user a list of requests, be it in part."""
+        """Whether the user can read the list of requests, at least a part of it."""
         return True
 
     @property
     def scope(self) -> int:
-        """How much of requests and messages the user is shown; more is a larger number."""
+        """How much of requests and messages the user can see; a larger number means more."""
         return ALL_REQUESTS * self.sees_all_requests + self.may_list_messages
 
     @property
     def may_list_messages(self) -> bool:
-        """Whether the project's list of messages is open: to the owner, and to custom roles."""
+        """Whether the user may read the list of messages: the owner and custom roles may."""
         return self.role == "owner" or self.role not in ROLES
 
 
 class Subscription(Membership):
-    """A webhook's token: not a member, yet shown all conversations (contract 1.4).
+    """The token of a webhook. It is not a member, but sees all conversations (contract 1.4).
 
-    The project's list of messages is open to it only where the server names no super admin, by
-    accident: it is left alone.
+    It can read the list of messages only where the server names no super admin. That is an accident
+    of the server, so the list is not used.
     """
 
     @property
@@ -73,8 +75,8 @@ class Subscription(Membership):
 class WithoutRequests(Membership):
     """A super admin or a bot: the list of requests fails, or is empty before 2.18.1 (contract 1.4).
 
-    The list of messages is open to some of them: to a super admin where they are the project's
-    owner, and to a bot where the server names no super admin.
+    A super admin who owns the project can read the list of messages. So can a bot where the server
+    names no super admin.
     """
 
     @property
@@ -98,7 +100,7 @@ class Project:
     """A project, read through a client.
 
     Attributes:
-        allow_partial: whether a user may load who is shown only some of the conversations.
+        allow_partial: whether to load for a user who sees only some of the conversations.
 
     Raises:
         BadSetting: the id is not 24 hexadecimal digits.
@@ -110,11 +112,11 @@ class Project:
         self.id = checked_project_id(project_id)
 
     def page(self, path: str, key: str = "", **params: str | float) -> Page:
-        """A page of one of the project's lists; `key` is where the envelope holds the rows."""
+        """A page of a list of the project. `key` names the rows in the envelope."""
         return read_page(self.get(path, params), key)
 
     def pages(self, paths: Sequence[str]) -> Iterator[Page]:
-        """A page from each of these paths, in their order; see :meth:`.Client.get_many`."""
+        """A page from each of these paths, in the same order; see :meth:`.Client.get_many`."""
         for body in self.client.get_many([f"/{self.id}/{path}" for path in paths]):
             yield read_page(body)
 
@@ -123,13 +125,12 @@ class Project:
         return self.client.get(f"/{self.id}/{path}", params)
 
     @cached_property
-    def heeds_time(self) -> bool:
-        """Whether dates are known to have a time of day, and not to mean whole days (contract 9.2).
+    def supports_time_filters(self) -> bool:
+        """Whether dates have a time of day, instead of meaning whole days (contract 9.2).
 
-        They have since 2.14.9. There is no version to ask for; but since 2.18.1, memberships have
-        permissions, and conversations their last message: that is looked for, by one call, with a
-        webhook's token, which has no membership. What may be older is read in ways that do without
-        dates.
+        They do since 2.14.9. The API has no version, but since 2.18.1 memberships have permissions
+        and conversations have their last message. A webhook token has no membership, so one call
+        looks for the last message. A server that may be older is read without dates.
         """
         if isinstance(self.membership, Subscription):
             newest = self.page(
@@ -142,11 +143,12 @@ class Project:
 
     @cached_property
     def shows_preflight(self) -> bool:
-        """Whether conversations that have not begun can be had: since 2.9.27 (contract 9.2).
+        """Whether the API lists conversations that have not begun: since 2.9.27 (contract 9.2).
 
-        Servers since then take a list of statuses, too. That costs those before 2.18.1 a call.
+        These servers also accept a list of statuses. Asking costs one call on servers before
+        2.18.1.
         """
-        if self.heeds_time:
+        if self.supports_time_filters:
             return True
         try:
             self.page("requests", "requests", status="100,200", no_populate="true", limit=1)
@@ -156,7 +158,7 @@ class Project:
 
     @cached_property
     def membership(self) -> Membership:
-        """The user's role in the project: one call, made once, and none with a bot's token.
+        """The role of the user in the project. One call, made once; none with the token of a bot.
 
         Raises:
             NotAMember: the user does not belong to the project.
@@ -178,17 +180,17 @@ class Project:
         if self.client.is_super_admin:
             return WithoutRequests(SUPER_ADMIN)
         try:
-            (membership,) = msgspec.json.decode(body, type=list[Membership])
+            (membership,) = decoded(body, list[Membership])
         except (msgspec.MsgspecError, ValueError):
             raise errors.BadAnswer("The server does not tell this user's role.") from None
         return membership
 
     def must_see_all_requests(self) -> None:
-        """Refuses a user whose load would lack conversations, unless that is allowed.
+        """Refuse a user who does not see all conversations, unless that is allowed.
 
         Raises:
             NoRequestList: the user is a super admin or a bot.
-            ShownInPart: the user is shown only some of the conversations.
+            ShownInPart: the user sees only some of the conversations.
         """
         if self.allow_partial or self.membership.sees_all_requests:
             return
@@ -202,7 +204,7 @@ class Project:
 
 
 def no_request_list() -> errors.NoRequestList:
-    """The error for a user whom the server does not give the list of conversations."""
+    """The error for a user who cannot read the list of conversations."""
     return errors.NoRequestList(
         "The server does not give the list of conversations to a super admin (the account the"
         " installation was made with) or to a bot. Sign in as an owner or admin who is a member of"
@@ -222,17 +224,17 @@ class _Membership(msgspec.Struct):
 def find_projects(
     client: Client, wanted: str | Sequence[str], allow_partial: bool = False
 ) -> list[Project]:
-    """The projects that are meant, each once: one call for `ALL_PROJECTS`, none otherwise.
+    """The wanted projects, each once. One call for `ALL_PROJECTS`, none otherwise.
 
     Args:
-        wanted: a project's id, or several: as a list, or in a text with commas between them or as
-            JSON, which is how a list comes from an environment variable; or `ALL_PROJECTS`: those
-            that the user is an active member of.
+        wanted: one or several project ids, as a list, as text with commas, or as JSON (the form of
+            a list in an environment variable); or `ALL_PROJECTS` for those where the user is an
+            active member.
         allow_partial: see :class:`Project`.
 
     Raises:
-        BadSetting: one of them is not 24 hexadecimal digits, or there is none.
-        ProjectNotFound: the user is a member of none.
+        BadSetting: an id is not 24 hexadecimal digits, or there is none.
+        ProjectNotFound: the user is a member of no project.
     """
     if wanted == ALL_PROJECTS:
         return [Project(client, each, allow_partial) for each in _all_projects(client)]
@@ -249,10 +251,10 @@ def find_projects(
 def _all_projects(client: Client) -> list[str]:
     body = client.get("/projects")
     try:
-        found = msgspec.json.decode(body, type=list[_Membership])
+        found = decoded(body, list[_Membership])
     except (msgspec.MsgspecError, ValueError):
         raise errors.BadAnswer("The server does not tell this user's projects.") from None
-    # those that were deleted stay in the list (contract 3)
+    # deleted projects stay in the list (contract 3)
     projects = [each.id_project for each in found if each.id_project]
     if active := [project.id for project in projects if project.status == ACTIVE]:
         return list(dict.fromkeys(active))

@@ -1,227 +1,198 @@
-"""What a run reads of a stream, how far it got, and what it writes down about that.
+"""Reads a stream: what is new, how far the run got, and what it records.
 
-A stream has a state of its own for each project. Its cursor says up to where everything was read.
-While a reading is under way that a run could not finish, ``unfinished`` says where it goes on and
-what the cursor will be then: a first load has none until it has read everything. Both are saved by
-dlt with the rows they speak of, or not at all.
+A stream has its own state for each project. Its cursor is the time up to which everything was read.
+If a run cannot finish a reading, ``unfinished`` holds where the next run continues and the cursor
+to set at the end. A first load has no cursor until it has read everything. dlt saves both together
+with their rows, or not at all.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import chain
 
-import msgspec
 import pendulum
 
 from . import errors
-from .arrow import Row, texts
+from .arrow import Row, Rows, texts
+from .counts import FIELDS, Counts
+from .cursor import Bounds, Cursor, State
 from .observer import Observer, Stopped
+from .outcome import COMPLETE, SKIPPED, STOPPED, Reading
 from .project import Project
 from .tables import Table
 from .walks import Batch, Position, Window, iso, parse
 
-Rows = tuple[Row, ...]  # a list would be taken apart, row by row
 Stream = Callable[[Project, Window, "Position | None"], Iterator[Batch]]
-State = dict[str, Any]
+Digests = Callable[[Sequence[Row]], "list[str]"]
 
-# Rows handed to dlt at a time: one page first, so that a run shows something at once, then twice as
-# many each time. 5,000 to 10,000 is where converting and writing cost least; conversations are
-# large, so their size ends a batch before.
+# Rows passed to dlt at once: one page first, so that a run shows progress soon, then twice as many
+# each time. Converting and writing cost least at 5,000 to 10,000 rows. Conversations are large, so
+# their size ends a batch earlier.
 FIRST_ROWS, MOST_ROWS = 100, 10_000
 MOST_BYTES = 2_000_000
-# Rows of a run that the next one knows again. More are no quiet run, and make the state large.
+# Rows of which a run keeps digests for the next one. More would make the state large.
 MOST_REMEMBERED = 100
 
-FIELDS = {"created_at": "createdAt", "updated_at": "updatedAt"}
+# Replaces the digest of a row that was erased: it is not written again while the lookback reads it.
+ERASED = "erased"
+
 END_OF_TIME = pendulum.datetime(9999, 12, 31)  # open, yet no window for the cursor
-
-COMPLETE, STOPPED, FAILED = "complete", "goes on", "failed"
-
-
-class Wish(Protocol):
-    """What is used of ``dlt.sources.incremental``: by what column to read, from where, to where."""
-
-    cursor_path: str
-    initial_value: Any
-    end_value: Any
-
-    def advance(self, last_value: Any) -> Any:
-        """None switches dlt's filter on rows off."""
-
-
-class Cursor:
-    """How far a stream of one project has been read.
-
-    dlt keeps one cursor for each resource. A resource may read several projects, each as far as it
-    got, so theirs are kept beside it, in the same form; a window has none.
-    """
-
-    def __init__(self, wish: Wish, state: State) -> None:
-        self.column = wish.cursor_path
-        self.initial_value = None if wish.initial_value is None else _utc(wish.initial_value)
-        self.end_value = None if wish.end_value is None else _utc(wish.end_value)
-        self.last_value = self.initial_value
-        self._kept: State | None = None
-        if self.end_value is None:
-            self._kept = state.setdefault("incremental", {}).setdefault(self.column, {})
-            if (last_value := self._kept.get("last_value")) is None:
-                self._kept |= {"initial_value": self.initial_value, "last_value": self.last_value}
-            else:
-                self.last_value = _utc(last_value)
-
-    def advance(self, last_value: pendulum.DateTime) -> None:
-        """Everything up to there was read."""
-        assert self._kept is not None  # noqa: S101 (a window leaves the cursor alone)
-        self.last_value = self._kept["last_value"] = last_value
-
-
-@functools.cache
-def own_version() -> str:
-    """The version of the connector."""
-    return version("tiledesk-dlt")
-
-
-@dataclass
-class Reading:
-    """What one run read of one stream of a project; a row of the table ``_tiledesk_loads``.
-
-    Attributes:
-        cursor_after: None if there is still none: a first load that goes on with the next run.
-        outcome: `COMPLETE`: everything there was was read; `STOPPED`: the next run reads the rest;
-            `FAILED`: nothing was kept.
-        error: why it failed, in a sentence.
-        was_begun_before: whether it is the rest of what an earlier run has begun: what changed
-            since then is not in it. Not in the table.
-        bytes_read: size of the answers. Not in the table.
-        can_go_on: whether the next run goes on right here: with the last rows, it got further. A
-            group of equal stamps is read as a whole or again. Not in the table.
-    """
-
-    resource: str
-    id_project: str
-    started_at: pendulum.DateTime
-    window_field: str = ""
-    window_start: pendulum.DateTime | None = None
-    window_end: pendulum.DateTime | None = None
-    cursor_before: pendulum.DateTime | None = None
-    cursor_after: pendulum.DateTime | None = None
-    rows_read: int = 0
-    rows_new: int = 0
-    rows_changed: int = 0
-    calls: int = 0
-    retries: int = 0
-    seconds: float = 0.0
-    outcome: str = COMPLETE
-    error: str | None = None
-    version: str = field(default_factory=own_version)
-    was_begun_before: bool = False
-    bytes_read: int = 0
-    can_go_on: bool = False
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything there was has been read."""
-        return self.outcome == COMPLETE
-
-    def as_row(self) -> dict[str, Any]:
-        """The row, by the names of the columns."""
-        row = asdict(self)
-        for name in ("was_begun_before", "bytes_read", "can_go_on"):
-            del row[name]
-        return row
+EARLIEST_CURSOR = pendulum.datetime(1970, 1, 1)  # all that is older has been read with it
+# Clocks of several servers disagree by seconds. A cursor that is later than the server's time by
+# more than this, or by more than the lookback reads again, comes from a clock that was wrong.
+CLOCKS_DISAGREE = (10, 60)
+# The length of a stamp as JSON: of four digits of a year, or of six and a sign.
+STAMP_LENGTHS = (26, 29)
 
 
 def read(
     table: Table,
     stream: Stream,
     project: Project,
-    wish: Wish,
+    bounds: Bounds,
     state: State,
     lookback_seconds: int,
     observer: Observer,
     *,
+    digests: Digests,
     is_shown_by_role: bool = False,
 ) -> Iterator[Rows | Reading]:
-    """Reads of a stream what is new, or a window, and moves the cursor as far as all was read.
+    """Read what is new of a stream, or a window of it, and move the cursor.
 
-    Yields rows, and at the end what was done. Whenever it has yielded, the state is that of the
-    rows yielded so far: whoever stops there, as dlt's ``add_limit`` does, loses nothing.
+    Yields rows, and at the end the result. After each yield, the state matches the rows yielded so
+    far. A caller who stops there, as ``add_limit`` of dlt does, loses nothing.
 
-    dlt's own filter on the cursor column is switched off by ``advance``: on Arrow tables it drops
-    a row that changed again in the very millisecond of the cursor, and it cannot pass the tables of
-    lists. The window does its work, on the rows.
+    ``advance`` switches off dlt's own filter on the cursor column. On Arrow tables that filter
+    drops a row that changed again in the millisecond of the cursor, and it does not support tables
+    of lists. The window filters the rows instead.
+
+    Only the clock of the server decides what is read (contract 8.4). The cursor never passes the
+    server's time in its answers. Rows with a future stamp stay ahead of the cursor, and each run
+    reads them again. If the cursor is later than the server's time, it was set while the clock of
+    the server was wrong. Rows that changed since the clock was corrected have older stamps than the
+    cursor, and no stamp shows when that was. So everything is read again, once. The same applies to
+    an unfinished reading that began at that time.
 
     Args:
-        wish: where the user wants to begin, and to end.
-        state: the stream's own in this project, kept by dlt.
-        is_shown_by_role: whether what there is to read depends on the user's role (contract 1.4).
+        bounds: where to begin and to end.
+        state: the state of the stream in this project, stored by dlt.
+        digests: a digest of each row as it is written, without what privacy removes.
+        is_shown_by_role: whether the rows depend on the role of the user (contract 1.4).
     """
-    wish.advance(None)
+    bounds.advance(None)
     name = table.name
-    cursor = Cursor(wish, state)
+    cursor = Cursor(bounds, state)
     before = cursor.last_value if cursor.end_value is None else None
-    job = _Job(table, cursor, state, lookback_seconds)
+    job = _Job(table, cursor, state, lookback_seconds, digests)
     calls = project.client.calls
     if is_shown_by_role and job.is_for_the_cursor:
-        job.mind_the_role(project.membership.scope, observer)
+        job.restart_if_role_widened(project.membership.scope, observer)
+    job.begun_at = job.begun_at or project.client.server_time
     done = Reading(
         name,
         project.id,
         started_at=pendulum.now("UTC"),
-        window_field=job.window.stamp,
-        window_start=job.window.start,
-        window_end=job.window.end,
+        begun_at=job.begun_at,
         cursor_before=before,
         cursor_after=before,
         calls=project.client.calls - calls,
-        was_begun_before=job.position is not None,
+        run_id=observer.run_id,
+    )
+    counts = Counts(
+        table,
+        job.window.stamp,
+        before,
+        observer.earlier(name),
+        state if job.is_for_the_cursor else None,
     )
     pending: list[Row] = []
     wanted, written = FIRST_ROWS, 0
     has_yielded = False
-    for batch in _counted(stream(project, job.window, job.position), project, observer, done):
-        job.as_of = job.as_of or project.client.server_time
-        reached_before = done.cursor_after, job.reached
+    for batch in _counted(_batches(stream, project, job, done, observer), project, observer, done):
+        # the server's time was unknown before the first answers of this stream
+        job.begun_at = job.begun_at or project.client.began_at
+        job.saw_time(project.client.server_time)
+        done.begun_at = job.begun_at
+        reached_before = cursor.last_value, job.reached
         if batch.read_up_to is not None and job.is_for_the_cursor:
-            # A stamp from the future must not carry the cursor past what is still to come.
-            reached = parse(batch.read_up_to)
-            reached = min(reached, job.as_of or reached)
-            done.cursor_after = max(reached, before) if before else reached
-            cursor.advance(done.cursor_after)
+            job.read_up_to(batch.read_up_to)
+            done.cursor_after = cursor.last_value
         if batch.position is not None:
             job.keep(batch.position)
-        done.can_go_on = (done.cursor_after, job.reached) != reached_before
+        done.can_resume = (cursor.last_value, job.reached) != reached_before
         if batch.notice is not None:
             observer.noticed(name, batch.notice)
+        if batch.is_skipped:
+            done.outcome = SKIPPED
         rows = job.asked_for(batch.rows)
-        _count(rows, table, before, done)
-        observer.read(name, len(rows), batch.total)
+        job.undated += _undated(rows, batch, FIELDS[table.cursor])
+        read = counts.add(batch, rows, done)
+        total = batch.total and batch.total - (len(rows) - read)
+        observer.read(name, read, total)
         pending += job.changed(rows)
         if len(pending) >= wanted or done.bytes_read - written >= MOST_BYTES:
             yield tuple(pending)
             has_yielded = True
             pending, wanted, written = [], min(2 * wanted, MOST_ROWS), done.bytes_read
-    if done.is_complete and not job.finish(project.client.began_at):
-        done.outcome, done.can_go_on = STOPPED, True
+    if done.outcome == COMPLETE:
+        job.tell_of_undated(observer)
+        if done.rows_read and job.is_for_the_cursor and cursor.last_value is None and job.as_of:
+            job.read_up_to(iso(job.as_of))  # no row has a stamp
+            done.cursor_after = cursor.last_value
+        if not job.finish(project.client.began_at):
+            done.outcome, done.can_resume = STOPPED, True
+    counts.save(done)
     if pending or (not has_yielded and cursor.last_value is None):
-        yield tuple(pending)  # empty in a first load of nothing: so that the tables are made
+        yield tuple(pending)  # even without rows, so that the tables are created
     observer.ended(done)
     yield done
+
+
+def _batches(
+    stream: Stream, project: Project, job: _Job, done: Reading, observer: Observer
+) -> Iterator[Batch]:
+    """The batches of a stream, read with a cursor that is not later than the server's time.
+
+    The first answer of a run tells that time. Usually it came before the stream begins. Otherwise
+    the first page of the stream tells it, and is requested again.
+    """
+    client = project.client
+    is_known = client.server_time is not None
+    job.check_clock(client.server_time, observer)
+    job.describe(done)
+    batches = stream(project, job.window, job.position)
+    if not is_known:
+        first = next(batches, None)
+        if job.check_clock(client.server_time, observer):
+            job.describe(done)
+            batches = stream(project, job.window, job.position)
+        elif first is not None:
+            batches = chain([first], batches)
+    yield from batches
+
+
+def _undated(rows: list[Row], batch: Batch, followed_by: str) -> int:
+    """The number of rows in a batch without the date that loads use."""
+    whole = [
+        len(row.get("createdAt", b"")) in STAMP_LENGTHS
+        and len(row.get(followed_by, b"")) in STAMP_LENGTHS
+        for row in rows
+    ]
+    if batch.undated:
+        keys = texts(rows, "_id")
+        whole = [is_so and key not in batch.undated for is_so, key in zip(whole, keys, strict=True)]
+    return whole.count(False)
 
 
 def _counted(
     batches: Iterator[Batch], project: Project, observer: Observer, done: Reading
 ) -> Generator[Batch, None, None]:
-    """The batches, until it is enough; calls and seconds are this stream's alone."""
+    """The batches, until the observer stops the stream; counts calls and seconds of this stream."""
     client = project.client
     while True:
-        if observer.is_enough(done):
+        if observer.should_stop(done):
             done.outcome = STOPPED
             return
         calls, retries, size = client.calls, client.retries, client.bytes_read
@@ -241,30 +212,36 @@ def _counted(
         yield batch
 
 
-def _count(rows: list[Row], table: Table, before: pendulum.DateTime | None, done: Reading) -> None:
-    """New are rows created after the cursor, changed are older ones that changed after it."""
-    done.rows_read += len(rows)
-    if before is None:
-        done.rows_new += len(rows)
-        return
-    since = iso(before)
-    new = [(stamp or "") > since for stamp in texts(rows, "createdAt")]
-    moved = [(stamp or "") > since for stamp in texts(rows, FIELDS[table.cursor])]
-    done.rows_new += sum(new)
-    done.rows_changed += sum(m and not n for n, m in zip(new, moved, strict=True))
-
-
 class _Job:
-    """What is to be read: the window, and where in it to begin.
+    """The reading to do: the window, and where in it to begin.
 
     Attributes:
-        is_for_the_cursor: False for a window of its own, which leaves the cursor alone.
-        position: where a run that could not finish it has ended.
-        reached: where this one would go on if it ended now; None at its beginning.
-        as_of: the server's time when it was begun.
+        is_for_the_cursor: False for a separate window, which does not move the cursor.
+        position: where an earlier run stopped.
+        reached: where the next run would continue if this one stopped now; None at the beginning.
+        as_of: the earliest server time since its first batch; None while unknown.
+        begun_at: the server's time before its first call; None while unknown.
+        cursor_before: the cursor at the beginning; None if there was none or it was wrong.
+        undated: rows read so far without a valid stamp.
     """
 
-    def __init__(self, table: Table, cursor: Cursor, state: State, lookback_seconds: int) -> None:
+    window: Window
+    position: Position | None
+    reached: Position | None
+    as_of: pendulum.DateTime | None
+    begun_at: pendulum.DateTime | None
+    cursor_before: pendulum.DateTime | None
+    undated: int
+    _scope: int | None
+
+    def __init__(
+        self,
+        table: Table,
+        cursor: Cursor,
+        state: State,
+        lookback_seconds: int,
+        digests: Digests,
+    ) -> None:
         if cursor.column not in ("created_at", table.cursor):
             raise errors.BadSetting(
                 f"{table.name} cannot be read by {cursor.column}, only by created_at"
@@ -272,16 +249,14 @@ class _Job:
             )
         self._name = table.name
         self._followed_by = FIELDS[table.cursor]
+        self._dates = " or ".join(dict.fromkeys(("createdAt", self._followed_by)))
         self._lookback_seconds = lookback_seconds
         self._state = state
+        self._cursor = cursor
         self.is_for_the_cursor = cursor.end_value is None
-        self.window = self._asked = _window(cursor, FIELDS[cursor.column], lookback_seconds)
-        self.position: Position | None = None
-        self.reached: Position | None = None
-        self.as_of: pendulum.DateTime | None = None
-        self._scope: int | None = None
-        self._is_rest = False
-        self._loaded: dict[str, str] = state.get("loaded", {}) if self.is_for_the_cursor else {}
+        self._begin()
+        self._digests = digests
+        self._written: dict[str, str] = state.get("written", {}) if self.is_for_the_cursor else {}
         self._read: dict[str, str] = {}
         self._rows_read = 0
         self._key = (
@@ -296,13 +271,97 @@ class _Job:
             self.window = Window(kept["stamp"], since, end)
             self.position = self.reached = kept["position"]
             self.as_of = kept["as_of"] and parse(kept["as_of"])
+            begun_at = (
+                kept.get("begun_at") or kept["as_of"]
+            )  # earlier versions kept only the latter
+            self.begun_at = begun_at and parse(begun_at)
             self._scope = kept["scope"]
+            self.undated = kept.get("undated", 0)
 
-    def mind_the_role(self, scope: int, observer: Observer) -> None:
-        """Begins anew where older rows were hidden from whoever read them before (contract 9.3).
+    def _begin(self) -> None:
+        """Begin the wanted window from its start."""
+        cursor = self._cursor
+        stamp = FIELDS[cursor.column]
+        self.cursor_before = cursor.last_value if self.is_for_the_cursor else None
+        self.window = self._asked = _window(cursor, stamp, self._lookback_seconds)
+        self.position = self.reached = None
+        self.as_of = self.begun_at = None
+        self.undated = 0
+        self._scope = None
+        self._is_rest = False
 
-        The state keeps the least that any user was shown since all was read, and so does the
-        reading of everything that is under way.
+    def describe(self, done: Reading) -> None:
+        """Record what is going to be read."""
+        done.window_field, done.window_start, done.window_end = self.window
+        done.is_resumed = self.position is not None
+        if self.is_for_the_cursor:
+            done.cursor_after = self.cursor_before
+
+    def check_clock(self, now: pendulum.DateTime | None, observer: Observer) -> bool:
+        """Begin again if the cursor or an unfinished reading comes from a wrong clock; returns
+        whether.
+        """
+        if now is None:
+            return False
+        least, most = CLOCKS_DISAGREE
+        latest = now.add(seconds=min(max(self._lookback_seconds, least), most))
+        since = self.window.start if self._is_rest else None
+        begun = max(filter(None, (self.as_of, since)), default=now)
+        cursor = self._cursor
+        is_ahead = (
+            self.is_for_the_cursor
+            and cursor.last_value is not None
+            and cursor.last_value != cursor.initial_value
+            and cursor.last_value > latest
+        )
+        if not is_ahead and begun <= latest:
+            return False
+        what = f"cursor {iso(cursor.last_value)}" if is_ahead and cursor.last_value else "reading"
+        observer.noticed(
+            self._name,
+            f"read from the beginning: the {what} comes from a server whose clock was ahead, now it"
+            f" says {iso(now)}.",
+        )
+        if is_ahead:
+            cursor.forget()
+        self._state.pop(self._key, None)
+        self._begin()
+        self.begun_at = now
+        return True
+
+    def saw_time(self, now: pendulum.DateTime | None) -> None:
+        """Note the server's time. If the clock was set back, the earlier time counts.
+
+        Rows that change from then on have later stamps than that time.
+        """
+        if now is not None:
+            self.as_of = min(self.as_of, now) if self.as_of else now
+            self.begun_at = min(self.begun_at, now) if self.begun_at else now
+
+    def read_up_to(self, stamp: str) -> None:
+        """Move the cursor, but not back and not past the server's time.
+
+        If the server does not tell its time, the local clock is used. It can only make the next run
+        read more.
+        """
+        ceiling = self.as_of or pendulum.now("UTC")
+        reached = max(parse(min(stamp, iso(ceiling))), EARLIEST_CURSOR)
+        self._cursor.advance(max(reached, self.cursor_before or reached))
+
+    def tell_of_undated(self, observer: Observer) -> None:
+        """Report how many rows have stamps that loads cannot use."""
+        if self.undated:
+            observer.noticed(
+                self._name,
+                f"{self.undated:,} {'row has' if self.undated == 1 else 'rows have'} no"
+                f" {self._dates} that is a date: loaded, but a later load finds a change only if"
+                " the server dates it.",
+            )
+
+    def restart_if_role_widened(self, scope: int, observer: Observer) -> None:
+        """Begin again if earlier users could not see all older rows (contract 9.3).
+
+        The state keeps the smallest scope of all users since the last complete reading.
         """
         before = self._state.get("scope", scope)
         self._state["scope"] = min(before, scope)
@@ -313,14 +372,15 @@ class _Job:
                 self._name, "read from the beginning: this user is shown more than the one before."
             )
             self.window, self.position, self.as_of = Window("createdAt"), None, None
-            self.reached = None
+            self.reached = self.begun_at = None
         if self.window.is_everything:
             self._scope = scope
 
     def asked_for(self, rows: list[Row]) -> list[Row]:
-        """Those of the rows that the window asked for has.
+        """The rows that belong to the window.
 
-        Some streams read whole conversations, and the rest of a window whatever moved since.
+        Some streams read whole conversations, and the rest of a window includes rows that moved
+        since.
         """
         if self.is_for_the_cursor:
             return rows
@@ -331,51 +391,64 @@ class _Job:
         ]
 
     def changed(self, rows: list[Row]) -> list[Row]:
-        """Those of the rows that are not in the destination as they are.
+        """The rows that differ from the destination.
 
-        A quiet run reads again what the lookback has: to write it again would be most of its work.
-        So a run that read few rows leaves their digests in the state, which is saved with them.
-        What is read from the beginning is written whole.
+        A quiet run reads the rows of the lookback again. Writing them again would be most of its
+        work. So a run that read few rows keeps their digests in the state. A change that privacy
+        removes does not count. The first reading writes every row.
         """
         if not self.is_for_the_cursor:
             return rows
         if self.window.is_everything:
-            self._loaded.clear()
+            self._written.clear()
         self._rows_read += len(rows)
         remembers = self._rows_read <= MOST_REMEMBERED
         if not remembers:
             self._read.clear()
-        if not remembers and not self._loaded:
+        keys = texts(rows, "_id")
+        known = [n for n, key in enumerate(keys) if remembers or key in self._written]
+        if not known:
             return rows
-        unlike = []
-        for row, key in zip(rows, texts(rows, "_id"), strict=True):
-            digest = hashlib.blake2b(msgspec.json.encode(row), digest_size=8).hexdigest()
-            if key is None or self._loaded.get(key) != digest:
-                unlike.append(row)
-                self._loaded.pop(key or "", None)
-            if key is not None and remembers:
+        unlike = dict(enumerate(rows))
+        for index, digest in zip(known, self._digests([rows[n] for n in known]), strict=True):
+            key = keys[index] or ""
+            if self._written.get(key) == ERASED:
+                digest = ERASED
+            if self._written.get(key) == digest:
+                del unlike[index]
+            else:
+                self._written.pop(key, None)
+            if remembers:
                 self._read[key] = digest
-        return unlike
+        return list(unlike.values())
 
     def keep(self, position: Position | None) -> None:
-        """Another run goes on here."""
+        """Save where the next run continues."""
         self.reached = position
-        since, as_of = self.window.start, self.as_of
+        self._drop_other_windows()
+        since, as_of, begun_at = self.window.start, self.as_of, self.begun_at
         self._state[self._key] = {
             "stamp": self.window.stamp,
             "since": since and iso(since),
             "as_of": as_of and iso(as_of),
+            "begun_at": begun_at and iso(begun_at),
             "scope": self._scope,
             "position": position,
             "is_rest": self._is_rest,
+            "undated": self.undated,
         }
 
-    def finish(self, run_began_at: pendulum.DateTime | None) -> bool:
-        """All was read; False if a rest came to be.
+    def _drop_other_windows(self) -> None:
+        """Remove an unfinished window when another one begins."""
+        if not self.is_for_the_cursor:
+            for key in [key for key in self._state if key.startswith("window ")]:
+                del self._state[key]
 
-        A window that another run has begun lacks what was made or moved since: no cursor brings it
-        to the next run. So it does if the other run ended with the last page, and this one had
-        nothing left to ask for.
+    def finish(self, run_began_at: pendulum.DateTime | None) -> bool:
+        """Everything was read. Returns False if rows that changed since still have to be read.
+
+        A window that another run began lacks rows that were made or changed since, because no
+        cursor brings them to the next run.
         """
         if (
             not self.is_for_the_cursor
@@ -387,16 +460,19 @@ class _Job:
             self.window, self._is_rest, self.as_of = Window(self._followed_by, since), True, None
             self.keep(None)
             return False
+        self._drop_other_windows()
         self._state.pop(self._key, None)
         if self.is_for_the_cursor:
-            self._state["loaded"] = self._read
+            self._state["written"] = self._read
+            if self.window.is_everything:
+                self._state["undated"] = self.undated
         if self._scope is not None:
             self._state["scope"] = self._scope
         return True
 
 
 def _window(cursor: Cursor, stamp: str, lookback_seconds: int) -> Window:
-    """What to read: from the cursor less the lookback, or just the window that was asked for."""
+    """The window to read: from the cursor less the lookback, or the wanted window."""
     start, end = cursor.last_value, cursor.end_value
     if start is None:
         return Window("createdAt")
@@ -406,14 +482,3 @@ def _window(cursor: Cursor, stamp: str, lookback_seconds: int) -> Window:
     if cursor.initial_value is not None:
         since = max(since, cursor.initial_value)
     return Window(stamp, since)
-
-
-def _utc(value: Any) -> pendulum.DateTime:
-    """A cursor value as a user may give it: a time, or ISO 8601 text; UTC unless it says."""
-    if isinstance(value, str):
-        try:
-            return parse(value)
-        except errors.BadAnswer:
-            raise errors.BadSetting("A cursor value is not an ISO 8601 date and time.") from None
-    time: pendulum.DateTime = pendulum.instance(value)
-    return time.in_timezone("UTC")

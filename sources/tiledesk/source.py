@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import functools
-import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import dlt
 import pendulum
+import pyarrow as pa
 from dlt.common.configuration import with_config
-from dlt.common.typing import TSecretStrValue
-from dlt.extract.items_transform import LimitItem, YieldMapItem
+from dlt.common.configuration.specs import configspec
+from dlt.common.configuration.specs.base_configuration import NotResolved
 from dlt.sources import DltResource
 
 from . import tables
-from .arrow import key_of, snapshot_to_arrow, to_arrow, with_row_versions
+from .arrow import Rows, key_of, snapshot_to_arrow, to_arrow, with_row_versions
 from .client import Client
-from .credentials import TiledeskCredentials
+from .cursor import State
+from .destination import require_supported_destination, require_usual_tables
+from .dlt_adapter import LastStep, RepeatableSource
 from .errors import BadSetting
+from .logs import discreet_run
 from .observer import Observer
+from .outcome import Reading
 from .privacy import Privacy
 from .project import ALL_PROJECTS, Project, find_projects
-from .reading import Reading, Rows, State, Stream, read
-from .small_tables import EVENTS, FAQ, HISTORY, SMALL_TABLES, SNAPSHOTS
-from .snapshots import Families, Snapshot, read_small
+from .reading import Stream, read
+from .settings import SECTIONS, TiledeskSettings, accepts_settings
+from .slices import UNREAD
+from .small_tables import ALL_TABLES, HISTORY, SMALL_TABLES, SmallTable
+from .small_tables.reader import ProjectReader
+from .snapshots import Snapshot, read_small
+from .steps import OnRows, OpenBatch, open_batch, tables_of
 from .streams.activities import activities as read_activities
 from .streams.leads import leads as read_leads
 from .streams.messages import messages as read_messages
@@ -34,184 +43,219 @@ from .tables import Table
 
 Cursor = dlt.sources.incremental[pendulum.DateTime]
 
-BASE_URL = "https://api.tiledesk.com/v3"
-LOOKBACK_SECONDS = 300
-RATE_LIMIT_PER_MINUTE = 200  # what the API's documentation allows (contract 7)
-READ_TIMEOUT = 60.0
-SNAPSHOT_INTERVAL_SECONDS = 3600
 SHARED_SECONDS = 60.0
-# The server is one thread, which serves customers, too: it has use for a few, and no more.
+# The server is one thread, which also serves customers: more calls at once do not help.
 MOST_CONNECTIONS = 4
+
+KNOWN = {table.name: table for table in ALL_TABLES}
+
+FIELD_NAME = re.compile(r"\w+(\.[A-Za-z_$][\w$]{0,63}){1,2}( \(as sent\))?", re.ASCII)
+MOST_NAMES = 20  # in a notice
 
 # What a user is shown of these depends on the role (contract 1.4).
 SHOWN_BY_ROLE = (tables.REQUESTS, tables.MESSAGES)
 
 
-@dlt.source(name="tiledesk", section="tiledesk", max_table_nesting=0)
-def tiledesk_source(
-    project_id: Any = dlt.config.value,  # str | Sequence[str], a union that dlt cannot resolve
-    credentials: TiledeskCredentials = dlt.secrets.value,
-    base_url: str = BASE_URL,
-    lookback_seconds: int = LOOKBACK_SECONDS,
-    rate_limit_per_minute: int = RATE_LIMIT_PER_MINUTE,
-    read_timeout: float = READ_TIMEOUT,
-    allow_http: bool = False,
-    allow_partial: bool = False,
-    privacy: str = "keep",
-    privacy_overrides: dict[str, Any] | None = None,
-    pseudonym_key: TSecretStrValue | None = None,
-    snapshot_interval_seconds: int = SNAPSHOT_INTERVAL_SECONDS,
-    history: Sequence[str] = HISTORY,
-    visitors: bool = False,
-    faq: bool = False,
-    events: bool = False,
-    observer: Observer | None = None,
-    client: Client | None = None,
-) -> Sequence[DltResource]:
-    """Everything of one Tiledesk project or several: conversations, messages, leads, ...
+@configspec
+class SourceArguments(TiledeskSettings):
+    """The settings, and arguments that only a Python program can give.
 
-    Each of these four is incremental and merged on ``_id``; it fills its own table and one for each
-    list in its rows (see :mod:`tiledesk.tables`). All times are UTC, exact to the millisecond.
-    The others (:mod:`tiledesk.small_tables`) are read whole now and then, and the project's rows
-    replaced; those with a history keep each version of a row, as dlt's ``scd2`` does.
+    Attributes:
+        observer: is told what happens during a run.
+        client: a client that is shared with other sources, with its sign-in and rate limit.
+    """
 
-    A resource has a cursor for each project: the newest time stamp up to which everything was read,
-    by the server's clock. It is saved with the load that carries the rows. The next run starts
-    `lookback_seconds` before it, since a row may become visible a little after its stamp (contract
-    8.3). An error in one project ends the run, and nothing of it is loaded; ``tiledesk-dlt load``
-    goes on with the other projects. Steps of your own, such as ``add_map``, get whole batches of
-    rows, not decoded yet; tables are made of them last.
+    observer: Annotated[Observer | None, NotResolved()] = None
+    client: Annotated[Client | None, NotResolved()] = None
 
-    Set ``initial_value`` to start a history later, and ``end_value``, too, to load a window without
-    touching the cursor:
+
+@dlt.source(
+    name="tiledesk",
+    section="tiledesk",
+    max_table_nesting=0,
+    spec=SourceArguments,
+    _impl_cls=RepeatableSource,
+)
+@accepts_settings(SourceArguments)
+def tiledesk_source(settings: SourceArguments) -> Sequence[DltResource]:
+    """Load one Tiledesk project or several: conversations, messages, leads, activities and more.
+
+    The arguments are the settings, see :class:`tiledesk.TiledeskSettings`. dlt's configuration
+    supplies the others: ``[sources.tiledesk]`` in its files, or environment variables such as
+    ``SOURCES__TILEDESK__PROJECT_ID``. `observer` (:class:`tiledesk.Observer`) is told what
+    happens during a run; `client` is shared with other sources.
+
+    These four resources are incremental and merged on ``_id``. Each fills its own table and one for
+    each list in its rows (see :mod:`tiledesk.tables`). All times are UTC, exact to the millisecond.
+    The other resources (:mod:`tiledesk.small_tables`) are read whole, at most once an interval, and
+    replace the rows of the project. Those with a history keep each version of a row, as dlt's
+    ``scd2`` strategy does.
+
+    A resource has a cursor for each project: the newest time stamp, by the server's clock, up to
+    which everything was read. dlt saves it with the load that carries the rows. The next run starts
+    `lookback_seconds` before it, because a row may become visible a little after its stamp
+    (contract 8.3). An error in one project ends the run, and nothing of it is loaded.
+    ``tiledesk-dlt load`` continues with the other projects instead.
+
+    Your own steps (``add_map``, ``add_filter``, ``add_yield_map``) get rows as they are written,
+    after privacy was applied: a dict by column name, with decoded JSON, times as ``datetime`` in
+    UTC, and each list under the name of its table. What a step returns is loaded: a new key becomes
+    a column, a missing key is null, and a row that is left out is left out with its lists. ``_id``
+    has to stay. Without steps, nothing is decoded.
+
+        source.requests.add_map(lambda row: {**row, "is_closed": row["status"] == 1000})
+
+    Set ``initial_value`` to start a history later. Set ``end_value`` as well to load a window
+    without moving the cursor:
 
         source = tiledesk_source()
         source.requests.apply_hints(
             incremental=dlt.sources.incremental("updated_at", initial_value=..., end_value=...)
         )
 
-    Args:
-        project_id: the project's id, 24 hexadecimal digits; several in a list, or with commas
-            between them; ``all``: those that the user is an active member of.
-        credentials: email and password of a member, or a token. An owner or admin sees everything.
-        base_url: where the API is.
-        lookback_seconds: how long before its cursor a run starts reading.
-        rate_limit_per_minute: calls in any 60 seconds, at most; 0 for no limit.
-        read_timeout: seconds to wait for an answer.
-        allow_http: whether `base_url` may be plain http to another machine: the password and
-            everything that is read could be seen on the way.
-        allow_partial: whether a user may load who is shown only some of the conversations, as an
-            agent is, or none, as a super admin is. Otherwise that is refused.
-        privacy: what becomes of personal data: `keep`; `pseudonymize`, keyed hashes instead; or
-            `drop`, nothing.
-        privacy_overrides: another policy by table or `table.column`, as a JSON object.
-        pseudonym_key: the secret that pseudonyms are made with, 16 characters or more.
-        snapshot_interval_seconds: how old the last reading of a small table has to be before it is
-            read again; 0 for every run.
-        history: small tables that keep each version of a row, from `_dlt_valid_from` until
-            `_dlt_valid_to`, which is null for the present one; a list of names.
-        visitors: whether `project_users` has the visitors, too.
-        faq: whether to load `faq`, what bots say and do. It may be large.
-        events: whether to load `events`. The server keeps them for one hour: load more often.
-        observer: told what happens during a run.
-        client: one that is shared with other sources, its sign-in and rate limit, too; made of the
-            settings unless given.
-
     Raises:
         BadSetting: a setting cannot work.
         TiledeskError: while running; see :mod:`tiledesk.errors`.
     """
-    observer = observer or Observer()
-    policy = Privacy(privacy, privacy_overrides, pseudonym_key)
+    observer = settings.observer or Observer()
+    history = HISTORY if settings.history is None else settings.history
+    policy = privacy_of(settings)
     _check_history(history)
-    client = client or Client(
-        base_url,
-        credentials,
-        rate_limit_per_minute,
-        read_timeout,
-        observer,
-        allow_http,
-        connections(),
+    client = settings.client or _client(settings, observer)
+    projects = functools.cache(
+        functools.partial(find_projects, client, settings.project_id, settings.allow_partial)
     )
-    projects = functools.cache(functools.partial(find_projects, client, project_id, allow_partial))
-    if project_id != ALL_PROJECTS:
-        projects()  # so that a wrong id is told before anything runs
+    if settings.project_id != ALL_PROJECTS:
+        projects()  # so that a wrong id is reported before anything runs
 
-    def each_project(table: Table) -> Iterator[tuple[Project, State]]:
-        """The projects one after the other, with the state that the table's resource has of it."""
-        state = dlt.current.resource_state()
-        policy.mind(table, state)
-        states = state.setdefault("projects", {})
-        for project in projects():
-            yield project, states.setdefault(project.id, {})
+    def each_project(
+        table: Table, read_one: Callable[[Project, State], Iterator[Any]]
+    ) -> Iterator[Any]:
+        """Read the projects one after the other, each with its state in the table's resource."""
+        require_supported_destination()
+        _require_same_layout(table, policy, history)
+        _forget_former_digests()
+        own = dlt.current.resource_state()
+        states = own.setdefault("projects", {})
+        unread = own[UNREAD] = [project.id for project in projects()]
+        with discreet_run():
+            for project in projects():
+                for item in read_one(project, states.setdefault(project.id, {})):
+                    if isinstance(item, Reading):  # the last item of a project
+                        unread.remove(project.id)
+                    if not unread:
+                        own.pop(UNREAD, None)
+                    yield item
 
-    def follow(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows | Reading]:
-        for project, state in each_project(table):
-            yield from read(
+    def read_stream(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows | Reading]:
+        def read_one(project: Project, state: State) -> Iterator[Rows | Reading]:
+            return read(
                 table,
                 stream,
                 project,
                 cursor,
                 state,
-                lookback_seconds,
+                settings.lookback_seconds,
                 observer,
+                digests=functools.partial(policy.digests, table),
                 is_shown_by_role=table in SHOWN_BY_ROLE,
             )
+
+        return each_project(table, read_one)
 
     @_resource(tables.REQUESTS, observer, policy)
     def requests(
         updated_at: Cursor = dlt.sources.incremental("updated_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
-        yield from follow(tables.REQUESTS, read_requests, updated_at)
+        yield from read_stream(tables.REQUESTS, read_requests, updated_at)
 
     @_resource(tables.MESSAGES, observer, policy)
     def messages(
         created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
-        yield from follow(tables.MESSAGES, read_messages, created_at)
+        yield from read_stream(tables.MESSAGES, read_messages, created_at)
 
     @_resource(tables.LEADS, observer, policy)
     def leads(
         updated_at: Cursor = dlt.sources.incremental("updated_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
-        yield from follow(tables.LEADS, read_leads, updated_at)
+        yield from read_stream(tables.LEADS, read_leads, updated_at)
 
     @_resource(tables.ACTIVITIES, observer, policy)
     def activities(
         created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
-        yield from follow(tables.ACTIVITIES, read_activities, created_at)
+        yield from read_stream(tables.ACTIVITIES, read_activities, created_at)
 
-    kept: dict[str, Families] = {}
+    kept: dict[str, ProjectReader] = {}
 
-    def families(project: Project) -> Families:
-        """What several tables need is read once for all of them, but anew if the source is."""
+    def reader_of(project: Project) -> ProjectReader:
+        """A reader that reads what several tables need once in a run."""
         if project.id not in kept or kept[project.id].age > SHARED_SECONDS:
-            kept[project.id] = Families(project, visitors=visitors)
+            kept[project.id] = ProjectReader(project, visitors=settings.visitors)
         return kept[project.id]
 
-    def small(table: Table) -> DltResource:
+    def small(table: SmallTable) -> DltResource:
+        def read_one(project: Project, state: State) -> Iterator[Snapshot | Rows | Reading]:
+            interval = settings.snapshot_interval_seconds
+            return read_small(
+                table,
+                reader_of(project),
+                state,
+                observer,
+                interval_seconds=0 if table.is_read_by_every_load else interval,
+                lookback_seconds=settings.lookback_seconds,
+            )
+
         def rows() -> Iterator[Snapshot | Rows | Reading]:
-            for project, state in each_project(table):
-                yield from read_small(
-                    table,
-                    families(project),
-                    state,
-                    observer,
-                    # events are gone before the interval is over
-                    interval_seconds=0 if table is EVENTS else snapshot_interval_seconds,
-                    lookback_seconds=lookback_seconds,
-                )
+            yield from each_project(table, read_one)
 
         return _resource(table, observer, policy, keeps_history=table.name in history)(rows)
 
     others = {table: small(table) for table in SMALL_TABLES}
-    others[FAQ].selected, others[EVENTS].selected = faq, events
+    for table in SMALL_TABLES:
+        if table.is_optional:
+            others[table].selected = getattr(settings, table.name)
     return requests, messages, leads, activities, *others.values()
 
 
+def _forget_former_digests() -> None:
+    """Remove unkeyed digests of rows before privacy, which earlier versions kept in the state."""
+    for resource in dlt.current.source_state().get("resources", {}).values():
+        for project in resource.get("projects", {}).values():
+            project.pop("loaded", None)
+
+
+def _require_same_layout(table: Table, policy: Privacy, history: Sequence[str]) -> None:
+    """Refuse a table that was loaded with other settings for privacy or history.
+
+    The first resource of a run checks all tables, before anything is read.
+
+    Raises:
+        BadSetting: the table was loaded with other privacy settings, or keeps versions of its rows
+            and is no longer named by the setting `history`; or a setting of dlt would change the
+            tables.
+    """
+    source = dlt.current.source()
+    own = dlt.current.resource_name()
+    found = {own: table}
+    selected = list(source.selected_resources)
+    if selected[:1] == [own]:
+        require_usual_tables()
+        found |= {name: KNOWN[name] for name in selected[1:] if name in KNOWN}
+    for name, one in found.items():
+        policy.require_same_policy(one, dlt.current.resource_state(name))
+        known = source.schema.tables.get(one.name, {})
+        if one.name not in history and known.get("x-merge-strategy") == "scd2":
+            raise BadSetting(
+                f"The table {one.name} keeps each version of a row, and sources.tiledesk.history no"
+                " longer names it: a load would delete all former versions. Name it there again,"
+                " or give them up with tiledesk-dlt load --full-refresh."
+            )
+
+
 def _check_history(history: Sequence[str]) -> None:
-    known = [table.name for table in SNAPSHOTS]
+    known = [table.name for table in SMALL_TABLES if table.is_snapshot]
     if unknown := [name for name in history if name not in known]:
         raise BadSetting(
             f"sources.tiledesk.history names {unknown[0]}, which cannot have one. There are:"
@@ -219,51 +263,56 @@ def _check_history(history: Sequence[str]) -> None:
         )
 
 
-@with_config(sections=("sources", "tiledesk"))
-def open_projects(
-    project_id: Any = dlt.config.value,
-    credentials: TiledeskCredentials = dlt.secrets.value,
-    base_url: str = BASE_URL,
-    rate_limit_per_minute: int = RATE_LIMIT_PER_MINUTE,
-    read_timeout: float = READ_TIMEOUT,
-    allow_http: bool = False,
-    allow_partial: bool = False,
-    observer: Observer | None = None,
-) -> list[Project]:
-    """The projects that :func:`tiledesk_source` would read, by the same configuration.
+@with_config(spec=SourceArguments, sections=SECTIONS)
+@accepts_settings(SourceArguments)
+def open_projects(settings: SourceArguments) -> list[Project]:
+    """Open the projects that :func:`tiledesk_source` reads with the same settings.
 
     They share one client.
     """
-    client = Client(
-        base_url,
-        credentials,
-        rate_limit_per_minute,
-        read_timeout,
-        observer,
-        allow_http,
-        connections(),
+    client = settings.client or _client(settings, settings.observer)
+    try:
+        return find_projects(client, settings.project_id, settings.allow_partial)
+    except BaseException:
+        client.close()
+        raise
+
+
+@with_config(spec=SourceArguments, sections=SECTIONS)
+@accepts_settings(SourceArguments)
+def open_privacy(settings: SourceArguments) -> Privacy:
+    """The privacy policy of :func:`tiledesk_source` with the same settings."""
+    return privacy_of(settings)
+
+
+def privacy_of(settings: TiledeskSettings) -> Privacy:
+    """The privacy policy of these settings.
+
+    Raises:
+        BadSetting: there is no such policy, or the key is missing or can be guessed.
+    """
+    account = settings.credentials
+    known = (account.email, account.password, account.token) if account else ()
+    return Privacy(
+        settings.privacy,
+        settings.privacy_overrides,
+        settings.pseudonym_key,
+        [*filter(None, known)],
     )
-    return find_projects(client, project_id, allow_partial)
+
+
+def _client(settings: TiledeskSettings, observer: Observer | None) -> Client:
+    return Client(settings, observer, connections())
 
 
 def connections() -> int:
-    """Calls at once where there is no rate limit: dlt's own ``extract.workers``, but only a few."""
+    """How many calls run at once without a rate limit: ``extract.workers`` of dlt, limited."""
     workers = dlt.config.get("extract.workers", int)
     return MOST_CONNECTIONS if workers is None else min(workers, MOST_CONNECTIONS)
 
 
-@with_config(sections=("sources", "tiledesk"))
-def open_privacy(
-    privacy: str = "keep",
-    privacy_overrides: dict[str, Any] | None = None,
-    pseudonym_key: TSecretStrValue | None = None,
-) -> Privacy:
-    """What :func:`tiledesk_source` would do to personal data, by the same configuration."""
-    return Privacy(privacy, privacy_overrides, pseudonym_key)
-
-
 def readings_resource(readings: Sequence[Reading]) -> DltResource:
-    """Readings as rows of the table of loads, without what was read."""
+    """Writes readings as rows of the table of loads."""
     rows = [reading.as_row() for reading in readings]
     resource: DltResource = dlt.resource(rows, name=tables.LOADS.name, **_journal_hints())
     return resource
@@ -272,16 +321,32 @@ def readings_resource(readings: Sequence[Reading]) -> DltResource:
 def _resource(
     table: Table, observer: Observer, privacy: Privacy, *, keeps_history: bool = False
 ) -> Callable[[Callable[..., Any]], DltResource]:
-    """Makes a resource of a generator of rows: to Arrow, each table under its own name."""
-    keeps_extra = {part.name for part in table.with_lists() if privacy.keeps(part, tables.EXTRA)}
+    """A resource from a generator of rows: converts them to Arrow tables, by table name."""
+    parts = {part.name: part for part in table.with_lists()}
+
+    def is_kept(field: str) -> bool:
+        name, _, own = field.partition(".")
+        return privacy.keeps_field(parts[name], own)
 
     def make(read: Callable[..., Any]) -> DltResource:
         leftovers: Counter[str] = Counter()
 
-        def to_tables(rows: Snapshot | Rows | Reading) -> Iterator[Any]:
+        def to_tables(rows: Snapshot | Rows | Reading | OpenBatch) -> Iterator[Any]:
             if isinstance(rows, Reading):
                 yield dlt.mark.with_table_name(rows.as_row(), tables.LOADS.name)
                 return
+            arrows = tables_of(table, rows) if isinstance(rows, OpenBatch) else hidden(rows)
+            for part, arrow in arrows:
+                yield dlt.mark.with_table_name(with_row_versions(part, arrow), part.name)
+
+        def opened(rows: Snapshot | Rows | Reading | OpenBatch) -> Reading | OpenBatch:
+            if isinstance(rows, (Reading, OpenBatch)):
+                return rows
+            project_id = rows.project_id if isinstance(rows, Snapshot) else ""
+            return open_batch(table, hidden(rows), project_id)
+
+        def hidden(rows: Snapshot | Rows) -> Iterator[tuple[Table, pa.Table]]:
+            """The tables of a batch without what privacy hides; reports fields without a column."""
             known = set(leftovers)
             arrows = (
                 snapshot_to_arrow(table, rows.rows, rows.project_id, leftovers)
@@ -289,36 +354,34 @@ def _resource(
                 else to_arrow(table, rows, leftovers)
             )
             for part, arrow in arrows:
-                arrow = with_row_versions(part, privacy.applied(part, arrow))
-                yield dlt.mark.with_table_name(arrow, part.name)
+                yield part, privacy.applied(part, arrow)
             found = sorted(leftovers.keys() - known)
-            for is_kept, became in ((True, "kept in _extra"), (False, "left out")):
-                if some := [n for n in found if (n.partition(".")[0] in keeps_extra) == is_kept]:
+            for kept, became in ((True, "kept in _extra"), (False, "left out")):
+                if some := [field for field in found if is_kept(field) == kept]:
                     observer.noticed(
                         table.name,
                         f"{became}, since no column knows them or their type does not fit: "
-                        + ", ".join(some),
+                        + _listed(some),
                     )
 
         resource: DltResource = dlt.resource(read, name=table.name)
-        # Hints of a resource would be copied to all its tables, so each table brings its own.
+        # dlt copies the hints of a resource to all its tables, so each table has its own.
         for part in table.with_lists():
             has_versions = keeps_history and part is table
             resource.apply_hints(create_table_variant=True, **_hints(part, has_versions))
         resource.apply_hints(create_table_variant=True, **_journal_hints())
-        return resource.add_step(_ToTables(to_tables))
+        return resource.add_step(LastStep(to_tables, functools.partial(OnRows, opened)))
 
     return make
 
 
-class _ToTables(YieldMapItem):
-    """Makes the tables of a batch, behind dlt's own steps.
-
-    The state says of a batch that it was read, so all its tables have to be written or none:
-    ``add_limit`` counts batches, and does not cut between a table and those of its lists.
-    """
-
-    placement_affinity: ClassVar[float] = LimitItem.placement_affinity + 0.1
+def _listed(fields: Sequence[str]) -> str:
+    """A few names of fields. Those that do not look like names may be data: they are counted."""
+    names = [field for field in fields if FIELD_NAME.fullmatch(field)]
+    shown, others = names[:MOST_NAMES], len(fields) - len(names)
+    if more := len(names) - len(shown):
+        shown.append(f"{more} more")
+    return ", ".join(shown + ([f"{others} with other names"] if others else []))
 
 
 def _hints(table: Table, has_versions: bool = False) -> dict[str, Any]:
@@ -330,7 +393,7 @@ def _hints(table: Table, has_versions: bool = False) -> dict[str, Any]:
     hints: dict[str, Any] = {"table_name": table.name, "columns": columns}
     merge: dict[str, Any] = {"disposition": "merge", "strategy": "delete-insert"}
     if table.is_snapshot:
-        # The rows of the projects that were read are replaced, or retired: at once, and no others.
+        # Replaces or retires the rows of the projects that were read, and no others.
         project = tables.ID_PROJECT.name
         read = f"SELECT {project} FROM {{staging_table}}"  # noqa: S608 (our own names)
         merge["destination_scope"] = f"{project} IN ({read})"
@@ -356,36 +419,24 @@ def _journal_hints() -> dict[str, Any]:
     }
 
 
-class _ExpectedDifference(logging.Filter):
-    """Keeps back dlt's warning that JSON columns come as text: that is how Arrow carries JSON.
-
-    It would be said for every batch of every table.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "when merging arrow schema with dlt schema" not in str(record.msg)
-
-
-logging.getLogger("dlt").addFilter(_ExpectedDifference())
-
-
 @dlt.source(name="tiledesk", section="tiledesk", max_table_nesting=0)
-def given_rows(
+def rows_source(
     rows: Mapping[str, Iterable[Rows]],
     observer: Observer | None = None,
     privacy: Privacy | None = None,
 ) -> Sequence[DltResource]:
-    """Rows that are in hand, into the same tables as a load's; no cursor moves.
+    """Writes given rows into the same tables as a load; no cursor moves.
 
     Args:
         rows: by table, rows as the API gave them; each ``_id`` once.
-        observer: told what could not be put into a column.
-        privacy: what is done to personal data; it is kept unless given.
+        observer: told which fields have no column.
+        privacy: the policy for personal data; without one, everything is kept.
     """
 
     def resource(table: Table) -> DltResource:
         def given() -> Iterator[Rows]:
-            yield from rows[table.name]
+            with discreet_run():
+                yield from rows[table.name]
 
         return _resource(table, observer or Observer(), privacy or Privacy())(given)
 

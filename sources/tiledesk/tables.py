@@ -57,7 +57,11 @@ class Column:
         personal: whether it can tell who somebody is, or what they said; ``"id"`` for one that is
             mostly opaque, and in some channels a phone number or a name. Every column of text or
             JSON says so (:mod:`tiledesk.privacy`).
+        repeats: columns, as ``table.column``, whose values stand in this one, too: what privacy
+            hides there must not be read here.
         name: the column's name; made from `source` unless given.
+        is_copy: whether the value also stays in the JSON column that it is a part of. It is text,
+            or the texts of a list joined by commas; null where it is anything else.
     """
 
     source: str
@@ -65,6 +69,8 @@ class Column:
     description: str
     personal: Personal | None = None
     name: str = ""
+    repeats: tuple[str, ...] = ()
+    is_copy: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -165,8 +171,16 @@ def _list(table: str, source: str, description: str, *columns: Column) -> Table:
     return Table(f"{table}__{snake_case(source)}", description, columns, source=source)
 
 
-def _value(name: str, description: str, *, personal: Personal) -> Column:
-    return Column("", "text", description, personal=personal, name=name)
+def _value(
+    name: str, description: str, *, personal: Personal, repeats: tuple[str, ...] = ()
+) -> Column:
+    return Column("", "text", description, personal=personal, name=name, repeats=repeats)
+
+
+# What other tables repeat of a person, of a visitor's id and of a conversation's id.
+NAMES = ("leads.fullname", "project_users.firstname", "project_users.lastname")
+VISITOR = ("leads.lead_id",)
+CONVERSATION_ID = ("requests.request_id",)
 
 
 ID_PROJECT = Column("id_project", "text", "The project.", personal=False)
@@ -178,6 +192,7 @@ CREATED_BY = Column(
     "text",
     "Who created it: a user or lead id, `system`, or text such as `wab-` and a phone number.",
     personal="id",
+    repeats=VISITOR,
 )
 
 REQUESTS = Table(
@@ -197,22 +212,44 @@ REQUESTS = Table(
         Column(
             "status",
             "bigint",
-            "50 temporary, 100 unassigned, 150 abandoned, 200 assigned, 300 served, 1000 closed.",
+            "50 temporary, 100 unassigned, 150 abandoned, 200 assigned, 300 served, 1000 closed."
+            " The present one: a reopened conversation is no longer 1000.",
         ),
-        Column("preflight", "bool", "True until the conversation has really started."),
-        Column("draft", "bool", "True for trial conversations of the bot designer."),
-        Column("hasBot", "bool", "Whether a bot takes part now."),
-        Column("requester", "text", "Who asked: `_id` of a project user.", personal=False),
-        Column("lead", "text", "The customer: `leads._id`.", personal=False),
-        Column("department", "text", "`_id` of the department.", personal=False),
-        Column("assignee", "text", "`_id` of a user; hardly used by the server.", personal=False),
+        Column(
+            "preflight",
+            "bool",
+            "True until the conversation has really started. Leave such rows out of counts.",
+        ),
+        Column(
+            "draft",
+            "bool",
+            "True for trial conversations of the bot designer. Leave such rows out of counts;"
+            " Tiledesk's own analytics count them.",
+        ),
+        Column(
+            "hasBot",
+            "bool",
+            "Whether a bot takes part now: false once a person has joined. It does not tell whether"
+            " a bot ever answered; `messages.sender` does.",
+        ),
+        Column("requester", "text", "Who asked: `_id` of a project user.", personal="id"),
+        Column("lead", "text", "The customer: `leads._id`.", personal="id"),
+        Column("department", "text", "`_id` of the department.", personal="id"),
+        Column("assignee", "text", "`_id` of a user; hardly used by the server.", personal="id"),
         Column("subject", "text", "Subject, for e-mail and forms.", personal=True),
-        Column("first_text", "text", "First message.", personal=True),
+        Column(
+            "first_text",
+            "text",
+            "First message. Of a conversation that a member opened it is not in `messages`.",
+            personal=True,
+            repeats=("messages.text",),
+        ),
         Column(
             "transcript",
             "text",
             "The whole conversation as text, written at each close; its times are UTC.",
             personal=True,
+            repeats=("messages.text", "messages.sender_fullname"),
         ),
         Column("language", "text", "The customer's language.", personal=False),
         Column("sourcePage", "text", "Page the widget was opened on.", personal=True),
@@ -224,27 +261,51 @@ REQUESTS = Table(
             "new, open, pending, or what the project has defined.",
             personal=False,
         ),
-        Column("rating", "double", "The customer's rating, 1 to 5."),
+        Column(
+            "rating",
+            "double",
+            "The customer's rating, 1 to 5; the last one. When it was given is not kept.",
+        ),
         Column("rating_message", "text", "What the customer wrote with the rating.", personal=True),
         Column(
             "waiting_time",
             "bigint",
-            "From creation to the first answer by a person, in milliseconds; null again after a"
-            " reassignment.",
+            "From creation to the first message of any participant, in milliseconds. Bots and"
+            " private notes count, too; when the conversation is transferred it becomes null, and"
+            " the next message sets it again. It is not the time to a person's first reply: see"
+            " first_reply_seconds of the mart tiledesk__conversations.",
         ),
         Column(
             "duration",
             "bigint",
-            "From creation to close, in milliseconds; kept when the conversation is reopened.",
+            "From creation to the last close, in milliseconds; kept when the conversation is"
+            " reopened. Time between a close and a reopening is in it.",
         ),
-        Column("first_response_at", "timestamp", "First answer by a person."),
-        Column("assigned_at", "timestamp", "Last assignment."),
-        Column("closed_at", "timestamp", "Last close; kept when the conversation is reopened."),
+        Column(
+            "first_response_at",
+            "timestamp",
+            "When waiting_time was last set: the first message of a bot, a person or a private note"
+            " after creation or the last transfer. It is not a person's first reply.",
+        ),
+        Column(
+            "assigned_at",
+            "timestamp",
+            "Last assignment by routing or by joining, of bots as well; one by a change of the list"
+            " of participants does not set it.",
+        ),
+        Column(
+            "closed_at",
+            "timestamp",
+            "Last close; kept when the conversation is reopened, so it does not tell that a"
+            " conversation is closed: status 1000 does.",
+        ),
         Column(
             "closed_by",
             "text",
-            "Who closed it: a user or bot id, `system`, `_trigger` or `_bot_unresponsive`.",
+            "Who closed it last: a user or bot id, `leads.lead_id` for the customer, `system`,"
+            " `_trigger` or `_bot_unresponsive`; kept when the conversation is reopened.",
             personal="id",
+            repeats=VISITOR,
         ),
         Column(
             "channel.name",
@@ -253,8 +314,20 @@ REQUESTS = Table(
             personal=False,
         ),
         Column("channelOutbound.name", "text", "Channel that answers go through.", personal=False),
-        Column("contact.phone", "text", "The customer's phone.", personal=True),
-        Column("contact.email", "text", "The customer's e-mail.", personal=True),
+        Column(
+            "contact.phone",
+            "text",
+            "The customer's phone.",
+            personal=True,
+            repeats=("leads.phone",),
+        ),
+        Column(
+            "contact.email",
+            "text",
+            "The customer's e-mail.",
+            personal=True,
+            repeats=("leads.email",),
+        ),
         Column("contact.external_id", "text", "The customer's id elsewhere.", personal="id"),
         Column("location.country", "text", "Country, from the customer's address.", personal=False),
         Column("location.city", "text", "City, from the customer's address.", personal=True),
@@ -277,7 +350,12 @@ REQUESTS = Table(
         Column("auto_close", "double", "How the conversation closes by itself, by the server."),
         Column("smartAssignment", "bool", "Whether the server may reassign it."),
         CREATED_BY,
-        CREATED_AT,
+        Column(
+            "createdAt",
+            "timestamp",
+            "When it was created, by the server's clock: when the widget was opened, which may be"
+            " before the customer's first message.",
+        ),
         UPDATED_AT,
         VERSION,
     ),
@@ -289,28 +367,32 @@ REQUESTS = Table(
         _list(
             "requests",
             "participants",
-            "Who takes part in a conversation now: users and bots.",
+            "Who takes part in a conversation now: users and bots. Those who left are not in it,"
+            " and a participant need not have written: `messages.sender` tells who did.",
             _value(
-                "participant", "`_id` of a user, or `bot_` and the `_id` of a bot.", personal="id"
+                "participant",
+                "`_id` of a user, or `bot_` and the `_id` of a bot.",
+                personal="id",
+                repeats=VISITOR,
             ),
         ),
         _list(
             "requests",
             "participantsAgents",
-            "The users among the participants.",
+            "The users among the participants now; not all of them have written.",
             _value("agent", "`_id` of a user.", personal="id"),
         ),
         _list(
             "requests",
             "participantsBots",
-            "The bots among the participants.",
+            "The bots among the participants now; a bot leaves when a person joins.",
             _value("bot", "`_id` of a bot.", personal="id"),
         ),
         _list(
             "requests",
             "followers",
             "Members who follow a conversation.",
-            _value("follower", "`_id` of a project user.", personal=False),
+            _value("follower", "`_id` of a project user.", personal="id"),
         ),
         _list(
             "requests",
@@ -350,16 +432,19 @@ MESSAGES = Table(
             "text",
             "`requests.request_id` of the conversation; a user id for a direct message.",
             personal="id",
+            repeats=CONVERSATION_ID,
         ),
         ID_PROJECT,
         Column(
             "sender",
             "text",
-            "`leads.lead_id` of a customer, a user's `_id`, `bot_` and a bot's `_id`, or `system`.",
+            "`leads.lead_id` of a customer, a user's `_id`, `bot_` and a bot's `_id`, or `system`."
+            " A member who asks has a user's `_id` and is that conversation's customer.",
             personal="id",
+            repeats=VISITOR,
         ),
-        Column("senderFullname", "text", "The sender's name.", personal=True),
-        Column("recipientFullname", "text", "The recipient's name.", personal=True),
+        Column("senderFullname", "text", "The sender's name.", personal=True, repeats=NAMES),
+        Column("recipientFullname", "text", "The recipient's name.", personal=True, repeats=NAMES),
         Column("type", "text", "text, image, frame, file, html, ...", personal=False),
         Column("channel_type", "text", "group or direct.", personal=False),
         Column("channel.name", "text", "Channel: chat21, whatsapp, email, ...", personal=False),
@@ -371,9 +456,41 @@ MESSAGES = Table(
             "-100 failed, 0 sending, 100 sent, 150 delivered, 200 received, 250 receipt, 300 seen.",
         ),
         Column(
-            "attributes", "json", "Free-form; `subtype` info marks the server's.", personal=True
+            "attributes",
+            "json",
+            "Free-form; what tells the kinds of messages apart is in `subtype`, `label_key` and"
+            " `label_member_ids`, too.",
+            personal=True,
         ),
         Column("metadata", "json", "Free-form, such as a file's address and size.", personal=True),
+        Column(
+            "attributes.subtype",
+            "text",
+            "`info` or `info/support` for a message of the server, `private` or `internal` for a"
+            " note that the customer does not see; null for what was said.",
+            personal=False,
+            name="subtype",
+            is_copy=True,
+        ),
+        Column(
+            "attributes.messagelabel.key",
+            "text",
+            "What a message of the server reports: CHAT_CLOSED, CHAT_REOPENED, TOUCHING_OPERATOR"
+            " (an agent was assigned), LEAD_UPDATED, ... A second close of a closed conversation"
+            " reports CHAT_CLOSED again.",
+            personal=False,
+            name="label_key",
+            is_copy=True,
+        ),
+        Column(
+            "attributes.updateconversationfor",
+            "text",
+            "Members that TOUCHING_OPERATOR assigned: `project_users.user_id`, joined by commas. No"
+            " such message is written for an assignment at creation, or beside a bot.",
+            personal="id",
+            name="label_member_ids",
+            is_copy=True,
+        ),
         CREATED_BY,
         CREATED_AT,
         UPDATED_AT,
@@ -430,15 +547,15 @@ ACTIVITIES = Table(
         _id("activity"),
         ID_PROJECT,
         Column("verb", "text", "What happened: REQUEST_CREATE, REQUEST_CLOSE, ...", personal=False),
-        Column("message", "text", "The same as an English sentence.", personal=True),
+        Column("message", "text", "The same as an English sentence.", personal=True, repeats=NAMES),
         Column(
-            "actor._id", "text", "Key of this entry of an actor.", name="actor_key", personal=False
+            "actor._id", "text", "Key of this entry of an actor.", name="actor_key", personal="id"
         ),
         Column("actor.type", "text", "user, system, bot, ...", personal=False),
         Column(
             "actor.id", "text", "Who did it: `_id` of a user or bot, or `system`.", personal="id"
         ),
-        Column("actor.name", "text", "The actor's name.", personal=True),
+        Column("actor.name", "text", "The actor's name.", personal=True, repeats=NAMES),
         Column(
             "target.type", "text", "What it was done to: request, project_user, ...", personal=False
         ),
@@ -452,7 +569,7 @@ ACTIVITIES = Table(
         Column("related.role", "text", "Part that a further person had in it.", personal=False),
         Column("related.type", "text", "Kind of the further person.", personal=False),
         Column("related.id", "text", "`_id` of the further person.", personal="id"),
-        Column("related.name", "text", "Name of the further person.", personal=True),
+        Column("related.name", "text", "Name of the further person.", personal=True, repeats=NAMES),
         Column("related.object", "json", "The further person as of then.", personal=True),
         Column("actionObj", "json", "What was done, in detail.", personal=True),
         CREATED_AT,
@@ -488,6 +605,14 @@ LOADS = Table(
         Column(
             "", "timestamp", "When reading began, by the clock of the machine.", name="started_at"
         ),
+        Column(
+            "",
+            "timestamp",
+            "The same by the server's clock, of the first of the loads that this one continues."
+            " What changed up to then, less the lookback, is in the table if `outcome` is"
+            " `complete`; `reconcile` compares up to there.",
+            name="begun_at",
+        ),
         Column("", "text", "Field that the window is about.", name="window_field", personal=False),
         Column("", "timestamp", "From when on was read; null: everything.", name="window_start"),
         Column(
@@ -500,12 +625,11 @@ LOADS = Table(
             "How far has been read, by the server's clock; null while a first load goes on.",
             name="cursor_after",
         ),
-        Column("", "bigint", "Rows read, those read once more included.", name="rows_read"),
+        Column("", "bigint", "Rows read. One that was read twice counts once.", name="rows_read"),
         Column(
             "",
             "bigint",
-            "Of these, created after `cursor_before`. Without one all are, and those at the seam of"
-            " two slices, which both have read, count twice.",
+            "Of these, created after `cursor_before`; all where there is none.",
             name="rows_new",
         ),
         Column("", "bigint", "Older ones that changed after it.", name="rows_changed"),
@@ -515,11 +639,20 @@ LOADS = Table(
         Column(
             "",
             "text",
-            "`complete`: read to the end; `goes on`: the rest is for the next load; `failed`.",
+            "`complete`: read to the end; `goes on`: the rest is for the next load; `skipped`: the"
+            " user may not read it, or it was not believed; `failed`.",
             name="outcome",
             personal=False,
         ),
         Column("", "text", "Why it failed, in a sentence.", name="error", personal=False),
         Column("", "text", "Version of the connector.", name="version", personal=False),
+        Column(
+            "",
+            "text",
+            "Id of the run: the same for all packages of a load, of all its projects. Null for a"
+            " run of the source without the command line.",
+            name="run_id",
+            personal=False,
+        ),
     ),
 )

@@ -1,18 +1,27 @@
 """How to read a list completely while it changes.
 
-The API pages by offset, over orders that change, and among equal stamps in no order at all
-(contract 8, 1 and 2; observed.md 6 and 11): reading page after page loses rows. The walks here
-cannot, and each says why. They know rows and stamps, not streams: how to call is given to them.
+The API pages by offset, over orders that change. Rows with equal stamps have no fixed order
+(contract 8, 1 and 2; observed.md 6 and 11). Reading page after page loses rows. The walks here do
+not, and the docstring of each explains why. They know rows and stamps, not streams: the caller
+passes the function that fetches a page.
 
-A walk yields batches as they come in and delivers a row at most once, so that one load package
-never holds two states of a row. Stamps are compared as the server writes them, ISO 8601 in UTC with
-milliseconds, where the order of text is the order of time.
+A walk yields batches as they arrive and delivers a row at most once, so one load package never
+holds two states of a row. Stamps are compared as the server writes them: ISO 8601 in UTC with
+milliseconds, where the order of the text is the order of time.
+
+Not every row has such a stamp. Imports leave rows without one, or with one that the database stores
+as text or a number. MongoDB sorts by type before value: null, numbers, text, objects, lists,
+booleans, dates. So these rows are together, older than all dates, whatever stamp the API shows, and
+no date filter finds them (both observed on a real 2.19.16). A walk that meets them reads them as
+one group: see :func:`newest_first`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from itertools import count
+import re
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 import pendulum
@@ -23,17 +32,41 @@ from .errors import BadAnswer, IncompleteRead
 # Passes over a group of rows that is larger than a page. Where the order among equals is drawn anew
 # for every call, a pass misses a third of 150 rows over pages of 50, and about six find them all.
 PASSES = 60
-# So many in a row without a new row are taken for the end where the list never holds still long
-# enough to count the group: the odds that one is still missing are then below one in a billion.
+# After this many passes without a new row, a group counts as read even if the list never holds
+# still long enough to count it: the odds that a row is missing are below one in a billion.
 QUIET_PASSES = 20
+# After this many pages in a row without a new row, the server repeats itself.
+REPEATS = 20
+# A list may be longer than its count by this many rows: the server counts beside reading.
+COUNT_SLACK = 1000
+# Pages of a list without a count after which the server is asked whether the list has an end.
+PAGES_BEFORE_END_CHECK = 100
+# Rows after which that is asked of every list. The database holds the rows up to a page in memory
+# to sort them, 100 MB at most (contract 2.7): a list that got this far is not sorted in memory, so
+# the question is answered.
+ROWS_BEFORE_END_CHECK = 400_000
+# A place behind the end of any real list; its number fits into 32 bits.
+FAR_BEHIND = 2_000_000_000
+# No list is so long that its end is not found by a step that doubles up to this.
+MOST_STEPS = 2**40
+# Pages whose ids are kept, to find again the rows that stand before those without a date.
+PAGES_KEPT = 8
+
+# The stamp of a row without a date: older than all dates.
+UNDATED = ""
+_STAMP = re.compile(
+    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z",
+    re.ASCII,
+)
+FIRST_STAMP, LAST_STAMP = "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
 
 
-# What a walk needs to go on in another run, as JSON can hold it; opaque to everybody else.
+# What a walk needs to continue in another run, as JSON; opaque to all other code.
 Position = dict[str, Any]
 
 
 class Window(NamedTuple):
-    """The part of a list to read: ``start <= stamp < end`` in UTC; None is open.
+    """The part of a list to read: ``start <= stamp < end`` in UTC; None means open.
 
     Attributes:
         stamp: the field with the stamp, ``createdAt`` or ``updatedAt``.
@@ -45,11 +78,11 @@ class Window(NamedTuple):
 
     @property
     def is_everything(self) -> bool:
-        """Whether it is open at both ends."""
+        """Whether both ends are open."""
         return self.start is None and self.end is None
 
     def bounds(self) -> tuple[str, str]:
-        """Both ends as text to compare stamps with."""
+        """Both ends as text, to compare stamps with."""
         start = iso(self.start) if self.start else ""
         return start, iso(self.end.add(microseconds=999)) if self.end else "~"
 
@@ -59,15 +92,18 @@ class Batch(NamedTuple):
 
     Attributes:
         rows: rows in the window that were not delivered before.
-        read_up_to: all rows with a stamp up to this one, as of now, have been delivered; None
-            while that cannot be said. This is what a cursor may move to.
-        total: rows that this run has before it, those of this batch included: as the server counts
-            them, with the first batch; of messages, which it does not count, about, and later. None
-            with all other batches.
-        notice: something about this stream that a person should know, in a sentence.
-        position: where another run can go on if this one ends here; None where the cursor tells, or
-            the walk has not got any further.
-        is_last: whether a walk that is newest first brings nothing after it but its end.
+        read_up_to: all rows with a stamp up to this one have been delivered; None while unknown.
+            The cursor may move to it.
+        total: the number of rows that this run reads, with those of this batch. The first batch has
+            it, as the server counts. For messages, which the server does not count, it is an
+            estimate and comes later. None in all other batches.
+        notice: a sentence for the user about this stream.
+        position: where another run can continue if this one ends here. None if the cursor tells it,
+            or if the walk made no progress.
+        is_last: whether a newest-first walk brings no rows after it.
+        undated: ids of rows without a date.
+        is_skipped: whether the user may not read the list.
+        again: ids of rows that were delivered before by another walk, and are counted already.
     """
 
     rows: list[Row]
@@ -76,6 +112,13 @@ class Batch(NamedTuple):
     notice: str | None = None
     position: Position | None = None
     is_last: bool = False
+    undated: frozenset[str] = frozenset()
+    is_skipped: bool = False
+    again: frozenset[str] = frozenset()
+
+
+class OutOfOrder(IncompleteRead):
+    """A list has rows that a moving window cannot find, because their stamps are not dates."""
 
 
 class Answer:
@@ -87,47 +130,65 @@ class Answer:
         self.size = page.per_page if page.per_page is not None else asked
         self.is_short = len(page.rows) < self.size
         self.ids = [value or "" for value in texts(page.rows, "_id")]
-        self.stamps: list[str] = []
-        for value in texts(page.rows, stamp):
-            # a stamp that is missing or no text takes its neighbour's, so that its row is read
-            self.stamps.append(_comparable(value or (self.stamps[-1] if self.stamps else "")))
+        self.stamps = self.ids.copy() if stamp == "_id" else comparable(page.rows, stamp)
 
     def __iter__(self) -> Iterator[tuple[Row, str, str]]:
         return zip(self.rows, self.ids, self.stamps, strict=True)
 
     def ids_from(self, time: str) -> set[str]:
-        """The ids of the rows whose stamp begins so: those of a second, or of one stamp."""
+        """The ids of the rows whose stamp begins with this text: a second, or one stamp."""
         return {
-            key for key, stamp in zip(self.ids, self.stamps, strict=True) if stamp.startswith(time)
+            key
+            for key, stamp in zip(self.ids, self.stamps, strict=True)
+            if (stamp.startswith(time) if time else stamp == UNDATED)
         }
 
-    def begins(self, stamp: str, skip: int) -> int | None:
-        """Where in a list that is newest first the rows with this stamp begin, if on this page.
+    def newest_first(self) -> int:
+        """How many of the first rows are in order, newest first; those after have no date."""
+        before = "~"
+        for place, stamp in enumerate(self.stamps):
+            if stamp == UNDATED or stamp > before:
+                return place
+            before = stamp
+        return len(self.stamps)
 
-        Not if the page begins with them: there may be more before it.
+    def oldest_first(self) -> int:
+        """How many of the last rows are in order, oldest first; those before have no date."""
+        after = "~"
+        for place, stamp in enumerate(reversed(self.stamps)):
+            if stamp == UNDATED or stamp > after:
+                return place
+            after = stamp
+        return len(self.stamps)
+
+    def begins(self, stamp: str, skip: int) -> int | None:
+        """Where the rows with this stamp begin in a newest-first list, if on this page.
+
+        Unknown if the page begins with them, because there may be more before it.
         """
         if skip and (not self.stamps or self.stamps[0] <= stamp):
             return None
         return next((skip + i for i, s in enumerate(self.stamps) if s <= stamp), None)
 
     def ends(self, stamp: str, skip: int) -> int | None:
-        """Where in a list that is newest first the rows with this stamp end, if on this page.
+        """Where the rows with this stamp end in a newest-first list, if on this page.
 
-        Not if the page begins after them: there may be more rows between.
+        Unknown if the page begins after them, because there may be more rows between.
         """
         if not self.stamps:
-            return skip if self.total == skip else None
+            is_end = self.total == skip or (self.total is None and stamp == UNDATED)
+            return skip if is_end else None
         if self.stamps[0] < stamp:
             return None
         end = skip + len(self.stamps) if self.is_short else None
         return next((skip + i for i, s in enumerate(self.stamps) if s < stamp), end)
 
     def is_beyond(self, stamp: str) -> bool:
-        """Whether a list that is newest first goes on with older rows on this page, or ends."""
+        """Whether a newest-first list continues with older rows on this page, or ends."""
         return self.is_short or self.stamps[-1] < stamp
 
     def counted(self) -> int:
-        """The server's count; every server sends it with these lists (contract 2.1)."""
+        """The count of the server; every server sends it with these lists (contract 2.1)."""
         if self.total is None:
             raise BadAnswer("A list came without its count.")
         return self.total
@@ -144,11 +205,24 @@ def parse(stamp: str) -> pendulum.DateTime:
     return parsed.in_timezone("UTC")
 
 
-def _comparable(stamp: str) -> str:
-    """The stamp, or one at the end of time for years that JavaScript writes with a sign."""
-    if stamp[:1] == "+":
-        return "9999-12-31T23:59:59.999Z"
-    return "0000-01-01T00:00:00.000Z" if stamp[:1] == "-" else stamp
+def comparable(rows: Sequence[Row], stamp: str) -> list[str]:
+    """The stamps of rows, comparable as text; `UNDATED` for anything that is not a stamp.
+
+    Years before 1 and after 9999, which JavaScript supports and Python does not, become the first
+    and the last stamp.
+    """
+    return [
+        value if value and _STAMP.fullmatch(value) and value[:4] != "0000" else _odd(value or "")
+        for value in texts(rows, stamp)
+    ]
+
+
+def _odd(value: str) -> str:
+    if value[:1] == "+" and _STAMP.fullmatch(value[3:]):
+        return LAST_STAMP
+    if (value[:1] == "-" and _STAMP.fullmatch(value[3:])) or _STAMP.fullmatch(value):
+        return FIRST_STAMP
+    return UNDATED
 
 
 def iso(time: pendulum.DateTime) -> str:
@@ -183,6 +257,11 @@ def moving_window(
     after. A list that never holds still to be counted is passed over until nothing new comes
     (`QUIET_PASSES`).
 
+    Rows whose stamp is no date would be missed: they come first in the whole list, and no start
+    finds them. So where everything is asked for, the second page is asked for before the first is
+    delivered. It must hold the rows again that the first one ended with, and its count must lack no
+    more than those before them.
+
     Args:
         fetch: ``fetch(start, page, limit)`` answers the rows with ``stamp >= start`` in the order
             of the stamp, with their count; `start` is a second like ``2026-11-21T20:19:28``, or
@@ -191,15 +270,34 @@ def moving_window(
             for those who need every row in this very walk.
 
     Raises:
-        IncompleteRead: a second with more rows than a page does not hold still, or the server
-            does not heed the time of day (contract 9.2).
+        OutOfOrder: everything was asked for, and there are rows that have no date; nothing was
+            delivered.
+        IncompleteRead: a second with more rows than a page does not hold still, the server does
+            not heed the time of day (contract 9.2), or the list repeats itself or has no end.
     """
     reader = _OldestFirst(window, again)
     stamp = window.stamp
     start = window.bounds()[0][:19]
+    end = _End(lambda: fetch(start, FAR_BEHIND // limit, limit))
     answer = Answer(fetch(start, 0, limit), stamp, limit)
     total = None if window.end else answer.total
+    most = 10 * (answer.total + COUNT_SLACK) if answer.total is not None else None
+    if not start and not answer.is_short:
+        second = answer.stamps[-1][:19]
+        is_in_order = answer.oldest_first() == len(answer.stamps)
+        following = Answer(fetch(second, 0, limit), stamp, limit) if is_in_order else None
+        if following is None or not _continues(answer, following, second):
+            raise OutOfOrder(
+                "Some rows have no time stamp, or one that is no date: they cannot be read by it."
+            )
+        yield reader.unread(answer)._replace(total=total)
+        start, answer, total = second, following, None
+        if reader.is_over:
+            return
     while True:
+        if most is not None and reader.rows > most:
+            raise _endless()
+        end.check(answer, reader.rows, limit)
         if answer.stamps and answer.stamps[0][:19] < start:
             raise IncompleteRead(
                 "The server gives rows from before the time asked for, as those before 2.14.9 do:"
@@ -209,14 +307,25 @@ def moving_window(
         total = None
         if reader.is_over or answer.is_short:
             return
-        reached = answer.stamps[-1][:19]
+        reached = max(answer.stamps)[:19]
         if reached > start:
             start = reached
             answer = Answer(fetch(start, 0, limit), stamp, limit)
             continue
-        start, answer = yield from _whole_second(fetch, reader, start, answer, stamp, limit)
+        start, answer = yield from _whole_second(fetch, reader, start, answer, stamp, limit, end)
         if reader.is_over:
             return
+
+
+def _continues(first: Answer, following: Answer, second: str) -> bool:
+    """Whether the page that begins at a second continues where the very first page ended."""
+    in_second = first.ids_from(second)
+    if first.total is not None and following.total is not None:
+        before = len(first.ids) - len(in_second)
+        if first.total - following.total > before:
+            return False
+    is_larger_than_a_page = following.stamps[-1:] and following.stamps[-1][:19] == second
+    return bool(is_larger_than_a_page or in_second & following.ids_from(second))
 
 
 def _whole_second(
@@ -226,20 +335,25 @@ def _whole_second(
     answer: Answer,
     stamp: str,
     limit: int,
+    end: _End,
 ) -> Generator[Batch, None, tuple[str, Answer]]:
-    """Delivers all rows of a second; returns the next second and the answer that begins there.
+    """Deliver all rows of a second; return the next second and the answer that begins there.
 
-    `answer` is the first page of it. Before each pass, the second is counted: what begins with it,
-    less what begins after it, while the former holds still.
+    `answer` is its first page. Before each pass, the second is counted: the rows that begin with
+    it, less the rows that begin after it.
     """
-    following = iso(parse(f"{second}Z").add(seconds=1))[:19]
-    group = _Group()
+    following = "" if second == LAST_STAMP[:19] else iso(parse(f"{second}Z").add(seconds=1))[:19]
+    group = _Group(end)
     for size in group.passes(limit):
         rest = None
         if group.may_be_whole:
-            before, rest = answer.counted(), Answer(fetch(following, 0, limit), stamp, limit)
+            before = answer.counted()
+            page_after = fetch(following, 0, limit) if following else Page([], limit, 0)
+            rest = Answer(page_after, stamp, limit)
+        group.begin_pass()
         for page in count():
             answer = Answer(fetch(second, page, size), stamp, size)
+            group.must_go_on(answer, page * size, size)
             yield reader.unread(answer, until=second)
             if reader.is_over:
                 return following, answer
@@ -251,21 +365,42 @@ def _whole_second(
             group.saw(answer.ids_from(second))
             if answer.is_short or answer.stamps[-1][:19] > second:
                 break
-    raise group.too_restless("changed within one second")
+    raise group.changed_too_often("changed within one second")
 
 
 class _Group:
     """Rows that belong together and do not fit on a page: which were seen, and whether all were."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: _End) -> None:
+        self._end = end
         self._seen: set[str] = set()
         self._seen_since_counted: set[str] = set()
         self._rows: int | None = None
         self._quiet_passes = 0
         self._before = 0
+        self._seen_in_pass: set[str] = set()
+        self._repeats = 0
+
+    def begin_pass(self) -> None:
+        """The next page is the first of a pass."""
+        self._seen_in_pass, self._repeats = set(), 0
+
+    def must_go_on(self, answer: Answer, skip: int, size: int) -> None:
+        """Check that this page of the pass has rows that the pages before it did not have.
+
+        Raises:
+            IncompleteRead: the list repeats itself, is longer than its count, or has no end.
+        """
+        _must_end(answer, skip)
+        self._end.check(answer, skip, size)
+        is_new = not self._seen_in_pass.issuperset(answer.ids)
+        self._seen_in_pass.update(answer.ids)
+        self._repeats = 0 if is_new else self._repeats + 1
+        if self._repeats >= REPEATS:
+            raise _repeats()
 
     def passes(self, limit: int) -> Iterator[int]:
-        """The page size of each pass: another one draws another order among equals."""
+        """The page size of each pass. Another size gives another order of equal rows."""
         for attempt in range(PASSES):
             self._before = len(self._seen)
             yield limit - attempt % max(1, limit // 2)
@@ -278,15 +413,15 @@ class _Group:
 
     @property
     def may_be_whole(self) -> bool:
-        """Whether it is worth counting the group, again if its rows do not turn up."""
+        """Whether counting the group is worthwhile."""
         found = self._rows is None or len(self._seen_since_counted) >= self._rows
         return found or self._quiet_passes >= 3
 
     def is_whole(self, rows: int | None) -> bool:
-        """Whether all have been seen, given how many the group has now; None if it was in motion.
+        """Whether all rows were seen, given the size of the group now; None if it was changing.
 
-        Only if the group had as many rows before the passes that found them: rows that have left it
-        meanwhile would stand for others.
+        Only if the group had as many rows before the passes that found them, because rows that left
+        it would otherwise replace others in the count.
         """
         if rows is None:
             return self._quiet_passes >= QUIET_PASSES
@@ -295,13 +430,17 @@ class _Group:
         self._rows, self._seen_since_counted = rows, set()
         return False
 
-    def too_restless(self, what: str) -> IncompleteRead:
-        """The error for a group that was never whole."""
-        return _too_restless(f"{len(self._seen)} rows {what}, more than fit on a page")
+    def changed_too_often(self, what: str) -> IncompleteRead:
+        """The error for a group that kept changing."""
+        return _changed_too_often(f"{len(self._seen)} rows {what}, more than fit on a page")
 
 
 class _OldestFirst:
-    """What :func:`moving_window` has delivered so far."""
+    """What :func:`moving_window` has delivered so far.
+
+    Attributes:
+        rows: the number of these rows.
+    """
 
     def __init__(self, window: Window, again: bool) -> None:
         self._start, self._end = window.bounds()
@@ -313,10 +452,13 @@ class _OldestFirst:
         self._newest: str | None = None
         self._read_up_to: str | None = None
         self.is_over = False
+        self.rows = 0
 
     def unread(self, answer: Answer, until: str = "~") -> Batch:
         """The rows of an answer that are to be delivered, up to and with a second."""
         rows = []
+        dated = answer.oldest_first()
+        undated = frozenset(answer.ids[: len(answer.ids) - dated])
         for row, key, stamp in answer:
             second = stamp[:19]
             if second > until:
@@ -337,10 +479,11 @@ class _OldestFirst:
             rows.append(row)
         if until == "~":
             self._read_up_to = self._newest
-        return Batch(rows, self._read_up_to or None)
+        self.rows += len(rows)
+        return Batch(rows, self._read_up_to or None, undated=undated)
 
     def whole_second(self) -> Batch:
-        """All rows of the second that was read by offset are delivered: now it counts as read."""
+        """All rows of the second that was read by offset are delivered, so it counts as read."""
         self._read_up_to = self._newest
         return Batch([], self._read_up_to)
 
@@ -356,6 +499,7 @@ def newest_first(
     limit: int,
     first_limit: int | None = None,
     fractions: bool = False,
+    sorted_in_memory: bool = False,
 ) -> Iterator[Batch]:
     """Newest first, each page overlapping the one before, until rows are older than the window.
 
@@ -378,6 +522,13 @@ def newest_first(
     and after. A list that never holds still to be counted is passed over until nothing new comes
     (`QUIET_PASSES`).
 
+    Rows whose stamp is no date stand at the end of the list, whatever is shown as their stamp. They
+    begin with the first row of a page that has no stamp or a newer one than the row before: the
+    page overlaps the dated rows, so that is seen. From there on, they are read as one group of
+    equal stamps, to the end of the list; where it begins is known by the ids of the rows before it.
+    They belong to no window but that of everything. A walk that ends early among them goes on
+    before them.
+
     Args:
         fetch: ``fetch(page, limit)`` answers rows ordered by the stamp, newest first.
         position: that of the last batch of a walk that ended early.
@@ -385,35 +536,48 @@ def newest_first(
         first_limit: the first page to ask for, where most runs need no second one.
         fractions: whether the server takes a page like 1.92 for what it multiplies to; where it
             does not, the walk finds out and does without.
+        sorted_in_memory: whether the database has no index for the order, so that a place far
+            behind in a long list is a call it cannot answer.
 
     Raises:
-        IncompleteRead: a group of equal stamps larger than a page does not hold still.
+        IncompleteRead: a group of equal stamps larger than a page does not hold still, or the list
+            repeats itself or has no end.
     """
-    reader = _NewestFirst(fetch, window, limit, fractions)
+    reader = _NewestFirst(fetch, window, limit, fractions, sorted_in_memory)
     begun_at = "~"
     if position is None:
         answer, skip = reader.first_page(first_limit or limit), 0
-        newest = max(answer.stamps, default=None)
+        newest = max(answer.stamps, default=UNDATED) or None
     else:
         newest, begun_at = position["newest"], position["reached"]
         answer, skip = yield from reader.go_on(begun_at, position["newer"])
     total = None if window.start or answer.total is None else answer.total - skip
     while True:
         batch = reader.unread(answer)._replace(total=total)
+        reader.must_go_on(answer, skip)
         total = None
         if not answer.rows:
             yield batch._replace(is_last=True)
             break
         last = answer.stamps[-1]
         end = skip + len(answer.rows)
-        newer = end - 1 - sum(1 for s in answer.stamps if s == last)
-        reached = {"newest": newest, "reached": last, "newer": newer}
+        newer = end - 1 - answer.stamps.count(last)
         is_last = answer.is_short or reader.is_past(last)
-        yield batch._replace(position=reached if last < begun_at else None, is_last=is_last)
+        yield batch._replace(position=_position(answer, skip, newest, begun_at), is_last=is_last)
         if is_last:
             break
         answer, skip = yield from reader.page_after(last, newer, end, begins=newer + 1)
     yield Batch([], newest)
+
+
+def _position(answer: Answer, skip: int, newest: str | None, begun_at: str) -> Position | None:
+    """Where another run continues after this page: at its last date; None without progress."""
+    dated = len(answer.stamps) - answer.stamps.count(UNDATED)
+    last = answer.stamps[dated - 1] if dated else UNDATED
+    if last == UNDATED or last >= begun_at:
+        return None
+    newer = skip + dated - 1 - answer.stamps.count(last)
+    return {"newest": newest, "reached": last, "newer": newer}
 
 
 def _overlapping_page(
@@ -438,11 +602,81 @@ def _overlapping_page(
 
 
 def _exact(skip: int, size: int) -> int:
-    """The last place up to `skip` that a page number, multiplied by the size, leads to exactly."""
+    """The last place up to `skip` that a page number times the size reaches exactly."""
     return next(at for at in range(skip, -1, -1) if at / size * size == at)
 
 
-def _too_restless(what: str) -> IncompleteRead:
+def _repeats() -> IncompleteRead:
+    return IncompleteRead(
+        "The server gives the same rows again and again, whatever page is asked for: a proxy or"
+        " cache before it may ignore what follows the ? of an address. Nothing was skipped: let it"
+        " pass the API's answers through, and run again."
+    )
+
+
+def _endless() -> IncompleteRead:
+    return IncompleteRead(
+        "The server gives many more rows than it counts, page after page: the list seems to have no"
+        " end. Nothing was skipped: check what stands before the server, and run again."
+    )
+
+
+def _made_anew() -> IncompleteRead:
+    return IncompleteRead(
+        "The server gives other rows whenever it is asked for the same part of a list: the list has"
+        " no end. Nothing was skipped: check what stands before the server, and run again."
+    )
+
+
+class _End:
+    """Makes sure that a list has an end, once it turns out longer than was to be expected.
+
+    No count and no stamp can tell that: so a page far behind the end of any list is asked for.
+    Tiledesk answers it with no row (contract 2.7, 2.9), a list without an end does not. The
+    question costs one call, and is asked again whenever the list has doubled its length.
+
+    Args:
+        fetch_far: answers a page at `FAR_BEHIND`.
+        sorted_in_memory: see :func:`newest_first`.
+    """
+
+    def __init__(self, fetch_far: Callable[[], Page], sorted_in_memory: bool = False) -> None:
+        self._fetch_far = fetch_far
+        self._is_sorted_in_memory = sorted_in_memory
+        self._ask_at: int | None = None
+
+    def check(self, answer: Answer, skip: int, size: int) -> None:
+        """Check that the list ends; a page of it at `skip` has come.
+
+        Raises:
+            IncompleteRead: it has none.
+        """
+        if self._ask_at is None:
+            expected = size * PAGES_BEFORE_END_CHECK
+            if answer.total is not None:
+                expected = max(expected, answer.total + COUNT_SLACK)
+            least = ROWS_BEFORE_END_CHECK if self._is_sorted_in_memory else 0
+            self._ask_at = max(least, min(expected, ROWS_BEFORE_END_CHECK))
+        if answer.rows and skip >= self._ask_at:
+            if self._fetch_far().rows:
+                raise _no_end()
+            self._ask_at = 2 * skip
+
+
+def _no_end() -> IncompleteRead:
+    return IncompleteRead(
+        "The server gives rows at whatever place of a list it is asked for them: the list has no"
+        " end. Nothing was skipped: check what stands before the server, and run again."
+    )
+
+
+def _must_end(answer: Answer, skip: float) -> None:
+    """Raise an error if there are rows far behind the last one that the server counts."""
+    if answer.total is not None and answer.rows and skip >= answer.total + COUNT_SLACK:
+        raise _endless()
+
+
+def _changed_too_often(what: str) -> IncompleteRead:
     return IncompleteRead(
         f"{what}, and the list kept changing while it was read. Nothing was skipped: run again when"
         " the server is calmer."
@@ -457,7 +691,12 @@ class _NewestFirst:
     """
 
     def __init__(
-        self, fetch: Callable[[float, int], Page], window: Window, limit: int, fractions: bool
+        self,
+        fetch: Callable[[float, int], Page],
+        window: Window,
+        limit: int,
+        fractions: bool,
+        sorted_in_memory: bool,
     ) -> None:
         self.fetch = fetch
         self._stamp = window.stamp
@@ -468,16 +707,44 @@ class _NewestFirst:
         self._steps_back = 0
         self._last = "~"
         self._with_last: set[str] = set()
+        self._met = self._met_before = self._repeats = self._unknown_pages = 0
+        size = limit
+        self._end_check = _End(lambda: fetch(FAR_BEHIND // size, size), sorted_in_memory)
+        self._kept: deque[list[str]] = deque(maxlen=PAGES_KEPT)
+        # once rows without a date are met: the ids of those before them
+        self._before_undated: set[str] | None = None
+        self._last_date = "~"
 
     def page(self, number: float, size: int) -> Answer:
-        """A page of the list."""
-        return Answer(self.fetch(number, size), self._stamp, size)
+        """A page of the list, in which the rows without a date have the stamp `UNDATED`."""
+        answer = Answer(self.fetch(number, size), self._stamp, size)
+        _must_end(answer, number * answer.size)
+        if self._before_undated is None:
+            dated = answer.newest_first()
+        else:
+            before = self._before_undated
+            dated = max((at for at, key in enumerate(answer.ids, 1) if key in before), default=0)
+            # more dates than were kept: in order, and not below the last of all
+            previous = answer.stamps[dated - 1] if dated else self._last_date
+            for stamp in answer.stamps[dated:]:
+                if not self._last_date <= stamp <= previous:
+                    break
+                previous, dated = stamp, dated + 1
+        if dated < len(answer.stamps):
+            answer.stamps[dated:] = [UNDATED] * (len(answer.stamps) - dated)
+        return answer
+
+    def _begins_above(self, answer: Answer, skip: float, stamp: str) -> bool:
+        """Whether a page begins above all rows with a stamp, so that none can be before it."""
+        if answer.stamps and answer.stamps[0] > stamp:
+            return True
+        return skip == 0 and not (stamp == UNDATED and self._before_undated)
 
     def _page_at(self, skip: int, size: int) -> Answer:
         return self.page(skip // size if skip % size == 0 else skip / size, size)
 
     def first_page(self, size: int) -> Answer:
-        """The first page; the server may have a cap of its own."""
+        """The first page. The server may have a cap of its own."""
         answer = self.page(0, size)
         if answer.size < size:
             self._limit = min(self._limit, answer.size)
@@ -485,10 +752,10 @@ class _NewestFirst:
         return answer
 
     def _is_of_size(self, answer: Answer, size: int) -> bool:
-        """Whether a page has the size asked for; or else it begins elsewhere than was meant.
+        """Whether a page has the requested size; otherwise it begins at another place.
 
-        Servers before 2.19.14 have a fixed size for log entries, and take a fraction for a page
-        (contract 2.10).
+        Servers before 2.19.14 have a fixed size for log entries, and read a fraction as a page
+        number (contract 2.10).
         """
         if answer.size > size:
             self._is_fixed = self._fractions = True
@@ -502,7 +769,7 @@ class _NewestFirst:
     def _go_back(self) -> None:
         self._steps_back += 1
         if self._steps_back > PASSES:
-            raise _too_restless("Rows were deleted again and again")
+            raise _changed_too_often("Rows were deleted again and again")
 
     def go_on(self, last: str, newer: int) -> Generator[Batch, None, tuple[Answer, int]]:
         """All newer than `last` was delivered by another run: the page that goes on after it.
@@ -518,8 +785,9 @@ class _NewestFirst:
                 self._limit = answer.size
                 self._go_back()
                 continue
-            begins_above = number == 0 or (answer.stamps and answer.stamps[0] > last)
-            if begins_above and (answer.is_short or answer.stamps[-1] <= last):
+            if self._begins_above(answer, skip, last) and (
+                answer.is_short or answer.stamps[-1] <= last
+            ):
                 return answer, skip
             break
         newer = self._place_after(last, newer)
@@ -528,7 +796,7 @@ class _NewestFirst:
     def _place_after(self, last: str, hint: int) -> int:
         """Where the last row newer than `last` is, which was at `hint`; -1 if there is none.
 
-        Exact to half a page, and never too far down. Single rows are asked for, at distances that
+        Exact to half a page, and never too far down. It asks for single rows, at distances that
         double and then halve.
         """
 
@@ -545,6 +813,8 @@ class _NewestFirst:
         if is_newer(high):
             low, high = high, high + step
             while is_newer(high):
+                if step > MOST_STEPS:
+                    raise _repeats()
                 step *= 2
                 low, high = high, high + step
         else:
@@ -573,7 +843,8 @@ class _NewestFirst:
             if not self._is_of_size(answer, size):
                 self._go_back()
                 continue
-            if number == 0 or (answer.stamps and answer.stamps[0] > last):
+            if self._begins_above(answer, skip, last):
+                self._must_overlap(answer)
                 return answer, skip
             # Rows above were deleted, or the server cuts the fraction off: go back, surely.
             self._fractions = False
@@ -590,7 +861,7 @@ class _NewestFirst:
         pass before has met, if that began there, too. The first pass may begin further down, if it
         is known where the group begins.
         """
-        rows = _Group()
+        rows = _Group(self._end_check)
         ends: int | None = None
         beyond: tuple[Answer, int] | None = None
         for turn, size in enumerate(rows.passes(self._limit)):
@@ -601,15 +872,22 @@ class _NewestFirst:
             first = end if is_rest else max(0, newer - overlap)
             first = _exact(first, size) if self._fractions else first // size * size
             following, has_begun = first, is_rest
+            rows.begin_pass()
             while True:
                 skip = _exact(following, size)
                 following = skip + size - overlap
                 answer = self._page_at(skip, size)
-                is_begin = skip == first > 0 and not is_rest
+                is_begin = skip == first and not is_rest
                 if not self._is_of_size(answer, size):
                     begins = ends = None
                     break
-                if is_begin and not (answer.stamps and answer.stamps[0] > group):
+                rows.must_go_on(answer, skip, size)
+                if not is_begin and self._begins_anew(answer, group):
+                    # Many rows were inserted above, or rows without a date begin right here. Pages
+                    # of another size tell which: within a page, an order that is broken shows.
+                    begins = ends = None
+                    break
+                if is_begin and not self._begins_above(answer, skip, group):
                     begins = ends = None
                     newer -= size  # rows above were deleted: begin further up
                     break
@@ -627,10 +905,30 @@ class _NewestFirst:
                     ends = answer.ends(group, skip)
                     # A page that begins after the group may begin later still, if rows above were
                     # deleted.
-                    is_within = answer.stamps[0] >= group if answer.stamps else self._is_fixed
+                    is_end = self._is_fixed or group == UNDATED
+                    is_within = answer.stamps[0] >= group if answer.stamps else is_end
                     beyond = (answer, skip) if is_within else None
                     break
-        raise rows.too_restless("have one time stamp")
+        raise rows.changed_too_often("have one time stamp")
+
+    def _begins_anew(self, answer: Answer, group: str) -> bool:
+        """Whether a page after the stamp `group` begins with an unknown, newer row."""
+        if self._before_undated is not None or not answer.stamps or answer.stamps[0] <= group:
+            return False
+        return answer.ids[0] not in chain(*reversed(self._kept))
+
+    def _must_overlap(self, answer: Answer) -> None:
+        """Check that a page that overlaps the one before has rows of it, or of earlier pages.
+
+        Raises:
+            IncompleteRead: it had none, `REPEATS` times in a row.
+        """
+        if self._before_undated is not None:
+            return
+        is_known = not {*answer.ids}.isdisjoint(chain(*reversed(self._kept)))
+        self._unknown_pages = 0 if is_known else self._unknown_pages + 1
+        if self._unknown_pages >= REPEATS:
+            raise _made_anew()
 
     def is_past(self, stamp: str) -> bool:
         """Whether rows with this stamp are older than the window."""
@@ -639,14 +937,42 @@ class _NewestFirst:
     def unread(self, answer: Answer, down_to: str = "") -> Batch:
         """The rows of an answer that are to be delivered, down to and with a stamp."""
         rows = []
+        undated = set()
+        self._keep(answer)
         for row, key, stamp in answer:
             if stamp < down_to:
                 break
             if stamp > self._last or (stamp == self._last and key in self._with_last):
                 continue
+            self._met += 1
             if stamp < self._last:
                 self._last, self._with_last = stamp, set()
             self._with_last.add(key)
             if self._start <= stamp < self._end:
                 rows.append(row)
-        return Batch(rows)
+                if stamp == UNDATED:
+                    undated.add(key)
+        return Batch(rows, undated=frozenset(undated))
+
+    def must_go_on(self, answer: Answer, skip: int) -> None:
+        """Check that rows were met since the last call, and that the list has an end.
+
+        Raises:
+            IncompleteRead: there were none, `REPEATS` times in a row, or the list has no end.
+        """
+        self._end_check.check(answer, skip, answer.size)
+        self._repeats = self._repeats + 1 if self._met == self._met_before else 0
+        self._met_before = self._met
+        if self._repeats >= REPEATS:
+            raise _repeats()
+
+    def _keep(self, answer: Answer) -> None:
+        """Keep the ids of this page; once it has rows without a date, only those before them."""
+        if self._before_undated is not None:
+            return
+        self._kept.append(answer.ids)
+        if UNDATED in answer.stamps[-1:]:
+            dated = len(answer.ids) - answer.stamps.count(UNDATED)
+            self._before_undated = {*chain(*self._kept)} - {*answer.ids[dated:]}
+            # a page within a group of equal stamps need not overlap the dated rows
+            self._last_date = answer.stamps[dated - 1] if dated else self._last

@@ -19,7 +19,7 @@ from .faults import (
     Truncated,
 )
 from .generator import generate
-from .roles import employ
+from .roles import add_rarer_roles
 from .server import Sandbox, listen, serve
 from .wire import Answer, Call
 from .world import REMOVED, Person, World
@@ -42,7 +42,7 @@ __all__ = [
     "TooMany",
     "Truncated",
     "World",
-    "employ",
+    "add_rarer_roles",
     "generate",
     "listen",
     "serve",

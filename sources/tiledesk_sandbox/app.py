@@ -1,4 +1,4 @@
-"""The web application: one door through which every call goes."""
+"""The ASGI application that receives every call."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ RATE_WINDOW_SECONDS = 60.0
 
 @dataclass
 class App:
-    """The sandbox's ASGI application.
+    """The ASGI application of the sandbox.
 
-    `rate_limit` calls in any sliding 60 s are answered, the rest get 429.  Every call is
-    kept in `calls`; `hooks` run before a call is looked at, on the server's thread.
+    It answers `rate_limit` calls in any sliding 60 seconds and refuses the rest with 429. `calls`
+    holds every call. `hooks` run before each call, on the thread of the server.
     """
 
     world: World
     rate_limit: int | None = None
     ties: Ties = "natural"
-    does: Behaviour = field(default_factory=Behaviour)
+    behaviour: Behaviour = field(default_factory=Behaviour)
     abort: Callable[[Scope], None] = lambda scope: None
     calls: list[Call] = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
@@ -58,7 +58,7 @@ class App:
     _answered: deque[float] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
-        if not self.does.notes_last_message:
+        if not self.behaviour.notes_last_message:
             self.world.forget_last_messages()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +107,7 @@ class App:
         if isinstance(fault, SignedOut):
             self.world.revoke_tokens()
         with self.world.lock:
-            return dispatch(self.world, call, self.ties == "shuffle", self.does)
+            return dispatch(self.world, call, self.ties == "shuffle", self.behaviour)
 
     def _within_rate(self, limit: int) -> bool:
         now = time.monotonic()
@@ -119,7 +119,7 @@ class App:
         return True
 
     async def _wait_for_ever(self, receive: Receive) -> None:
-        """Until the client gives up or the server stops."""
+        """Wait until the client gives up or the server stops."""
         waits = [
             asyncio.ensure_future(_disconnected(receive)),
             asyncio.ensure_future(self.stopping.wait()),

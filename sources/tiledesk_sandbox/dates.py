@@ -1,9 +1,8 @@
 """How the server reads dates: leniently, and therefore sometimes wrongly.
 
-The server tries ten formats in order and takes the first that *can* be read, skipping
-characters it does not understand.  So ``2026/07/16`` is read day first and becomes
-2016-07-20.  This module reproduces that, because a client that sends the wrong format
-must meet the same silent mistake here.
+The server tries ten formats in order and takes the first that matches, skipping characters that it
+does not understand. So it reads ``2026/07/16`` day first, as 2016-07-20. This module does the same,
+so that a client with a wrong format gets the same wrong result here.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def _zones() -> dict[str, str]:
 
 
 def zone(name: str) -> ZoneInfo:
-    """The zone of that IANA name, in any letter case."""
+    """The zone with that IANA name, in any letter case."""
     found = _zones().get(name.lower())
     if found is None:
         raise BadDateError(
@@ -47,7 +46,7 @@ def zone(name: str) -> ZoneInfo:
 
 
 def _fields(text: str, fmt: str) -> dict[str, int]:
-    """What each letter of `fmt` finds, each searching onwards from the one before."""
+    """The value of each letter of `fmt`; each search continues after the one before."""
     found: dict[str, int] = {}
     rest = text
     for token in fmt:
@@ -65,13 +64,13 @@ def _fields(text: str, fmt: str) -> dict[str, int]:
 
 
 def read(text: str, fmt: str) -> datetime | None:
-    """`text` by one format, as wall-clock time without a zone; None if it cannot be read."""
+    """`text` in one format, as wall-clock time without a zone; None if it does not match."""
     found = _fields(text, fmt)
     if not found:
         return None
     today = datetime.now(UTC)
     year, month, day = found.get("Y"), found.get("M"), found.get("D")
-    if year is None:  # what is missing from the left is today's, the rest is the smallest
+    if year is None:  # missing fields on the left are those of today, the others are the smallest
         year = today.year
         if month is None:
             month = today.month
@@ -90,7 +89,7 @@ def read(text: str, fmt: str) -> datetime | None:
 
 
 def read_any(text: str, zone_name: str) -> datetime:
-    """`text` by the first format that can read it, as wall-clock time without a zone."""
+    """`text` in the first format that matches, as wall-clock time without a zone."""
     for fmt in FORMATS:
         moment = read(text.strip(), fmt)
         if moment is not None:
@@ -99,12 +98,12 @@ def read_any(text: str, zone_name: str) -> datetime:
 
 
 def stamp(moment: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds and Z, as every date in an answer is written."""
+    """ISO 8601 in UTC with milliseconds and Z, as in every answer."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def days(start: object, end: object) -> tuple[str, str | None, bool]:
-    """The same for servers before 2.14.9: UTC days, and the midnight after the end is inside."""
+    """The same before 2.14.9: UTC days, and the midnight after the end is included."""
     first, last = (read(text, "D/M/Y") if isinstance(text, str) else None for text in (start, end))
     if first is None or (end and last is None):
         raise BadDateError
@@ -116,10 +115,10 @@ def days(start: object, end: object) -> tuple[str, str | None, bool]:
 
 
 def window(start: object, end: object, zone_name: str) -> tuple[str | None, str | None, bool]:
-    """First stamp, last stamp, and whether the last itself is still inside.
+    """The first stamp, the last stamp, and whether the last one is included.
 
-    `start` and `end` are what the client sent (None or empty when it did not).  A date
-    without a time of day means the whole day in that zone; with one, both ends are inside.
+    `start` and `end` are the parameters of the client, None or empty if not sent. A date without a
+    time of day means the whole day in that zone. With one, both ends are included.
     """
     tz = zone(zone_name)
     first = last = None

@@ -1,4 +1,4 @@
-"""JSON documents kept as the bytes that go out, with the orders a list call needs."""
+"""JSON documents stored as the bytes of the answer, with the orders that lists need."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def encode(value: Any) -> bytes:
-    """JSON as Node writes it: compact, UTF-8, half surrogate pairs as an escape."""
+    """JSON as Node writes it: compact, UTF-8, half surrogate pairs escaped."""
     try:
-        return bytes(memoryview(orjson.dumps(value)))  # a copy: the original holds spare room
+        return bytes(
+            memoryview(orjson.dumps(value))
+        )  # a copy, because the original holds spare memory
     except TypeError:  # half a surrogate pair, or an integer beyond 64 bits
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         return _LONE_SURROGATE.sub(lambda m: f"\\u{ord(m[0]):04x}", text).encode()
 
 
 def decode(body: Body) -> Any:
-    """The document of those bytes, freshly made."""
+    """A new document from those bytes."""
     data = body if isinstance(body, bytes) else b"".join(body)
     try:
         return orjson.loads(data)
@@ -42,7 +44,7 @@ def looks_like_a_date(value: object) -> bool:
 
 
 def sort_key(value: Any) -> Key:
-    """The database's order among types: nothing, numbers, text, objects, lists, booleans, dates."""
+    """The order of types in the database: null, numbers, text, objects, lists, booleans, dates."""
     if isinstance(value, str):
         return (6 if looks_like_a_date(value) else 2, value)
     if value is None:
@@ -54,13 +56,14 @@ def sort_key(value: Any) -> Key:
     return (3 if isinstance(value, dict) else 4, json.dumps(value, sort_keys=True))
 
 
+TEXT_RANK = sort_key("")[0]
 DATE_RANK = sort_key("2000-01-01T00:00:00.000Z")[0]
 
 
 class Row:
-    """One version of one document: its bytes, and the few values that lists filter by."""
+    """One version of a document: its bytes, and the few values that lists filter by."""
 
-    __slots__ = ("body", "created", "facets", "group", "id", "project", "seq")
+    __slots__ = ("body", "created", "facets", "group", "id", "project", "seq", "text_dates")
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class Row:
         created: Any,
         group: Any,
         facets: Mapping[str, Any],
+        text_dates: frozenset[str] = frozenset(),
     ) -> None:
         self.id = id
         self.seq = seq
@@ -79,6 +83,7 @@ class Row:
         self.created = created
         self.group = group
         self.facets = facets
+        self.text_dates = text_dates
 
     @property
     def bytes(self) -> bytes:
@@ -86,7 +91,7 @@ class Row:
 
 
 class Entry(NamedTuple):
-    """A row at its place in an order; `seq` settles equal keys by time of insertion."""
+    """A row at its place in an order. `seq` orders equal keys by time of insertion."""
 
     rank: int
     value: Any
@@ -95,7 +100,7 @@ class Entry(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A range of dates over `field`, as `dates.window` gives it."""
+    """A range of dates of `field`, as `dates.window` returns it."""
 
     field: str
     first: str | None
@@ -104,7 +109,7 @@ class Window(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Rows of one page, and how many match in all."""
+    """The rows of a page, and the number of all matching rows."""
 
     rows: list[Row]
     total: int
@@ -114,10 +119,15 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 class Collection(Mapping[str, Document]):
-    """Documents by `_id`.  Reading one gives a copy: change it with `World.change`.
+    """Documents by `_id`. Reading returns a copy; use `World.change` to change a document.
 
-    `group` names the fields of the one equality index (the first that is present counts),
-    `facets` the fields filters look at.
+    `group` names the fields of the one equality index (the first that is present counts), `facets`
+    the fields that filters use.
+
+    Attributes:
+        text_dates: id and field of dates that the database stores as text, as plain JSON imports
+            leave them, until they are changed. Answers show them like other dates, but they sort
+            before every date, and no range of dates contains them (seen on a real 2.19.16).
     """
 
     def __init__(self, name: str, group: Sequence[str] = (), facets: Sequence[str] = ()) -> None:
@@ -130,6 +140,7 @@ class Collection(Mapping[str, Document]):
         self._views: dict[tuple[str, str, object], list[Entry]] = {}
         self._totals: dict[object, int] = {}
         self._seq = 0
+        self.text_dates: set[tuple[str, str]] = set()
 
     # --- a mapping of documents
 
@@ -153,13 +164,13 @@ class Collection(Mapping[str, Document]):
         return iter(self._rows.values())
 
     def in_group(self, value: Any) -> list[Row]:
-        """Rows whose grouping field equals `value`, oldest insertion first."""
+        """Rows whose grouping field equals `value`, in order of insertion."""
         return list(self._groups.get(value, _NOTHING).values())
 
     # --- changing it
 
     def put(self, document: Document, body: Body | None = None) -> None:
-        """Insert the document, or replace the one with its `_id` at its place."""
+        """Insert the document, or replace the one with its `_id` in its place."""
         _id = document["_id"]
         old = self._rows.get(_id)
         if old is None:
@@ -172,6 +183,9 @@ class Collection(Mapping[str, Document]):
             document.get("createdAt"),
             next((document[k] for k in self._group if k in document), None),
             {k: document[k] for k in self._facets if k in document} if self._facets else _NOTHING,
+            frozenset(field for key, field in self.text_dates if key == _id)
+            if self.text_dates
+            else frozenset(),
         )
         self._forget()
         if old is not None:
@@ -222,6 +236,8 @@ class Collection(Mapping[str, Document]):
 
     def _entry(self, row: Row, field: str) -> Entry:
         rank, value = sort_key(self._value(row, field)) if field else (0, 0)
+        if rank == DATE_RANK and field in row.text_dates:
+            rank = TEXT_RANK
         return Entry(rank, value, row.seq, row)
 
     def _order(self, project: str, field: str) -> list[Entry]:
@@ -255,11 +271,11 @@ class Collection(Mapping[str, Document]):
         window: Window | None = None,
         shuffle: bool = False,
     ) -> Page:
-        """One page of a project's rows.  `limit` 0 is no limit.
+        """A page of the rows of a project. `limit` 0 means no limit.
 
-        `keep_name` must differ whenever `keep` does: it is the key under which the filtered
-        order is remembered until the next change.  With `shuffle`, equal keys come in an
-        order that depends on skip and limit, as a database that promises none may do.
+        `keep_name` must differ whenever `keep` does: the filtered order is cached under it until
+        the next change. With `shuffle`, rows with equal keys come in an order that depends on skip
+        and limit, as a database may do.
         """
         if window is not None and window.field != sort:
             keep, keep_name = _within(self, window, keep), (keep_name, window)
@@ -297,6 +313,7 @@ def _within(collection: Collection, window: Window, keep: Predicate | None) -> P
         return (
             (keep is None or keep(row))
             and looks_like_a_date(value)
+            and window.field not in row.text_dates
             and (window.first is None or value >= window.first)
             and (
                 window.last is None
@@ -318,14 +335,14 @@ def _bounds(view: list[Entry], window: Window) -> tuple[int, int]:
 
 
 def shuffle_key(_id: str, salt: str) -> bytes:
-    """Where a row stands among its equals, in an order that `salt` decides."""
+    """The place of a row among rows with equal keys, in an order that `salt` decides."""
     return blake2b(f"{_id}{salt}".encode(), digest_size=8).digest()
 
 
 def _shuffled(
     view: list[Entry], low: int, high: int, begin: int, end: int, salt: str
 ) -> list[Entry]:
-    """`view[begin:end]` after every run of equal keys has been shuffled by `salt`."""
+    """`view[begin:end]` after each run of equal keys was shuffled by `salt`."""
     left, right = begin, end
     while left > low and view[left - 1][:2] == view[begin][:2]:
         left -= 1

@@ -1,4 +1,4 @@
-"""What can go wrong between a client and the server, on demand."""
+"""Faults between a client and the server, on demand."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ class Reset:
 
 @dataclass(frozen=True)
 class Hang:
-    """No answer, ever."""
+    """The call is never answered."""
 
 
 @dataclass(frozen=True)
 class Truncated:
-    """The true answer, cut in the middle of its body."""
+    """The right answer, cut in the middle of its body."""
 
 
 @dataclass(frozen=True)
 class Html:
-    """200 with a web page: what a wrong base path gives behind a proxy."""
+    """200 with a web page, as a wrong base path behind a proxy gives."""
 
     body: bytes = b"<!doctype html><html><head><title>Dashboard</title></head></html>"
 
 
 @dataclass(frozen=True)
 class Slow:
-    """The true answer, after `seconds`."""
+    """The right answer, after `seconds`."""
 
     seconds: float = 1.0
 
@@ -67,7 +67,7 @@ Fault: TypeAlias = (
 
 @dataclass
 class Rule:
-    """One fault and the calls it strikes."""
+    """A fault, and the calls that it hits."""
 
     fault: Fault
     path: str
@@ -87,7 +87,7 @@ class Rule:
 
 @dataclass
 class Faults:
-    """The faults waiting for calls; the first rule that matches a call strikes it."""
+    """The faults that wait for calls. The first rule that matches a call hits it."""
 
     rules: list[Rule] = field(default_factory=list)
 
@@ -100,10 +100,9 @@ class Faults:
         times: int | None = 1,
         when: Callable[[Call], bool] | None = None,
     ) -> Rule:
-        """Strike the next `times` calls (None: all) whose path matches the glob `path`.
+        """Hit the next `times` calls (None: all) whose path matches the glob `path`.
 
-        `when` narrows further: it is asked with the call.  The rule that comes back counts
-        its `hits`.
+        `when` is a further condition on the call. The returned rule counts its `hits`.
         """
         rule = Rule(fault, path, method, times, when)
         self.rules.append(rule)

@@ -23,6 +23,7 @@ from .phrases import (
     Topic,
 )
 from .small import namespace
+from .small_lists import SMALL_LISTS
 from .world import SUPER_ADMIN_EMAIL, Person, World, embedded
 
 T = TypeVar("T")
@@ -386,22 +387,13 @@ class _Desk:
         for bot in (root, self.bots[1], fork):
             for name in ("start", "defaultFallback", "opening hours"):
                 put("faq", _intent(bot["_id"], name))
-        put(
-            "canned_responses",
-            {"title": "greeting", "text": "Hello, how can I help?", "shared": True, "status": 100},
-            {"title": "goodbye", "text": "Thank you for writing.", "shared": True, "status": 100},
-            {"title": "mine", "text": "A word of my own.", "shared": False, "status": 100},
-            {"title": "old", "text": "Not in use.", "shared": True, "status": 1000},
-        )
-        put(
-            "properties",
-            {"label": "Customer number", "name": "customer_number", "type": "text", "status": 100},
-        )
-        big = {"field": "attributes.plan", "operator": "=", "value": "business"}
-        put("segments", {"name": "Business", "match": "all", "filters": [big], "status": 100})
-        put("pending_invitations", {"email": "pending@example.com", "role": "agent"})
-        role = {"name": "auditor", "permissions": ["request_read_all", "lead_read"]}
-        world.insert("roles", {"_id": self.new_id(at), **role, "id_project": room, "__v": 0})
+        for one in SMALL_LISTS:
+            if one.is_signed:
+                put(one.name, *one.rows)
+                continue
+            for row in one.rows:
+                document = {"_id": self.new_id(at), **row, "id_project": room, "__v": 0}
+                world.insert(one.name, document)
         stamp = iso(at)
         world.insert("kb_namespaces", namespace(room, self.new_id(at), stamp))
         manuals = self.new_id(at)

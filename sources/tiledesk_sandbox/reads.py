@@ -1,4 +1,4 @@
-"""The endpoints a connector reads."""
+"""The endpoints that a connector reads."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ BAD_FIELD = {"ok": 0, "code": 16410, "codeName": "Location16410", "name": "Mongo
 @route("GET", "/{project}/requests", super_admin=True)
 def list_requests(c: Context) -> Answer:
     query = c.call.query
-    # a super admin's or bot's call trips over its missing membership
-    if c.member is None and c.who.kind != "subscription" and c.does.has_permissions:
+    # a call of a super admin or bot fails because they have no membership
+    if c.member is None and c.who.kind != "subscription" and c.behaviour.has_permissions:
         raise refuse(500, ERROR)
     limit: int | None = 40
     if query.get("limit"):
@@ -96,9 +96,9 @@ def list_requests(c: Context) -> Answer:
         window=window,
         shuffle=c.shuffle,
     )
-    total = 0 if query.get("no_count") == "true" and c.does.counts_on_demand else page.total
+    total = 0 if query.get("no_count") == "true" and c.behaviour.counts_on_demand else page.total
     bare = query.get("no_populate")
-    if c.does.joins_on_demand and (bare == "true" or read_number(bare) == 1):
+    if c.behaviour.joins_on_demand and (bare == "true" or read_number(bare) == 1):
         rows = listing(page.rows)
     else:
         rows = listing([encode(populated(c.world, c.world.requests[r.id])) for r in page.rows])
@@ -109,7 +109,7 @@ Filter = tuple[str, Any]
 
 
 def _request_filters(c: Context) -> list[Filter]:
-    """What the query asks for, as (kind, value) pairs that also name the filter."""
+    """The filters of the query as (kind, value) pairs, which also name the cached order."""
     query = c.call.query
     filters: list[Filter] = []
     status = query.get("status")
@@ -117,7 +117,7 @@ def _request_filters(c: Context) -> list[Filter]:
         raise refuse(500, ERROR)
     if not status:
         filters.append(("open", None))
-    elif not c.does.lists_statuses and status != "all":
+    elif not c.behaviour.lists_statuses and status != "all":
         if read_number(status) is None:
             raise _cast_error("number", status, "status")
         filters.append(("status", (read_number(status),)))
@@ -126,7 +126,7 @@ def _request_filters(c: Context) -> list[Filter]:
         numbers = tuple(n for n in wanted if n is not None)
         if numbers:
             filters.append(("status", numbers))
-    if query.get("preflight") != "true" or not c.does.shows_preflight:
+    if query.get("preflight") != "true" or not c.behaviour.shows_preflight:
         filters.append(("preflight", False))
     if query.get("draft") == "false":
         filters.append(("draft", False))
@@ -160,7 +160,7 @@ def _request_filters(c: Context) -> list[Filter]:
     everything = "request_read_all" in allowed or (not allowed and c.role in ("owner", "admin"))
     if not everything and (c.member or c.who.kind != "subscription"):
         wide = "request_read_group" in allowed or (not allowed and c.role == "agent")
-        wide = wide or not c.does.has_permissions
+        wide = wide or not c.behaviour.has_permissions
         filters.append(("visible widely" if wide else "visible", c.who.id))
     return filters
 
@@ -213,7 +213,7 @@ def _channel_is(name: Any, wanted: str) -> bool:
 def _request_window(c: Context) -> Window | None:
     query = c.call.query
     start, end = query.get("start_date"), query.get("end_date")
-    if not c.does.heeds_time:
+    if not c.behaviour.supports_time_filters:
         return _days(c, start, end)
     if not start and not end:
         start, end = query.get("start_date_time"), query.get("end_date_time")
@@ -241,8 +241,8 @@ def _days(c: Context, start: object, end: object) -> Window | None:
 
 
 def _is_cut(c: Context) -> bool:
-    """Whether the plan has expired and the list therefore ends 14 days ago."""
-    if c.does.shows_history or c.call.query.get("status") not in ("all", "1000"):
+    """Whether the plan has expired, so that the list ends 14 days ago."""
+    if c.behaviour.shows_history or c.call.query.get("status") not in ("all", "1000"):
         return False
     project = c.world.projects[c.project]
     kind = (project.get("profile") or {}).get("type")
@@ -274,7 +274,7 @@ def _found(collection: Collection, ids: Sequence[str]) -> list[Document]:
 
 
 def with_user(world: World, member: Document | None) -> Document | None:
-    """A project_user with the user's own document in `id_user` (visitors have none)."""
+    """A project_user with the document of the user in `id_user`; visitors have none."""
     if member is not None and "id_user" in member:
         member["id_user"] = world.user_documents.get(member["id_user"])
     return member
@@ -322,7 +322,7 @@ def count_requests(c: Context) -> Answer:
 
 
 def _quota(c: Context) -> Document:
-    """Conversations begun in the month that started on the project's own day of the month."""
+    """Conversations begun in the current billing month of the project."""
     today = c.world.clock()
     day = datetime.fromisoformat(c.world.projects[c.project]["createdAt"][:10]).day
     year, month = today.year, today.month
@@ -387,7 +387,9 @@ def _skip_or_hang(c: Context, limit: int | None) -> int:
 
 @route("GET", "/{project}/messages/csv", "owner")
 def messages_csv(c: Context) -> Answer:
-    """Every message, as inserted; the columns are the first one's, and no line ends the last."""
+    """Every message in order of insertion. The columns are those of the first; the last line has no
+    line end.
+    """
     lines: list[str] = []
     columns: list[str] = []
     for row in c.world.messages.rows():
@@ -486,11 +488,11 @@ ACTIVITIES_ERROR = {"success": False, "msg": "Error getting activities."}
 @route("GET", "/{project}/activities", "admin")
 def list_activities(c: Context) -> Answer:
     query = c.call.query
-    chart = query.get("chart") in ("true", "1") and c.does.limits_activities
+    chart = query.get("chart") in ("true", "1") and c.behaviour.limits_activities
     cap = 1000 if chart else 100
-    asked = (read_integer(query.get("limit")) or 0) if c.does.limits_activities else 0
+    asked = (read_integer(query.get("limit")) or 0) if c.behaviour.limits_activities else 0
     limit = min(asked, cap) if asked > 0 else 40
-    if c.does.limits_activities:
+    if c.behaviour.limits_activities:
         skip = (read_integer(query.get("page")) or 0) * limit
     else:
         skip = int((read_number(query.get("page")) or 0) * limit)
@@ -528,7 +530,7 @@ def list_activities(c: Context) -> Answer:
 
 
 def _activity_window(c: Context) -> Window | None:
-    """Whole days in the server's own zone, which here is UTC; an end alone is ignored."""
+    """Whole days in the zone of the server, here UTC. An end without a start is ignored."""
     start, end = c.call.query.get("start_date"), c.call.query.get("end_date")
     if not start:
         return None
@@ -594,7 +596,7 @@ def my_membership(c: Context) -> Answer:
         raise refuse(500, ERROR)
     granted = c.world.role_permissions.get(c.role)
     me = {**c.member, **({} if granted is None else {"rolePermissions": granted})}
-    if not c.does.has_permissions:
+    if not c.behaviour.has_permissions:
         me = {k: v for k, v in me.items() if k not in ("permissions", "rolePermissions")}
     return answer([me])
 
@@ -626,16 +628,6 @@ def _plan_has_expired(project: Document) -> bool:
 @route("GET", "/{project}/groups", super_admin=True)
 def list_groups(c: Context) -> Answer:
     return answer([g for g in _all_of(c, c.world.groups) if g.get("trashed") is False])
-
-
-@route("GET", "/{project}/tags", super_admin=True)
-def list_tags(c: Context) -> Answer:
-    sort, descending = _order_or_hang(c)
-    skip = _skip_or_hang(c, 40)
-    page = c.world.tags.page(
-        c.project, sort=sort, descending=descending, skip=skip, limit=40, shuffle=c.shuffle
-    )
-    return Answer(200, listing(page.rows))
 
 
 _BOT_FIELDS_AGENTS_MISS = (

@@ -1,11 +1,11 @@
-"""Members of roles that a made-up project is not given by itself, and tokens of every kind."""
+"""Members with roles that a generated project does not have, and tokens of every kind."""
 
 from __future__ import annotations
 
 from .world import ISSUER, Person, World
 from .writes import guest_member
 
-# Name in the world: role, and what the member's own permissions and the role's document grant.
+# Name: role, the permissions of the member, and those of the document of the role.
 MEMBERS: dict[str, tuple[str, list[str], list[str]]] = {
     "auditor": ("auditor", [], ["request_read_all", "lead_read"]),
     "helper": ("helper", [], ["lead_read"]),
@@ -14,14 +14,14 @@ MEMBERS: dict[str, tuple[str, list[str], list[str]]] = {
     "teammate": ("teammate", [], []),
 }
 
-# Who takes part in a few conversations, and is shown only those.
+# Members who take part in a few conversations and see only those.
 TAKING_PART = ("supervisor", "helper", "limited_admin")
 
 
-def employ(world: World) -> None:
-    """Adds the members to the world's project, and ready tokens of those who do not sign in.
+def add_rarer_roles(world: World) -> None:
+    """Add the members to the project of the world, and tokens for those who do not sign in.
 
-    The members are in ``world.users``: two of a custom role, `auditor` with and `helper` without
+    The members are in ``world.users``: two with a custom role, `auditor` with and `helper` without
     ``request_read_all``; an admin without that permission and a supervisor with it; a teammate. The
     tokens are in ``world.tokens``: `guest`, `bot`, `subscription`.
     """

@@ -1,4 +1,4 @@
-"""Which handler answers a call, and who may call it."""
+"""Finds the handler of a call, and checks who may call it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _HEX_ID = re.compile(r"[0-9a-fA-F]{24}")
 
 @dataclass
 class Context:
-    """A call that passed the guards: who makes it, in which project, with which path parts."""
+    """A call that was let in: the caller, the project, and the parts of the path."""
 
     world: World
     call: Call
     parts: Mapping[str, str]
     shuffle: bool
-    does: Behaviour
+    behaviour: Behaviour
     project: str = ""
     caller: Caller | None = None
     member: Document | None = None
 
     @property
     def who(self) -> Caller:
-        """The caller of a guarded route."""
+        """The caller of a route that needs one."""
         assert self.caller is not None  # noqa: S101
         return self.caller
 
@@ -64,11 +64,11 @@ ROUTES: list[Route] = []
 def route(
     method: str, path: str, role: str = "agent", *, super_admin: bool = False, bots: bool = True
 ) -> Callable[[Handler], Handler]:
-    """Answer `method path` with the function; ``{name}`` matches one path part.
+    """Answer `method path` with the function; ``{name}`` matches one part of the path.
 
-    `role` is the least a member of ``{project}`` must have, or PUBLIC or SIGNED_IN.  With
-    `super_admin` the installation's administrator, webhooks and, unless it is said, bots pass
-    without being members.
+    `role` is the lowest role that a member of ``{project}`` must have, or PUBLIC or SIGNED_IN. With
+    `super_admin`, the administrator of the installation, webhooks and, unless excluded, bots need
+    no membership.
     """
     pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path) + "/?")
 
@@ -79,22 +79,22 @@ def route(
     return add
 
 
-def dispatch(world: World, call: Call, shuffle: bool, does: Behaviour) -> Answer:
-    """The answer to a call, refusals included."""
+def dispatch(world: World, call: Call, shuffle: bool, behaviour: Behaviour) -> Answer:
+    """The answer to a call, or a refusal."""
     try:
-        return _dispatch(world, call, shuffle, does)
+        return _dispatch(world, call, shuffle, behaviour)
     except RefusedError as refusal:
         return refusal.answer
 
 
-def _dispatch(world: World, call: Call, shuffle: bool, does: Behaviour) -> Answer:
+def _dispatch(world: World, call: Call, shuffle: bool, behaviour: Behaviour) -> Answer:
     path = "/" + "/".join(segments(call.path))
     method = "GET" if call.method == "HEAD" else call.method
     project = _project(world, path)
     for candidate in ROUTES:
         match = candidate.pattern.fullmatch(path) if candidate.method == method else None
         if match:
-            context = Context(world, call, match.groupdict(), shuffle, does, project)
+            context = Context(world, call, match.groupdict(), shuffle, behaviour, project)
             if candidate.role != PUBLIC:
                 _admit(context, candidate)
             return candidate.handler(context)
@@ -102,7 +102,7 @@ def _dispatch(world: World, call: Call, shuffle: bool, does: Behaviour) -> Answe
 
 
 def _project(world: World, path: str) -> str:
-    """The project a path belongs to; refuses one that does not exist, before any sign-in."""
+    """The project of a path. Refuses one that does not exist, before any sign-in."""
     first = path.split("/")[1]
     if first in ("", "auth", "projects", "users"):
         return ""
@@ -124,10 +124,10 @@ def _admit(context: Context, wanted: Route) -> None:
     caller = context.caller
     by_kind = caller.super_admin or caller.kind == "subscription"
     if wanted.super_admin and (by_kind or (caller.kind == "bot" and wanted.bots)):
-        return  # their membership is not even looked for
+        return  # the server does not look for their membership
     context.member = context.world.membership(project, caller)
     if context.member is None:
-        # the server compares e-mails: who has none passes where it was told none (contract 1.4)
+        # the server compares e-mails: a caller without one passes if none is set (contract 1.4)
         if caller.super_admin if context.world.names_super_admin else caller.email is None:
             return
         raise refuse(403, {"success": False, "msg": "you dont belong to the project."})
@@ -137,7 +137,7 @@ def _admit(context: Context, wanted: Route) -> None:
 
 
 def authenticate(world: World, call: Call) -> Caller:
-    """Who the Authorization header names; refuses as the server does."""
+    """The caller that the Authorization header names. Refuses as the server does."""
     header = call.headers.get("authorization", "")
     words = header.split()
     if len(words) == 1 and header.strip():

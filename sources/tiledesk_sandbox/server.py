@@ -1,4 +1,4 @@
-"""The sandbox as a server: on a thread for tests, or in the foreground."""
+"""Runs the sandbox as a server: on a thread for tests, or in the foreground."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class _Connections:
-    """Open connections by the client's address, so that a fault can reset one."""
+    """Open connections by the address of the client, so that a fault can reset one."""
 
     def __init__(self) -> None:
         self._open: dict[Any, asyncio.Transport] = {}
@@ -52,7 +52,7 @@ class _Connections:
 
 
 class _Server(uvicorn.Server):
-    """Lets go of hung calls before it waits for the others."""
+    """Releases hanging calls before it waits for the others."""
 
     def __init__(self, app: App, port: int, *, quiet: bool) -> None:
         connections = _Connections()
@@ -79,12 +79,12 @@ class _Server(uvicorn.Server):
 
 
 class Sandbox:
-    """A server over `world` on 127.0.0.1, for the time of a ``with`` block.
+    """A server for `world` on 127.0.0.1, during a ``with`` block.
 
-    `port` 0 picks a free one.  `rate_limit` is the number of calls in any sliding 60 s that
-    are answered; the rest get 429 without Retry-After.  `ties` is the order among equal sort
-    keys: "natural" (as inserted) or "shuffle" (depends on skip and limit).  `version` is one of
-    `VERSIONS`, or a `Behaviour` of your own.
+    `port` 0 picks a free port. `rate_limit` is the number of calls in any sliding 60 s that are
+    answered; the rest get 429 without Retry-After. `ties` is the order of rows with equal sort
+    keys: "natural" (as inserted) or "shuffle" (depends on skip and limit). `version` is one of
+    `VERSIONS`, or a `Behaviour`.
     """
 
     def __init__(
@@ -96,8 +96,8 @@ class Sandbox:
         version: str | Behaviour = NEWEST,
     ) -> None:
         self.world = world
-        does = VERSIONS[version] if isinstance(version, str) else version
-        self._app = App(world, rate_limit, ties, does)
+        behaviour = VERSIONS[version] if isinstance(version, str) else version
+        self._app = App(world, rate_limit, ties, behaviour)
         self._server = _Server(self._app, port, quiet=True)
         self._socket = listen(port)
         self._thread = threading.Thread(target=self._run, name="tiledesk-sandbox", daemon=True)
@@ -139,27 +139,27 @@ class Sandbox:
 
     @property
     def calls(self) -> list[Call]:
-        """Every call so far, oldest first; clear it with ``.clear()``."""
+        """Every call so far, oldest first. ``.clear()`` empties it."""
         return self._app.calls
 
     @property
     def faults(self) -> Faults:
-        """What shall go wrong; see `Faults.add`."""
+        """The faults to come; see `Faults.add`."""
         return self._app.faults
 
     def before_call(self, hook: Hook) -> Hook:
-        """Run `hook(call)` on the server's thread before each call from now on is answered."""
+        """Run `hook(call)` on the thread of the server before each further call is answered."""
         self._app.hooks.append(hook)
         return hook
 
     def revoke_tokens(self) -> None:
-        """Refuse every token given out so far with a plain 401."""
+        """Refuse every token issued so far with a plain 401."""
         self.world.revoke_tokens()
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on 127.0.0.1; OSError if the port is taken. Port 0 is any that is free."""
-    # asyncio turns Nagle's delay off only on sockets that name their protocol
+    """A socket on 127.0.0.1; OSError if the port is taken. Port 0 picks a free port."""
+    # asyncio disables Nagle's algorithm only on sockets that name their protocol
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
@@ -167,6 +167,6 @@ def listen(port: int) -> socket.socket:
 
 
 def serve(world: World, listener: socket.socket, rate_limit: int | None = None) -> None:
-    """Serve on a socket made by `listen` until SIGINT or SIGTERM."""
+    """Serve on a socket of `listen` until SIGINT or SIGTERM."""
     port = listener.getsockname()[1]
     _Server(App(world, rate_limit), port, quiet=True).run([listener])

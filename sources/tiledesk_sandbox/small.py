@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .documents import Collection, Document, Page, Predicate, Row, decode
+from .documents import Collection, Document, Page, Predicate, decode
 from .reads import _order_or_hang, _skip_or_hang
 from .routing import Context, route
+from .small_lists import SMALL_LISTS, SmallList
 from .wire import Answer, answer, envelope, listing, read_integer, refuse
-
-
-def _page(c: Context, collection: Collection, limit: int, keep: Predicate | None = None) -> Page:
-    """A page as most of the small lists are cut: any order, `page` times `limit` skipped."""
-    sort, descending = _order_or_hang(c)
-    return collection.page(
-        c.project,
-        sort=sort,
-        descending=descending,
-        skip=_skip_or_hang(c, limit),
-        limit=limit,
-        keep=keep,
-        keep_name=("kept for", c.who.id) if keep else None,
-        shuffle=c.shuffle,
-    )
 
 
 def _limit(c: Context, otherwise: int = 40) -> int:
@@ -90,47 +76,34 @@ def list_faq(c: Context) -> Answer:
     return answer(found)
 
 
-# --- answers, leads, people
+# --- the lists that are answered in one way
 
 
-@route("GET", "/{project}/canned")
-def list_canned_responses(c: Context) -> Answer:
-    def keep(row: Row) -> bool:
-        canned = decode(row.body)
-        is_open = canned.get("shared", True) or canned.get("createdBy") == c.who.id
-        return bool(is_open and canned.get("status", 0) < 1000)
-
-    return Answer(200, listing(_page(c, c.world.canned_responses, 1000, keep).rows))
-
-
-@route("GET", "/{project}/properties", super_admin=True)
-def list_properties(c: Context) -> Answer:
-    page = _page(c, c.world.properties, _limit(c), _has("status", 100))
-    return Answer(200, listing(page.rows))
-
-
-@route("GET", "/{project}/segments", super_admin=True)
-def list_segments(c: Context) -> Answer:
-    limit = _limit(c)
-    page = _page(c, c.world.segments, limit, _has("status", 100))
-    return envelope("segments", limit, page.total, listing(page.rows))
-
-
-@route("GET", "/{project}/pendinginvitations")
-def list_pending_invitations(c: Context) -> Answer:
-    rows = [row for row in c.world.pending_invitations.rows() if row.project == c.project]
-    return Answer(200, listing(rows))
+def _serve(one: SmallList) -> None:
+    @route("GET", f"/{{project}}/{one.path}", super_admin=one.super_admin)
+    def handler(c: Context) -> Answer:
+        collection = c.world.collections[one.name]
+        if one.per_page is None:
+            return Answer(200, listing([r for r in collection.rows() if r.project == c.project]))
+        limit = one.per_page or _limit(c)
+        sort, descending = _order_or_hang(c)
+        is_shown = one.is_shown
+        page = collection.page(
+            c.project,
+            sort=sort,
+            descending=descending,
+            skip=_skip_or_hang(c, limit),
+            limit=limit,
+            keep=is_shown and (lambda row: is_shown(decode(row.body), c.who.id)),
+            keep_name=("shown to", c.who.id) if is_shown else None,
+            shuffle=c.shuffle,
+        )
+        rows = listing(page.rows)
+        return envelope(one.key, limit, page.total, rows) if one.key else Answer(200, rows)
 
 
-@route("GET", "/{project}/roles")
-def list_roles(c: Context) -> Answer:
-    return Answer(200, listing(_page(c, c.world.roles, _limit(c)).rows))
-
-
-@route("GET", "/{project}/events")
-def list_events(c: Context) -> Answer:
-    page = _page(c, c.world.events, 40)
-    return envelope("events", 40, page.total, listing(page.rows))
+for _one in SMALL_LISTS:
+    _serve(_one)
 
 
 # --- knowledge bases

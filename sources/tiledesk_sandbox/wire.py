@@ -1,4 +1,4 @@
-"""One call and its answer, and the small rules of the HTTP framework the server uses."""
+"""A call and its answer, with the rules of the HTTP framework that the server uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 @dataclass
 class Call:
-    """A call as it arrived; `status` is set once answered (0: never was)."""
+    """A call as it arrived. `status` is set with the answer; 0 if it was not answered."""
 
     method: str
     path: str
@@ -31,12 +31,12 @@ class Call:
     status: int = 0
 
     def one(self, name: str) -> str | None:
-        """A parameter sent exactly once and not empty."""
+        """A parameter that was sent exactly once and is not empty."""
         value = self.query.get(name)
         return value if isinstance(value, str) and value else None
 
     def json(self) -> Any:
-        """The body; an empty one is an empty object.  Raises ValueError if it is not JSON."""
+        """The body; an empty body is an empty object. Raises ValueError if it is not JSON."""
         if not self.body:
             return {}
         if self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
@@ -46,7 +46,7 @@ class Call:
 
 @dataclass
 class Answer:
-    """An answer; `content_type` None sends none, as the server's plain refusals do."""
+    """An answer. `content_type` None sends no such header, as plain refusals of the server do."""
 
     status: int
     body: bytes
@@ -55,11 +55,11 @@ class Answer:
 
 
 class NeverAnsweredError(Exception):
-    """The real server's handler dies here without answering."""
+    """The handler of the real server fails here without an answer."""
 
 
 class RefusedError(Exception):
-    """Ends a handler with that answer."""
+    """Ends a handler with an answer."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -67,7 +67,7 @@ class RefusedError(Exception):
 
 
 def answer(value: Any, status: int = 200) -> Answer:
-    """That value as JSON."""
+    """The value as JSON."""
     return Answer(status, encode(value))
 
 
@@ -76,7 +76,7 @@ def refuse(status: int, value: Any) -> RefusedError:
 
 
 def listing(rows: Sequence[Row | bytes]) -> bytes:
-    """A JSON array of documents that are bytes already."""
+    """A JSON array of documents that are bytes."""
     return b"[" + b",".join([r if isinstance(r, bytes) else r.bytes for r in rows]) + b"]"
 
 
@@ -88,7 +88,7 @@ def envelope(name: str, per_page: int | None, total: int, rows: bytes, **more: A
 
 
 def read_query(text: str) -> Query:
-    """Query parameters; one sent several times becomes a list."""
+    """Query parameters. One that was sent several times becomes a list."""
     query: dict[str, str | list[str]] = {}
     for name, value in parse_qsl(text, keep_blank_values=True):
         before = query.get(name)
@@ -102,13 +102,13 @@ def read_query(text: str) -> Query:
 
 
 def read_integer(value: str | list[str] | None) -> int | None:
-    """JavaScript's parseInt: the leading digits, or None for not a number."""
+    """As parseInt of JavaScript: the leading digits, or None if there are none."""
     match = _INTEGER.match(",".join(value) if isinstance(value, list) else value or "")
     return int(match[1]) if match else None
 
 
 def read_number(value: str | list[str] | None) -> float | None:
-    """JavaScript's conversion in arithmetic: the whole text or nothing; empty is 0."""
+    """As the implicit conversion of JavaScript: the whole text is a number; empty is 0."""
     if value is None or isinstance(value, list):
         return None
     if not value.strip():
@@ -117,13 +117,13 @@ def read_number(value: str | list[str] | None) -> float | None:
 
 
 def etag(body: bytes) -> str:
-    """The framework's weak tag: length in hex and a digest."""
+    """The weak tag of the framework: length in hex and a digest."""
     digest = base64.b64encode(hashlib.sha1(body, usedforsecurity=False).digest()).decode()
     return f'W/"{len(body):x}-{digest[:27]}"'
 
 
 def unchanged(if_none_match: str | None, tag: str) -> bool:
-    """Whether the client's copy is the current one."""
+    """Whether the client has the current version."""
     if not if_none_match:
         return False
     seen = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}

@@ -1,4 +1,4 @@
-"""The data behind the sandbox: collections, people, tokens, the clock."""
+"""The data of the sandbox: collections, people, tokens, the clock."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from . import dates
 from .documents import Body, Collection, Document, decode, encode
+from .small_lists import SMALL_LISTS
 
 UTC = timezone.utc
 ISSUER = "https://tiledesk.com"
@@ -23,7 +24,7 @@ SUPER_ADMIN_EMAIL = "admin@tiledesk.com"
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who can sign in; `id` is the user's id."""
+    """Somebody who can sign in. `id` is the id of the user."""
 
     id: str
     email: str
@@ -38,7 +39,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a token belongs to; `kind` is user, guest, bot or subscription (a webhook)."""
+    """The owner of a token. `kind` is user, guest, bot or subscription (a webhook)."""
 
     id: str
     fullname: str
@@ -51,12 +52,11 @@ class Caller:
 
 
 class World:
-    """Everything the server knows.  Dates in documents are ISO 8601 text, UTC, milliseconds, Z.
+    """All data of the server. Dates in documents are ISO 8601 text in UTC with milliseconds and Z.
 
-    A document is the object the API sends under ``no_populate=true``.  What you get from
-    ``world.requests[_id]`` is a copy; `change`, `insert` and `remove` are the ways to edit,
-    and none of them touches ``updatedAt`` by itself.  Safe to use from another thread than
-    the server's.
+    A document is the object that the API sends with ``no_populate=true``. ``world.requests[_id]``
+    returns a copy. `change`, `insert` and `remove` edit documents; none of them changes
+    ``updatedAt`` by itself. Safe to use from another thread than that of the server.
     """
 
     def __init__(self, project_id: str, clock: Callable[[], datetime] | None = None) -> None:
@@ -89,11 +89,6 @@ class World:
         self.tags = Collection("tags")
         self.bots = Collection("bots")
         self.faq = Collection("faq")
-        self.canned_responses = Collection("canned_responses")
-        self.properties = Collection("properties")
-        self.segments = Collection("segments")
-        self.pending_invitations = Collection("pending_invitations")
-        self.roles = Collection("roles")
         self.kb_namespaces = Collection("kb_namespaces")
         self.kb_contents = Collection("kb_contents")
         self.unanswered_questions = Collection("unanswered_questions")
@@ -104,9 +99,9 @@ class World:
             for c in (
                 self.requests, self.messages, self.leads, self.activities, self.projects,
                 self.project_users, self.user_documents, self.departments, self.groups,
-                self.tags, self.bots, self.faq, self.canned_responses, self.properties,
-                self.segments, self.pending_invitations, self.roles, self.kb_namespaces,
-                self.kb_contents, self.unanswered_questions, self.answered_questions, self.events,
+                self.bots, self.faq, self.kb_namespaces, self.kb_contents,
+                self.unanswered_questions, self.answered_questions, self.tags, self.events,
+                *(Collection(one.name) for one in SMALL_LISTS if one.name not in vars(self)),
             )
         }  # fmt: skip
         self.users: dict[str, Person] = {}
@@ -128,26 +123,27 @@ class World:
     # --- editing
 
     def insert(self, collection: str, document: Document, body: Body | None = None) -> None:
-        """Add a document, or replace the one with its `_id`.  `body`: its bytes, if made."""
+        """Add a document, or replace the one with its `_id`. `body`: its bytes, if they exist."""
         with self.lock:
             if collection == "requests":
                 self._join(document)
             self.collections[collection].put(document, body)
 
     def change(self, collection: str, _id: str, **fields: Any) -> None:
-        """Set top-level fields of a document; `REMOVED` takes a field out."""
+        """Set top-level fields of a document. `REMOVED` removes a field."""
         with self.lock:
             document = self.collections[collection][_id]
             document.update(fields)
+            self.collections[collection].text_dates -= {(_id, field) for field in fields}
             self.insert(collection, {k: v for k, v in document.items() if v is not REMOVED})
 
     def remove(self, collection: str, _id: str) -> None:
-        """Take a document out, leaving no trace."""
+        """Remove a document without a trace."""
         with self.lock:
             self.collections[collection].drop(_id)
 
     def forget_last_messages(self) -> None:
-        """Take the copies of their last messages out of the conversations."""
+        """Remove the copies of last messages from the conversations."""
         for _id in list(self.requests):
             attributes = self.requests[_id].get("attributes")
             if isinstance(attributes, dict) and attributes.pop("last_message", None):
@@ -171,18 +167,18 @@ class World:
     # --- clock and ids
 
     def now(self, later_ms: float = 0) -> str:
-        """The clock's time as text, `later_ms` milliseconds on."""
+        """The time of the clock as text, plus `later_ms` milliseconds."""
         return dates.stamp(self.clock() + timedelta(milliseconds=later_ms))
 
     def new_id(self) -> str:
-        """24 hex digits that grow with time, as the database's do."""
+        """24 hex digits that grow with time, like ids of the database."""
         seconds = int(self.clock().timestamp())
         return f"{seconds:08x}{self._process}{next(self._serial) & 0xFFFFFF:06x}"
 
     # --- people
 
     def enlist(self, name: str, person: Person) -> None:
-        """Let a person sign in; `name` is the key in `users`."""
+        """Let a person sign in. `name` is the key in `users`."""
         self.users[name] = person
         self._passwords[person.email.lower()] = person
 
@@ -195,7 +191,7 @@ class World:
         return found
 
     def membership(self, project: str, caller: Caller) -> Document | None:
-        """The caller's active project_user row in that project."""
+        """The active project_user row of the caller in that project."""
         for row in self.project_users.in_group(caller.id):
             document = self.project_users[row.id]
             if row.project == project and document.get("status") == "active":
@@ -203,19 +199,19 @@ class World:
         return None
 
     def permissions(self, member: Document) -> set[str]:
-        """What a project_user row and the document of its role grant by name."""
+        """The permissions of a project_user row and of the document of its role."""
         return {*member["permissions"], *self.role_permissions.get(member["role"], ())}
 
     # --- tokens
 
     def token(self, claims: Mapping[str, Any]) -> str:
-        """A signed token for those claims, with the scheme in front: ``JWT a.b.c``."""
+        """A signed token with those claims, with its scheme: ``JWT a.b.c``."""
         head = _b64(encode({"alg": "HS256", "typ": "JWT"}))
         payload = _b64(encode(claims))
         return f"JWT {head}.{payload}.{self._sign(f'{head}.{payload}')}"
 
     def caller(self, token: str) -> Caller | None:
-        """Who the token (without its scheme) belongs to, if it is good."""
+        """The owner of a token (without its scheme), if it is valid."""
         parts = token.split(".")
         if len(parts) != 3 or not hmac.compare_digest(
             self._sign(f"{parts[0]}.{parts[1]}").encode(), parts[2].encode()
@@ -228,7 +224,7 @@ class World:
         return None if person is None else caller_of(person)
 
     def revoke_tokens(self) -> None:
-        """Change the server's secret: every token given out so far is refused."""
+        """Change the secret of the server, so that it refuses every token issued so far."""
         self._secret = secrets.token_bytes(32)
 
     def _sign(self, text: str) -> str:
@@ -243,7 +239,7 @@ REMOVED = _Removed()
 
 
 def embedded(request: Document) -> Document:
-    """The request as activities keep it: stored fields only, nothing computed."""
+    """The request as activities store it: stored fields only, nothing computed."""
     copy = {k: v for k, v in request.items() if k not in ("requester_id", "id")}
     copy["snapshot"] = {
         name: {k: v for k, v in part.items() if k not in ("id", "isAuthenticated", "hasBot")}

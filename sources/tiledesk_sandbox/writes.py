@@ -1,8 +1,8 @@
-"""Sign-in, and the endpoints through which people and their tools change the data.
+"""Sign-in, and the endpoints that change data.
 
-Each function stamps ``updatedAt`` where the server does and nowhere else: messages the
-server writes itself come a few milliseconds after the change that caused them and leave
-the conversation's stamp alone.
+Each function stamps ``updatedAt`` where the server does and nowhere else. Messages that the server
+writes itself come a few milliseconds after the change that caused them, and do not change the stamp
+of the conversation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .routing import ANY_MEMBER, PUBLIC, Context, route
 from .wire import Answer, NeverAnsweredError, answer, refuse
 from .world import ISSUER, REMOVED, SUPER_ADMIN_EMAIL, World, embedded
 
-# How long after the change that caused it a server-made message or activity is written.
+# Milliseconds between a change and the message or activity that the server writes about it.
 LATE_MS = 8
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
@@ -105,7 +105,7 @@ def sign_in_anonymously(c: Context) -> Answer:
 
 
 def guest_member(world: World, project: str, visitor: str) -> Document:
-    """The membership a visitor gets with the anonymous sign-in."""
+    """The membership that an anonymous sign-in gives a visitor."""
     now, _id = world.now(), world.new_id()
     return {
         "user_available": True,
@@ -134,7 +134,7 @@ def guest_member(world: World, project: str, visitor: str) -> Document:
 
 
 def _request(c: Context, status: int, *, error: str = "", msg: str = "") -> Document:
-    """The request the path names; refuses an unknown one in the route's own words."""
+    """The request that the path names. Refuses an unknown one in the words of the route."""
     row = find_request(c)
     if row is None:
         raise refuse(status, {"success": False, **({"msg": msg} if msg else {"error": error})})
@@ -142,7 +142,7 @@ def _request(c: Context, status: int, *, error: str = "", msg: str = "") -> Docu
 
 
 def _touch(world: World, request: Document, **fields: Any) -> Document:
-    """Write those fields and a new `updatedAt`; the request as it is now."""
+    """Write those fields and a new `updatedAt`; returns the request."""
     world.change("requests", request["_id"], updatedAt=world.now(), **fields)
     return world.requests[request["_id"]]
 
@@ -161,7 +161,7 @@ def make_message(
     created_by: str,
     **more: Any,
 ) -> Document:
-    """A new message, not inserted; fields that are None are left out."""
+    """A new message that is not inserted. Fields that are None are omitted."""
     now = more.pop("now", None) or world.now()
     message: Document = {
         "senderFullname": fullname,
@@ -185,7 +185,7 @@ def make_message(
 
 
 def _say(world: World, request: Document, text: str, attributes: Document) -> None:
-    """A message of the server itself, a moment after what caused it."""
+    """A message of the server, a moment after its cause."""
     message = make_message(
         world,
         request["id_project"],
@@ -212,7 +212,7 @@ def _label(key: str, *, update: bool) -> Document:
 def record(
     world: World, verb: str, actor: Document, request: Document, involved: list[str], **more: Any
 ) -> None:
-    """An activity about a request, a moment after what it reports."""
+    """An activity about a request, a moment after its cause."""
     now = world.now(LATE_MS)
     whole = embedded(request)
     activity: Document = {
@@ -265,7 +265,7 @@ def post_message(c: Context) -> Answer:
     )
     world.insert("messages", message)
     if created is None:
-        noted = {"last_message": message} if c.does.notes_last_message else {}
+        noted = {"last_message": message} if c.behaviour.notes_last_message else {}
         _note_message(world, request, message, body.get("sender"), noted)
     return answer({**message, "request": populated(world, world.requests[request["_id"]])})
 
@@ -278,7 +278,7 @@ def _note_message(
     answered: Document = {}
     lead = world.leads.get(request.get("lead") or "") or {}
     if request.get("preflight") and message["sender"] == lead.get("lead_id"):
-        # the conversation starts for good with the visitor's next words
+        # the conversation begins with the next message of the visitor
         answered = {"preflight": False, "first_text": message.get("text")}
     if sender in (request.get("participants") or ()) and not request.get("waiting_time"):
         now = world.clock()
@@ -307,7 +307,7 @@ def post_request(c: Context) -> Answer:
 
 
 def _lead_of(c: Context, sender: str, body: Document) -> Document:
-    """The lead that stands for whoever writes, made on first sight."""
+    """The lead of the writer; created when first seen."""
     world, who = c.world, c.who
     for row in world.leads.in_group(sender):
         if row.project == c.project:
@@ -450,7 +450,7 @@ def _department(c: Context, wanted: Any) -> Document:
 def _agents(
     world: World, project: str, department: Document, *, available: bool = True
 ) -> list[str]:
-    """Users of that department; only those who could take a conversation now, or all."""
+    """Users of that department: all, or only those who can take a conversation now."""
     group = world.groups.get(department.get("id_group") or "")
     agents = []
     for row in world.project_users.rows():
@@ -523,7 +523,7 @@ def close(c: Context) -> Answer:
 
 
 def transcript(world: World, request: Document) -> str:
-    """The conversation as text, with the server's own way of writing UTC dates."""
+    """The conversation as text, with UTC dates as the server writes them."""
     rows = world.messages.in_group(request["request_id"])
     lines = []
     for row in sorted(rows, key=lambda r: str(r.created)):
@@ -745,7 +745,7 @@ def post_lead(c: Context) -> Answer:
 
 
 def _lead(c: Context) -> Document:
-    """The lead the path names; an unknown id makes a ghost that belongs to no project."""
+    """The lead that the path names. An unknown id creates a lead without a project."""
     lead_id = c.parts["lead_id"]
     if lead_id not in c.world.leads:
         now = c.world.now()
@@ -755,9 +755,9 @@ def _lead(c: Context) -> Document:
 
 
 def _spread(world: World, lead: Document) -> None:
-    """Copy an edited lead into the snapshot of all its requests, all in one millisecond."""
+    """Copy an edited lead into all its requests, all in one millisecond."""
     now = world.now(3)
-    # the copy's own stamps are those of the copying, a habit of the server's database layer
+    # the copy has the time of copying as its stamps, because of the database layer of the server
     copy = {**lead, "createdAt": now, "updatedAt": now}
     for _id in sorted(world.requests_of_lead.get(lead["_id"], ())):
         if _id in world.requests:
@@ -778,7 +778,7 @@ def put_lead(c: Context) -> Answer:
 
 
 def _announce(world: World, lead: Document) -> None:
-    """Tell the lead's newest chat that its name or address changed."""
+    """Tell the newest chat of the lead that its name or address changed."""
     requests = [
         world.requests[i]
         for i in world.requests_of_lead.get(lead["_id"], ())

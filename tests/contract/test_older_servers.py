@@ -17,7 +17,7 @@ SINCE_EVER = {"start_date": "01/01/1970"}
 
 @pytest.fixture
 def rows(server: Server) -> list[dict[str, Any]]:
-    """Every conversation that can be had, oldest first."""
+    """Every conversation that the server lists, oldest first."""
     found: list[dict[str, Any]] = []
     query = {**ALL, **SINCE_EVER, "preflight": "true", "sort": "_id", "direction": 1}
     for page in range(100):

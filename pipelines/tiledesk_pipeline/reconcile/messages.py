@@ -1,10 +1,9 @@
-"""Messages: compared without a call, or all of them."""
+"""Compares messages: the last ones of conversations without a call, or all of them."""
 
 from __future__ import annotations
 
 import csv
 import functools
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
@@ -13,30 +12,35 @@ import pendulum
 
 from tiledesk import errors
 from tiledesk.arrow import Page, Row, texts
+from tiledesk.endpoints import MESSAGES
 from tiledesk.project import Project
-from tiledesk.streams.messages import LIMIT, of_conversations
+from tiledesk.streams.messages import of_conversations
 from tiledesk.tables import REQUESTS
-from tiledesk.walks import Window, iso, newest_first
+from tiledesk.walks import COUNT_SLACK, Window, iso, newest_first
 
 from .compare import BEGINNING, Comparison, gathered, not_loaded
-from .found import Compared
-from .here import Here
-from .names import RequestIds
+from .destination_rows import DestinationRows
+from .pseudonyms import RequestIds
+from .result import TableResult
+
+# A CSV with more rows than this many times those in the destination may have no end. The list is
+# read instead, which notices a list without an end.
+MOST_TIMES = 10
 
 
 class Incomplete(Exception):
-    """The list of messages as CSV is not whole."""
+    """The CSV of messages is not complete, or has no end."""
 
 
 def messages(
     project: Project,
-    here: Here,
+    stored: DestinationRows,
     deep: bool,
-    requests: Compared,
+    requests: TableResult,
     step: Callable[[str], None],
-    names: RequestIds,
-) -> Compared:
-    """Messages, of which the API has no count.
+    request_ids: RequestIds,
+) -> TableResult:
+    """Compare messages, which the API does not count.
 
     Without a call: by the last message that each conversation names. ``attributes.last_message`` is
     a copy of it, on servers since 2.18.1 (contract 4.6); only conversations that had not changed
@@ -44,43 +48,43 @@ def messages(
     the last ones that were written after it.
 
     Args:
-        requests: what was found of the conversations, which may have been missing.
-        step: told where the comparison goes on in another way.
-        names: the API's ids of conversations that are here under a pseudonym.
+        requests: the result for conversations, some of which may have been missing.
+        step: told when the comparison continues by another way.
+        names: the API's ids of conversations that are stored under a pseudonym.
     """
-    if here.up_to is None:
-        ((conversations,),) = here.rows("SELECT count(*) FROM {requests} AS r") or [(0,)]
-        return not_loaded(here, None if conversations else here.count())
-    found = Compared(here.name, here.count())
-    if not deep and not here.reads_json:
-        found.is_whole = False
-        found.say(
+    if stored.up_to is None:
+        ((conversations,),) = stored.rows("SELECT count(*) FROM {requests} AS r") or [(0,)]
+        return not_loaded(stored, None if conversations else stored.count())
+    found = TableResult(stored.name, stored.count())
+    if not deep and not stored.destination.reads_json:
+        found.is_complete = False
+        found.add_remark(
             "not compared: the last message of each conversation is looked for in DuckDB and"
             " Postgres only. --deep compares all."
         )
-    elif not deep and not here.privacy.keeps(REQUESTS, "attributes"):
-        found.is_whole = False
-        found.say(
+    elif not deep and not stored.privacy.keeps(REQUESTS, "attributes"):
+        found.is_complete = False
+        found.add_remark(
             "not compared: the last message of each conversation stands in requests.attributes,"
             " which is left out here. --deep compares all."
         )
     elif not deep:
-        found.say(
+        found.add_remark(
             "compared by the last message of each conversation only: the API does not count"
             " messages."
         )
     elif project.membership.may_list_messages:
         try:
-            _by_csv(project, here, found, names)
+            _by_csv(project, stored, found, request_ids)
         except (Incomplete, errors.Transient, errors.Rejected, errors.NotTheApi):
             step("comparing messages by the list: the CSV is not whole")
-            found = Compared(here.name, 0)
-            _by_list(project, here, found, requests, names)
+            found = TableResult(stored.name, 0)
+            _by_list(project, stored, found, requests, request_ids)
     else:
-        found.say("messages outside conversations are for the project's owner to compare.")
-        _by_conversation(project, here, Comparison(here, found), requests, names)
-    _add_last_ones(here, found, here.up_to if deep else here.since)
-    _add_those_twice(here, found)
+        found.add_remark("messages outside conversations are for the project's owner to compare.")
+        _by_conversation(project, stored, Comparison(stored, found), requests, request_ids)
+    _add_last_messages(stored, found, stored.up_to if deep else stored.since)
+    _add_duplicates(stored, found)
     found.missing, found.extra, found.stale = (
         sorted(set(ids)) for ids in (found.missing, found.extra, found.stale)
     )
@@ -88,24 +92,27 @@ def messages(
 
 
 def conversation(project: Project, recipient: str) -> list[Row]:
-    """All messages of a conversation, or to a user: none if there are none any more."""
+    """All messages of a conversation, or to a user; none if they were deleted."""
     (page,) = of_conversations(project, [recipient])
     return page.rows
 
 
-def _add_last_ones(here: Here, found: Compared, since: pendulum.DateTime | None) -> None:
-    """The last messages of conversations, written from a time on, that are not here."""
-    if not here.reads_json:
+def _add_last_messages(
+    stored: DestinationRows, found: TableResult, since: pendulum.DateTime | None
+) -> None:
+    """Add the last messages of conversations, from a time on, that the destination lacks."""
+    if not stored.destination.reads_json:
         return
-    last = "((r.attributes->'last_message')->>'_id')"
-    written = "((r.attributes->'last_message')->>'createdAt')"
-    sent_to = "((r.attributes->'last_message')->>'recipient')"
-    rows = here.rows(
+    last, written, sent_to = (
+        stored.destination.json_text("r.attributes", "last_message", key)
+        for key in ("_id", "createdAt", "recipient")
+    )
+    rows = stored.rows(
         f"SELECT coalesce({sent_to}, r.request_id), {last} FROM {{requests}} AS r"  # noqa: S608
         f" LEFT JOIN {{messages}} AS m ON m._id = {last}"
         f" WHERE r.updated_at <= %s AND {last} IS NOT NULL AND m._id IS NULL"
-        f" AND {here.live('r.', 'requests')} AND coalesce({written}, '9999') >= %s",
-        here.up_to,
+        f" AND {stored.live('r.', 'requests')} AND coalesce({written}, '9999') >= %s",
+        stored.up_to,
         iso(since) if since else "",
     )
     missing = {message: recipient for recipient, message in rows}
@@ -113,63 +120,72 @@ def _add_last_ones(here: Here, found: Compared, since: pendulum.DateTime | None)
     found.missing += missing
 
 
-def _add_those_twice(here: Here, found: Compared) -> None:
-    twice: dict[str, str] = dict(here.twice("_id, recipient"))
-    found.conversations.update(twice)
-    found.stale += twice
+def _add_duplicates(stored: DestinationRows, found: TableResult) -> None:
+    duplicates: dict[str, str] = dict(stored.duplicates("_id, recipient"))
+    found.conversations.update(duplicates)
+    found.stale += duplicates
 
 
 # --- all of them ----------------------------------------------------------------------------------
 
 
-def _by_csv(project: Project, here: Here, found: Compared, names: RequestIds) -> None:
+def _by_csv(
+    project: Project, stored: DestinationRows, found: TableResult, request_ids: RequestIds
+) -> None:
     """By ``GET messages/csv``: ids, and stamps to the second, in one call.
 
-    It may end early without a word (contract 2.8). So an id that is here and not in it counts as
-    deleted only if its conversation does not have it either.
+    The server may end it early without an error (contract 2.8). So a stored message that it lacks
+    counts as deleted only if its conversation lacks it, too.
 
     Raises:
-        Incomplete: it is not whole.
+        Incomplete: the CSV is not complete.
     """
-    since, up_to = here.since or BEGINNING, here.up_to or BEGINNING
+    since, up_to = stored.since or BEGINNING, stored.up_to or BEGINNING
     first, last = since.int_timestamp, up_to.int_timestamp
-    # to the second: what was made in the very second compared up to is not known to be due
+    # stamps are to the second: messages of the last second compared may be newer
     where = "created_at >= %s AND created_at < %s"
-    stamps = here.rows(
-        f"SELECT _id, updated_at FROM {{here}} WHERE {where} AND {here.live()}",  # noqa: S608
+    stamps = stored.rows(
+        f"SELECT _id, updated_at FROM {{rows}} WHERE {where} AND {stored.live()}",  # noqa: S608
         since,
         up_to,
     )
-    ids_here = {key: int(changed.timestamp()) if changed else 0 for key, changed in stamps}
-    gone = set(ids_here)
-    there = 0
+    stored_ids = {key: int(changed.timestamp()) if changed else 0 for key, changed in stamps}
+    gone = set(stored_ids)
+    in_api = 0
     unknown: dict[str, str] = {}
+    most = MOST_TIMES * (len(stored_ids) + COUNT_SLACK)
     with closing(project.client.lines(f"/{project.id}/messages/csv")) as lines:
-        for key, recipient, created, updated in _cells(lines):
+        for number, (key, recipient, created, updated) in enumerate(_cells(lines)):
+            if number > most:
+                raise Incomplete
             if not first <= _second(created) < last:
                 continue
-            there += 1
+            in_api += 1
             gone.discard(key)
-            if key not in ids_here:
+            if key not in stored_ids:
                 unknown[key] = recipient
-            elif ids_here[key] != _second(updated) < last:
+            elif stored_ids[key] != _second(updated) < last:
                 found.stale.append(key)
                 found.conversations[key] = recipient
-    found.here, found.there = len(ids_here), there
-    here_otherwise = here.known(unknown)  # with another time of creation
-    found.stale += here_otherwise
-    found.missing += unknown.keys() - here_otherwise
+    found.in_destination, found.in_api = len(stored_ids), in_api
+    created_at_other_time = stored.known(unknown)  # created at another time
+    found.stale += created_at_other_time
+    found.missing += (
+        key
+        for key, recipient in unknown.items()
+        if key not in created_at_other_time and not stored.stays_erased(key, None, recipient)
+    )
     found.conversations.update(unknown)
-    found.extra += _really_gone(project, here, gone, names)
+    found.extra += _really_gone(project, stored, gone, request_ids)
 
 
 def _cells(lines: Iterator[str]) -> Iterator[tuple[str, ...]]:
     """``_id``, ``recipient``, ``createdAt`` and ``updatedAt`` of each row."""
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(2**31 - 1)  # sys.maxsize does not fit into a C long on Windows
     try:
         table = csv.reader(lines)
         columns = next(table, None)
-        if columns is None:  # there are no messages, and so no columns
+        if columns is None:  # without messages, the answer has no columns
             return
         places = [columns.index(name) for name in ("_id", "recipient", "createdAt", "updatedAt")]
         for cells in table:
@@ -190,93 +206,117 @@ def _second(text: str) -> int:
     return int(told.timestamp())
 
 
-def _really_gone(project: Project, here: Here, ids: set[str], names: RequestIds) -> list[str]:
-    """Those of these messages that are not in their conversations.
+def _really_gone(
+    project: Project, stored: DestinationRows, ids: set[str], request_ids: RequestIds
+) -> list[str]:
+    """Those of the messages that their conversations do not have.
 
     Raises:
-        Incomplete: some are there, or it cannot be told.
+        Incomplete: a conversation has some of them, or cannot be read.
     """
     by_recipient: dict[str, set[str]] = {}
     if ids:
-        for key, recipient in here.rows("SELECT _id, recipient FROM {here}"):
+        for key, recipient in stored.rows("SELECT _id, recipient FROM {rows}"):
             if key in ids:
                 if not recipient:
                     raise Incomplete
                 by_recipient.setdefault(recipient, set()).add(key)
     for name, some in by_recipient.items():
-        recipient = names.there(name)
+        recipient = request_ids.in_api(name)
         if recipient is None or some & set(texts(conversation(project, recipient), "_id")):
             raise Incomplete
     return [key for some in by_recipient.values() for key in some]
 
 
 def _by_list(
-    project: Project, here: Here, found: Compared, requests: Compared, names: RequestIds
+    project: Project,
+    stored: DestinationRows,
+    found: TableResult,
+    requests: TableResult,
+    request_ids: RequestIds,
 ) -> None:
-    """By the project's list, page by page, to its end."""
-    comparison = Comparison(here, found)
+    """Compare by the project's list, page by page, to its end."""
+    comparison = Comparison(stored, found)
 
     def fetch(number: float, limit: int) -> Page:
-        return project.page("messages", limit=limit, page=number)
+        return MESSAGES.page(project, limit=limit, page=number)
 
     try:
-        walk = newest_first(fetch, Window("createdAt", here.since), limit=LIMIT, fractions=True)
-        for rows in gathered(walk):
-            comparison.look_at(rows)
+        walk = newest_first(
+            fetch,
+            Window("createdAt", stored.since),
+            limit=MESSAGES.limit,
+            fractions=True,
+            sorted_in_memory=True,
+        )
+        for batch in gathered(walk):
+            comparison.look_at(batch.rows, batch.undated)
     except errors.NoAnswer:
-        found.say(
+        found.add_remark(
             "the project's list is longer than the server's database can sort: those outside"
             " conversations are not compared."
         )
-        found.is_whole = False
-        _by_conversation(project, here, comparison, requests, names)
+        found.is_complete = False
+        _by_conversation(project, stored, comparison, requests, request_ids)
         return
-    ids = here.ids("created_at >= %s AND created_at <= %s", here.since or BEGINNING, here.up_to)
-    comparison.lacks(ids)
+    ids = stored.ids(
+        "created_at >= %s AND created_at <= %s", stored.since or BEGINNING, stored.up_to
+    )
+    comparison.expect(ids)
     comparison.conclude()
-    found.here = len(ids)
-    found.there = len(ids) + len(found.missing) - len(found.extra)
+    found.in_destination = len(ids)
+    found.in_api = len(ids) + len(found.missing) - len(found.extra)
 
 
 def _by_conversation(
-    project: Project, here: Here, comparison: Comparison, requests: Compared, names: RequestIds
+    project: Project,
+    stored: DestinationRows,
+    comparison: Comparison,
+    requests: TableResult,
+    request_ids: RequestIds,
 ) -> None:
-    """One call for each conversation that is here, or was found missing."""
+    """Compare by one call for each conversation that is stored, or was found missing."""
     found = comparison.found
-    live = here.live(table="requests")
+    live = stored.live(table="requests")
     query = f"SELECT request_id FROM {{requests}} AS r WHERE {live} ORDER BY 1"  # noqa: S608 (our own)
-    here_as = [key for (key,) in here.rows(query)]
-    recipients = [names.there(name) for name in here_as if name]
+    stored_request_ids = [key for (key,) in stored.rows(query)]
+    recipients = [request_ids.in_api(name) for name in stored_request_ids if name]
     if None in recipients:
-        found.is_whole = False
-        found.say(
+        found.is_complete = False
+        found.add_remark(
             f"{recipients.count(None)} conversations that the API no longer lists cannot be asked"
             " for: their ids are pseudonyms."
         )
-    if None in here_as:
-        recipients += names.left_out
-        found.is_whole = False
-        found.say(
-            f"messages of {here_as.count(None)} conversations whose ids are left out here may be"
+    if without_id := stored_request_ids.count(None):
+        recipients += request_ids.left_out
+        found.is_complete = False
+        found.add_remark(
+            f"messages of {without_id} conversations whose ids are left out here may be"
             " extra: that cannot be told."
         )
-    recipients += _request_ids(requests.in_hand[key] for key in requests.missing)
-    ids_here: dict[str | None, set[str]] = {}
-    for key, recipient in here.rows(
-        f"SELECT _id, recipient FROM {{here}} WHERE {here.live()}"  # noqa: S608
+    recipients += _request_ids(requests.read_rows[key] for key in requests.missing)
+    stored_ids: dict[str | None, set[str]] = {}
+    for key, recipient in stored.rows(
+        f"SELECT _id, recipient FROM {{rows}} WHERE {stored.live()}"  # noqa: S608
         " AND created_at >= %s AND created_at <= %s",
-        here.since or BEGINNING,
-        here.up_to,
+        stored.since or BEGINNING,
+        stored.up_to,
     ):
-        ids_here.setdefault(recipient, set()).add(key)
-    there = list(dict.fromkeys(filter(None, recipients)))
-    for recipient, page in zip(there, of_conversations(project, there), strict=True):
+        stored_ids.setdefault(recipient, set()).add(key)
+    recipients_asked = list(dict.fromkeys(filter(None, recipients)))
+    for recipient, page in zip(
+        recipients_asked, of_conversations(project, recipients_asked), strict=True
+    ):
         comparison.look_at(page.rows)
-        comparison.lacks(ids_here.get(names.here(recipient), ()))
-    asked = {key for one in there for key in ids_here.get(names.here(one), ())}
+        comparison.expect(stored_ids.get(request_ids.in_destination(recipient), ()))
+    asked = {
+        key
+        for one in recipients_asked
+        for key in stored_ids.get(request_ids.in_destination(one), ())
+    }
     comparison.conclude()
-    found.here = len(asked)
-    found.there = len(asked) + len(found.missing) - len(found.extra)
+    found.in_destination = len(asked)
+    found.in_api = len(asked) + len(found.missing) - len(found.extra)
 
 
 def _request_ids(rows: Iterable[Row]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What differs, put right: loaded, or marked as deleted."""
+"""Repairs what differs: loads rows, or marks them as deleted."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ import pendulum
 from dlt.destinations.sql_client import SqlClientBase
 
 from tiledesk import tables
-from tiledesk.arrow import texts
+from tiledesk.arrow import Rows, texts
 from tiledesk.project import Project
-from tiledesk.reading import Rows
-from tiledesk.source import given_rows
+from tiledesk.source import rows_source
 from tiledesk.streams.messages import of_conversations
 from tiledesk.tables import DELETED_AT
 
-from ..load import Progress
+from ..progress import Progress
 from ..target import Target
 from .compare import Comparison
-from .found import Compared
-from .here import Here, chunks
+from .destination_rows import DestinationRows, chunks
 from .messages import conversation
-from .names import RequestIds
+from .pseudonyms import RequestIds
+from .result import TableResult
 
 # Rows handed to dlt at a time.
 ROWS = 1000
 
 
-def repair(
+def repair_rows(
     pipeline: dlt.Pipeline,
     project: Project,
     target: Target,
-    compared: Sequence[Compared],
+    compared: Sequence[TableResult],
     progress: Progress,
-    names: RequestIds,
+    request_ids: RequestIds,
     *,
     deep: bool,
 ) -> None:
-    """Load what is missing or stale, mark what was deleted, and see whether it is so.
+    """Load what is missing or stale, mark what was deleted, and check the result.
 
-    The rows that were read go into the same tables as a load's; cursors stay where they are.
+    The rows go into the same tables as those of a load; cursors do not move.
     Messages are read from their conversations. The messages of a conversation that was deleted are
     marked with it if its list no longer has them: one of the API's two ways to delete leaves them
     (contract 6).
@@ -50,42 +49,46 @@ def repair(
     before = progress.calls
     progress.step("repairing")
     with pipeline.sql_client() as client:
-        here = Here(client, pipeline, project, tables.MESSAGES, names.privacy)
-        unknown = _add_messages_of_deleted(
-            project, here, streams["requests"], streams["messages"], names
+        stored = DestinationRows(
+            target.kind, client, pipeline, project, tables.MESSAGES, request_ids.privacy
         )
-    if unknown and not deep:  # a deep comparison has met those that are left
-        streams["messages"].is_whole = False
-        streams["messages"].say(
+        unknown = _add_messages_of_deleted(
+            project, stored, streams["requests"], streams["messages"], request_ids
+        )
+    if unknown and not deep:  # a deep comparison has read those that are left
+        streams["messages"].is_complete = False
+        streams["messages"].add_remark(
             f"What is left of {unknown} deleted conversations was not asked for: their ids here are"
             " pseudonyms."
         )
-    loaded = _load(pipeline, project, target, streams, progress, names)
+    loaded = _load(pipeline, project, target, streams, progress, request_ids)
     streams["messages"].calls += progress.calls - before
     with pipeline.sql_client() as client:
         for table in tables.TABLES:
             stream = streams[table.name]
-            here = Here(client, pipeline, project, table, names.privacy)
+            stored = DestinationRows(
+                target.kind, client, pipeline, project, table, request_ids.privacy
+            )
             _mark(client, table.name, stream.extra, project.client.server_time)
             read = {*stream.missing, *stream.stale}
-            rows = [row for key, row in stream.in_hand.items() if key in read]
-            wrong = here.differing(rows) if rows else set()
-            wrong |= {key for (key,) in here.twice()}
-            stream.mended = (here.known(read & loaded) - wrong) | (
-                set(stream.extra) - here.known(stream.extra)
+            rows = [row for key, row in stream.read_rows.items() if key in read]
+            wrong = stored.differing(rows) if rows else set()
+            wrong |= {key for (key,) in stored.duplicates()}
+            stream.repaired = (stored.known(read & loaded) - wrong) | (
+                set(stream.extra) - stored.known(stream.extra)
             )
-            stream.in_hand.clear()
+            stream.read_rows.clear()
 
 
 def _load(
     pipeline: dlt.Pipeline,
     project: Project,
     target: Target,
-    streams: dict[str, Compared],
+    streams: dict[str, TableResult],
     progress: Progress,
-    names: RequestIds,
+    request_ids: RequestIds,
 ) -> set[str]:
-    """Load the missing and stale rows; the ids of those that were still to be had."""
+    """Load the missing and stale rows; returns the ids of those that the API still has."""
     loaded: set[str] = set()
     sizes = dict.fromkeys(streams, 0)
     schema = pipeline.default_schema
@@ -96,15 +99,15 @@ def _load(
             yield rows
 
     rows = {
-        name: measured(name, _rows(pipeline, project, stream, loaded, names))
+        name: measured(name, _rows(pipeline, project, target, stream, loaded, request_ids))
         for name, stream in streams.items()
         if stream.missing
         or stream.stale
-        # an older version's table has no column to mark rows in, and gets it so
+        # a table of an earlier version gets the column that marks rows
         or (stream.extra and DELETED_AT not in schema.get_table_columns(name))
     }
     if rows:
-        pipeline.extract(given_rows(rows, progress, names.privacy))
+        pipeline.extract(rows_source(rows, progress, request_ids.privacy))
         pipeline.normalize()
         target.write(pipeline, max(sizes.values()))
     return loaded
@@ -113,31 +116,34 @@ def _load(
 def _rows(
     pipeline: dlt.Pipeline,
     project: Project,
-    stream: Compared,
+    target: Target,
+    stream: TableResult,
     loaded: set[str],
-    names: RequestIds,
+    request_ids: RequestIds,
 ) -> Iterator[Rows]:
-    """The missing and stale rows: those in hand, and messages from their conversations.
+    """The missing and stale rows: those already read, and messages from their conversations.
 
-    A conversation that lacks one message may lack more: what else of it is missing or stale is
-    loaded, too.
+    A conversation that lacks one message may lack more, so all of its missing and stale messages
+    are loaded.
     """
     wanted = {*stream.missing, *stream.stale}
-    given = [key for key in stream.in_hand if key in wanted]
-    for start in range(0, len(given) or 1, ROWS):
-        yield tuple(stream.in_hand[key] for key in given[start : start + ROWS])
-    loaded.update(given)
-    wanted.difference_update(given)
+    already_read = [key for key in stream.read_rows if key in wanted]
+    for start in range(0, len(already_read) or 1, ROWS):
+        yield tuple(stream.read_rows[key] for key in already_read[start : start + ROWS])
+    loaded.update(already_read)
+    wanted.difference_update(already_read)
     if not wanted:
         return
     with pipeline.sql_client() as client:
-        here = Here(client, pipeline, project, tables.MESSAGES, names.privacy)
-        asked = {names.there(stream.conversations[key]) for key in wanted}
+        stored = DestinationRows(
+            target.kind, client, pipeline, project, tables.MESSAGES, request_ids.privacy
+        )
+        asked = {request_ids.in_api(stream.conversations[key]) for key in wanted}
         if None in asked:
-            stream.say("Some are in conversations whose ids here the API does not know.")
+            stream.add_remark("Some are in conversations whose ids here the API does not know.")
         for page in of_conversations(project, sorted(filter(None, asked))):
-            more = Compared(stream.resource, 0)
-            Comparison(here, more).look_at(page.rows)
+            more = TableResult(stream.resource, 0)
+            Comparison(stored, more).look_at(page.rows)
             keys = ({*more.missing, *more.stale} | wanted) - loaded
             stream.missing += more.missing
             stream.stale += more.stale
@@ -148,19 +154,23 @@ def _rows(
 
 
 def _add_messages_of_deleted(
-    project: Project, here: Here, requests: Compared, messages: Compared, names: RequestIds
+    project: Project,
+    stored: DestinationRows,
+    requests: TableResult,
+    messages: TableResult,
+    request_ids: RequestIds,
 ) -> int:
-    """Find the messages that went with their conversation, by asking for what is left of it.
+    """Find messages that were deleted with their conversation, by reading what is left of it.
 
-    Returns how many conversations could not be asked for, since their ids here are pseudonyms.
+    Returns how many conversations could not be read, since only their pseudonyms are stored.
     """
     extra = set(messages.extra)
     unknown = 0
     for some in chunks(requests.extra):
         places = ", ".join(["%s"] * len(some))
-        rows = here.rows(
+        rows = stored.rows(
             "SELECT m._id, m.recipient FROM {messages} AS m JOIN {requests} AS r"  # noqa: S608
-            f" ON r.request_id = m.recipient WHERE {here.live('m.')} AND r._id IN ({places})",
+            f" ON r.request_id = m.recipient WHERE {stored.live('m.')} AND r._id IN ({places})",
             *some,
         )
         of: dict[str, set[str]] = {}
@@ -169,7 +179,7 @@ def _add_messages_of_deleted(
         for name, keys in of.items():
             if keys <= extra:
                 continue
-            recipient = names.there(name)
+            recipient = request_ids.in_api(name)
             if recipient is None:
                 unknown += 1
                 continue

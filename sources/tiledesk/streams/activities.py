@@ -1,30 +1,27 @@
-"""Activities: the project's activity log."""
+"""Activities: the activity log of the project."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from ..arrow import Page
-from ..errors import NotAMember, RoleTooLow
+from ..endpoints import ACTIVITIES
+from ..errors import REFUSED
 from ..project import Project
 from ..walks import Batch, Position, Window, newest_first
-
-# chart=true lifts the cap from 100 to 1000 (contract 2.10). An entry holds a conversation twice:
-# 1,000 are 4 MB, which costs the server about as much as two pages of conversations.
-LIMIT = 1000
-FIRST_LIMIT = 100
 
 
 def activities(
     project: Project, window: Window, position: Position | None = None
 ) -> Iterator[Batch]:
-    """Log entries made in the window, newest first.
+    """Log entries created in the window, newest first.
 
-    Entries are never changed, so ``createdAt`` is a fixed order; see
-    :func:`tiledesk.walks.newest_first` for why none is missed. The server's date filter means whole
-    days in the server's own time zone (contract 2.10), so it is not used. The server drops entries
-    after 30 days: load more often than that. Only owners, admins and custom roles may read the log;
-    for others there is a notice and no row.
+    Entries never change, so their order by ``createdAt`` is fixed;
+    :func:`tiledesk.walks.newest_first` explains why none is missed. The date filter of the server
+    means whole days in its own time zone (contract 2.10), so it is not used. The server deletes
+    entries after 30 days: load more often than that. An entry without a valid ``createdAt`` that is
+    imported after the first load is behind all others; ``reconcile --deep`` finds it. Only owners,
+    admins and custom roles may read the log. Others get a notice and no rows.
 
     Raises:
         NotAMember: the user does not belong to the project.
@@ -32,19 +29,14 @@ def activities(
     """
 
     def fetch(page: float, limit: int) -> Page:
-        return project.page(
-            "activities",
-            "activities",
-            chart="true",
-            sort="createdAt",
-            direction=-1,
-            limit=limit,
-            page=page,
-        )
+        return ACTIVITIES.page(project, sort="createdAt", direction=-1, limit=limit, page=page)
 
-    first_limit = FIRST_LIMIT if window.start else LIMIT
+    limit = ACTIVITIES.limit
+    first_limit = ACTIVITIES.first_limit if window.start else limit
     try:
-        yield from newest_first(fetch, window, position, limit=LIMIT, first_limit=first_limit)
-    except (NotAMember, RoleTooLow):
+        yield from newest_first(fetch, window, position, limit=limit, first_limit=first_limit)
+    except REFUSED:
         project.membership  # noqa: B018 (who may read nothing at all is told so here)
-        yield Batch([], notice="skipped: only owners and admins may read them.")
+        yield Batch(
+            [], notice=f"skipped: only {ACTIVITIES.readers} may read them.", is_skipped=True
+        )

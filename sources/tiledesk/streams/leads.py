@@ -5,30 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..arrow import Page, texts
+from ..endpoints import LEAD_STATUSES, LEADS
 from ..project import Project
 from ..walks import Answer, Batch, Position, Window, iso, newest_first
 
-LIMIT = 1000  # the server has no cap; this is about 400 KB (contract 2.9)
-
-# One list each: deleted, normal, temporary. A lead moves from temporary to normal to deleted; the
-# lists are begun in the opposite order, so that one that moves meanwhile is met in neither rather
-# than in both. Its new stamp brings it to the next run.
-STATUSES = (1000, 100, 50)
-
 
 def leads(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
-    """Leads changed or created in the window, newest first; deleted and temporary ones too.
+    """Leads changed or created in the window, newest first, with deleted and temporary ones.
 
-    ``GET /leads`` has no date filter, gives one status per call and never answers
-    ``status=all`` (contract 2.9, 8.20). Every change of a lead moves ``updatedAt`` (contract 4.6),
-    so the changed ones stand at the front; see :func:`tiledesk.walks.newest_first` for why none is
-    missed although a deletion moves all later leads up by one. The first pages of all lists are
-    taken before the rest of any, and the cursor is no newer than the server's time at the very
-    first: a lead that is deleted before the next list's turn is on neither of their first pages,
-    and if the turn is long in coming, the lookback alone would not bring it back.
+    ``GET /leads`` has no date filter, returns one status per call, and never answers ``status=all``
+    (contract 2.9, 8.20). Every change of a lead moves ``updatedAt`` (contract 4.6), so changed
+    leads are at the front. :func:`tiledesk.walks.newest_first` explains why none is missed although
+    a deletion moves all later leads up by one.
 
-    A first load reads by ``createdAt``, the order that the database has an index for (contract
-    2.9), and asks for the newest change of a lead before.
+    The first pages of all lists are read before the rest of any list, and the cursor is not later
+    than the server's time at the first of them. Otherwise a lead that is deleted between two lists
+    would be on neither first page, and if the second list came late, the lookback would not find
+    it.
+
+    A first load reads by ``createdAt``, which has an index (contract 2.9), and asks for the newest
+    change first. It also reads leads without a valid ``createdAt``. A later load finds such a lead
+    when the server changes it, because that writes ``updatedAt`` as a date. It does not find a
+    change without such a date.
     """
     newest: str | None = None
     if position:
@@ -36,14 +34,18 @@ def leads(project: Project, window: Window, position: Position | None = None) ->
     elif window.is_everything:
         newest = _newest_change(project)
     reached: dict[str, Position | None] = position["lists"] if position else {}
-    # what is still to read of each list; one that was read to its end is not among them
-    lists = {key: reached.get(key) for key in map(str, STATUSES) if not position or key in reached}
+    # What is still to read of each list; one that was read to its end is not among them. The lists
+    # are begun in the order opposite to that in which a lead moves: one that moves meanwhile is met
+    # in neither rather than in both, and its new stamp brings it to the next run.
+    lists = {
+        key: reached.get(key) for key in map(str, LEAD_STATUSES) if not position or key in reached
+    }
 
     def walk(status: str) -> Iterator[Batch]:
         def fetch(page: float, limit: int) -> Page:
             return _page(project, status, window.stamp, limit, page)
 
-        return newest_first(fetch, window, lists[status], limit=LIMIT, fractions=True)
+        return newest_first(fetch, window, lists[status], limit=LEADS.limit, fractions=True)
 
     walks = {status: walk(status) for status in lists}
     first_pages: dict[str, Batch] = {}
@@ -55,12 +57,15 @@ def leads(project: Project, window: Window, position: Position | None = None) ->
     if newest is None:
         stamps = [page.position["newest"] for page in first_pages.values() if page.position]
         newest = max(filter(None, stamps), default=None)
-        newest = min(newest, iso(as_of)) if newest and as_of else newest
+    # also in a first load: a stamp may be from a time when the server's clock was ahead
+    newest = min(newest, iso(as_of)) if newest and as_of else newest
 
     delivered: set[str | None] = set()
 
     def once(status: str, batch: Batch) -> Batch:
-        """Without leads that moved, but by a slow clock not to the front, and are met once more."""
+        """Leads without those that a slow clock moved, but not to the front, so that they come
+        again.
+        """
         keys = texts(batch.rows, "_id")
         rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]
         delivered.update(keys)
@@ -82,15 +87,13 @@ def leads(project: Project, window: Window, position: Position | None = None) ->
 
 
 def _newest_change(project: Project) -> str | None:
-    """When a lead last changed, in the first list that has one: no later than any lead did."""
+    """When a lead last changed, from the first list that has one; not later than any change."""
     for status in (100, 1000, 50):
         answer = Answer(_page(project, str(status), "updatedAt", 1, 0), "updatedAt", 1)
-        if answer.stamps:
+        if any(answer.stamps):
             return answer.stamps[0]
     return None
 
 
 def _page(project: Project, status: str, stamp: str, limit: int, page: float) -> Page:
-    return project.page(
-        "leads", "leads", status=status, sort=stamp, direction=-1, limit=limit, page=page
-    )
+    return LEADS.page(project, status=status, sort=stamp, direction=-1, limit=limit, page=page)

@@ -1,4 +1,4 @@
-"""Messages: what was said, in conversations and between members."""
+"""Messages of conversations, and direct messages between members."""
 
 from __future__ import annotations
 
@@ -6,26 +6,35 @@ from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
 from ..arrow import Page, texts
-from ..errors import NoAnswer, NotAMember, RoleTooLow
+from ..endpoints import MESSAGES
+from ..errors import REFUSED, NoAnswer
 from ..project import Project
-from ..walks import Answer, Batch, Position, Window, newest_first, parse
+from ..walks import (
+    UNDATED,
+    Answer,
+    Batch,
+    OutOfOrder,
+    Position,
+    Window,
+    comparable,
+    newest_first,
+    parse,
+)
 from .requests import count, newest_change, newest_first_listed
 from .requests import listed as listed_requests
 
-LIMIT = 50  # over 50 the server goes down to 10 (contract 2.7)
-ENOUGH = 5000  # messages that tell how many there are to a conversation
+ENOUGH = 5000  # enough messages to estimate how many a conversation has
 
 
 def messages(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
-    """Messages, in the cheapest way that the user's role and the server's database allow.
+    """Messages, read in the cheapest way that the role and the database of the server allow.
 
-    The project's list has no index to follow: for each page the database sorts all messages up to
-    it in memory, and past a limit the call is never answered (contract 2.7). What the list did not
-    give by then is read conversation by conversation.
+    The list of the project has no index: for each page the database sorts all messages up to it in
+    memory, and past a limit it never answers (contract 2.7). The rest is then read by conversation.
 
     Raises:
-        NoRequestList: the user is a super admin or a bot to whom the project's list is closed.
-        ShownInPart: the user is shown only some of the conversations, and not the project's list.
+        NoRequestList: the user is a super admin or a bot who cannot read the list of the project.
+        ShownInPart: the user sees only some of the conversations and cannot read that list.
     """
     if not project.membership.has_request_list:
         yield from _where_open(project, window, position)
@@ -37,7 +46,7 @@ def messages(project: Project, window: Window, position: Position | None = None)
             f"{whose}read conversation by conversation, one call each: the project's list is for"
             " its owner. Messages outside conversations are not included."
         )
-        if not project.heeds_time:
+        if not project.supports_time_filters:
             notice += (
                 " This server may be older than 2.18.1, where a message does not count as a change"
                 " of its conversation: all that are open are read again each time."
@@ -77,35 +86,41 @@ def messages(project: Project, window: Window, position: Position | None = None)
 
 
 def _where_open(project: Project, window: Window, position: Position | None) -> Iterator[Batch]:
-    """The project's list, for a user who is given no list of conversations."""
+    """The list of the project, for a user who cannot read the list of conversations."""
     if position and "conversations" in position:
         position = None
     try:
         yield from listed(project, window, position)
-    except (NotAMember, RoleTooLow):
+    except REFUSED:
         project.must_see_all_requests()
-        yield Batch([], notice=f"skipped: they are closed to a {project.membership.role}.")
+        notice = f"skipped: they are closed to a {project.membership.role}."
+        yield Batch([], notice=notice, is_skipped=True)
 
 
 def listed(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
-    """Messages written in the window, newest first, from the project's list.
+    """Messages written in the window, newest first, from the list of the project.
 
-    ``GET /messages`` is for the owner and custom roles; it also has messages outside conversations.
-    Messages are not edited and ``createdAt`` is the server's own (contract 4.6), so their order is
-    fixed; see :func:`tiledesk.walks.newest_first` for why none is missed. A later change of a
-    message's delivery status is not seen.
+    The owner and custom roles may read ``GET /messages``. It also has messages outside
+    conversations. Nobody edits messages, and the server sets ``createdAt`` (contract 4.6), so their
+    order is fixed; :func:`tiledesk.walks.newest_first` explains why none is missed. It does not see
+    a later change of the delivery status. It does not see a message without a valid ``createdAt``
+    that is imported after the first load either, because the list has it behind all others
+    (observed on a real server). ``reconcile --deep`` finds both.
 
-    The API does not count messages. In a first load of more than a few, the conversations are
-    counted to tell about how many messages there are: two calls, and one more whenever twice as
-    many have been read.
+    The API does not count messages. A first load of more than a few estimates their number from the
+    number of conversations: two calls, and one more each time the number of messages read has
+    doubled.
     """
 
     def fetch(page: float, limit: int) -> Page:
-        return project.page("messages", limit=limit, page=page)
+        return MESSAGES.page(project, limit=limit, page=page)
 
     about, counted_at, everything = (position or {}).get("about", [None, 0, None])
     is_first = True
-    for batch in newest_first(fetch, window, position, limit=LIMIT, fractions=True):
+    walk = newest_first(
+        fetch, window, position, limit=MESSAGES.limit, fractions=True, sorted_in_memory=True
+    )
+    for batch in walk:
         if window.is_everything and (at := batch.position):
             newer, total = at["newer"], None
             if newer >= max(ENOUGH, 2 * counted_at) and project.membership.has_request_list:
@@ -125,27 +140,27 @@ def listed(project: Project, window: Window, position: Position | None = None) -
 
 
 def of_conversations(project: Project, request_ids: Sequence[str]) -> Iterator[Page]:
-    """All messages of each of these conversations: one call each, several at once where allowed."""
+    """All messages of each conversation: one call each, several at once where allowed."""
     return project.pages([f"requests/{quote(key, safe='')}/messages" for key in request_ids])
 
 
 def by_conversation(
     project: Project, window: Window, position: Position | None = None, *, again: bool = False
 ) -> Iterator[Batch]:
-    """All messages of the conversations that changed since the window's start.
+    """All messages of the conversations that changed since the start of the window.
 
-    For every other role. A message moves its conversation's ``updatedAt``, but some are written
-    shortly after the move (contract 4.6): the lookback of the next run, longer than that, reads
-    their conversations again. Messages outside conversations are not to be had this way.
-    The cursor is the conversations' ``updatedAt``, once all are read: on the way there, older
-    messages of conversations still to come are missing.
+    For all other roles. A message moves ``updatedAt`` of its conversation, but some messages are
+    written shortly after that (contract 4.6). The lookback of the next run is longer, so it reads
+    their conversations again. Messages outside conversations cannot be read this way. The cursor is
+    ``updatedAt`` of the conversations, and is set when all are read, because older messages of
+    later conversations are missing until then.
 
     A first load takes the conversations by ``createdAt``, as :func:`.requests.requests` does.
 
     Args:
-        position: where another run ended; also that of the project's list, of which only older
-            messages are delivered then.
-        again: read a conversation once more that changed after it was read.
+        position: where an earlier run stopped; or where the list of the project stopped, and then
+            newer messages are delivered again.
+        again: read a conversation again if it changed after it was read.
     """
     position = dict(position or {})
     if window.is_everything:
@@ -159,34 +174,41 @@ def by_conversation(
         nonlocal conversations_read, rows_read
         for page in of_conversations(project, request_ids):
             found = Answer(page, "createdAt", 0)
-            rows = [row for row, _, written in found if written <= newest_of_list]
+            # All are delivered: the list has a message whose date is stored as text behind all
+            # others, so it may not have come to one that looks newer than where it stopped.
+            again = frozenset(key for _, key, written in found if written > newest_of_list)
+            rows = [row for row, _, _ in found]
             conversations_read += 1
-            rows_read += len(rows)
+            rows_read += len(rows) - len(again)
             total = None
-            if to_come and conversations_read % LIMIT == 0:
+            if to_come and conversations_read % MESSAGES.limit == 0:
                 left = max(0, to_come - conversations_read)
                 total = len(rows) + round(left * rows_read / conversations_read)
-            yield Batch(rows, total=total)
+            yield Batch(rows, total=total, again=again)
 
     since = position.get("conversations")
-    if isinstance(since, dict) or not project.heeds_time:
+    if isinstance(since, dict) or not project.supports_time_filters:
         yield from _newest_conversation_first(project, window, position, read, again=again)
         return
     stamp = "createdAt" if window.is_everything else "updatedAt"
     conversations = Window(stamp, parse(since) if since else window.start)
     read_up_to = None
-    for page in listed_requests(project, conversations, again=again):
-        to_come = to_come or page.total
-        found = zip(texts(page.rows, "request_id"), texts(page.rows, stamp), strict=True)
-        named = [(request_id, moved) for request_id, moved in found if request_id is not None]
-        batches = read([request_id for request_id, _ in named])
-        for (_, moved), batch in zip(named, batches, strict=True):
-            # the page is in order, but for a second that is read in passes
-            if moved and page.read_up_to:
-                position["conversations"] = min(moved, page.read_up_to)
-            reached = dict(position) if "conversations" in position else None
-            yield batch._replace(position=reached)
-        read_up_to = page.read_up_to or read_up_to
+    try:
+        for page in listed_requests(project, conversations, again=again):
+            to_come = to_come or page.total
+            found = zip(texts(page.rows, "request_id"), comparable(page.rows, stamp), strict=True)
+            named = [(request_id, moved) for request_id, moved in found if request_id is not None]
+            batches = read([request_id for request_id, _ in named])
+            for (_, moved), batch in zip(named, batches, strict=True):
+                # the page is in order, but for a second that is read in passes
+                if moved and page.read_up_to:
+                    position["conversations"] = min(moved, page.read_up_to)
+                reached = dict(position) if "conversations" in position else None
+                yield batch._replace(position=reached)
+            read_up_to = page.read_up_to or read_up_to
+    except OutOfOrder:  # before the first page
+        yield from _newest_conversation_first(project, window, position, read, again=again)
+        return
     yield Batch([], position.get("newest") or read_up_to)
 
 
@@ -198,11 +220,11 @@ def _newest_conversation_first(
     *,
     again: bool,
 ) -> Iterator[Batch]:
-    """The same where dates may mean whole days: conversations come newest first.
+    """The same where dates may mean whole days: newest conversation first.
 
-    Before 2.18.1 a message leaves its conversation's ``updatedAt`` alone (contract 4.6): after
-    those that changed, all that are open are read, too. A message to one that is closed comes with
-    the next change of it.
+    Before 2.18.1 a message does not move ``updatedAt`` of its conversation (contract 4.6). So all
+    open conversations are read after the changed ones. A message in a closed conversation comes
+    with its next change.
     """
     start = window.bounds()[0]
     since = position.get("conversations")
@@ -219,22 +241,27 @@ def _newest_conversation_first(
         for page in newest_first_listed(project, conversations, kept, is_open=part == "open"):
             if page.position and part == "moved":
                 position.setdefault("newest", page.position["newest"])
-            ids, at, moved = (
-                texts(page.rows, name) for name in ("request_id", conversations.stamp, "updatedAt")
-            )
+            ids = texts(page.rows, "request_id")
+            at, moved = (comparable(page.rows, name) for name in (conversations.stamp, "updatedAt"))
+            if page.undated:
+                at = [
+                    UNDATED if key in page.undated else stamp
+                    for key, stamp in zip(texts(page.rows, "_id"), at, strict=True)
+                ]
+            dated = len(at) - at.count(UNDATED)
             wanted: dict[int, str] = {}
             for index, request_id in enumerate(ids):
                 if request_id is None or (part == "open" and request_id in met):
                     continue
                 status = bytes(page.rows[index].get("status", b""))
-                if part == "all" and (moved[index] or "") < start and status == b"1000":
+                if part == "all" and moved[index] < start and status == b"1000":
                     continue
                 wanted[index] = request_id
                 met.add(request_id)
             for index, batch in zip(wanted, read(list(wanted.values())), strict=True):
                 reached = at[index]
                 if page.position and reached and (kept is None or reached < kept["reached"]):
-                    newer = page.position["newer"] - (len(ids) - 1 - index)
+                    newer = page.position["newer"] - (dated - 1 - index)
                     position["conversations"] = {
                         **page.position,
                         "part": part,
@@ -243,4 +270,4 @@ def _newest_conversation_first(
                     }
                 is_begun = isinstance(position.get("conversations"), dict)
                 yield batch._replace(position=dict(position) if is_begun else None)
-    yield Batch([], position.get("newest"))
+    yield Batch([], position.get("newest") or None)

@@ -1,0 +1,22 @@
+-- The times during which each conversation was open: from its opening or a reopen to the next close.
+with
+
+events as (
+    select
+        conversation_id,
+        id_project,
+        kind,
+        happened_at,
+        lead(happened_at) over (partition by conversation_id order by event_number) as next_at
+    from {{ ref('int_tiledesk__events') }}
+)
+
+select
+    conversation_id,
+    id_project,
+    row_number() over (partition by conversation_id order by happened_at) as spell_number,
+    happened_at as opened_at,
+    next_at as closed_at,
+    kind = 'reopened' as is_reopened
+from events
+where kind in ('opened', 'reopened')

@@ -1,0 +1,93 @@
+-- Conversations that are open at the end of each local day, by department.
+with
+
+conversations as (
+    select conversation_id, id_project, department_id, department, time_zone, first_agent_at, created_at
+    from {{ ref('tiledesk__conversations') }}
+    where is_real
+),
+
+changes as (
+    select
+        conversations.id_project,
+        conversations.department_id,
+        conversations.department,
+        cast(spells.opened_at at time zone conversations.time_zone as date) as day,
+        1 as opened,
+        0 as closed,
+        case when not spells.is_reopened then 1 else 0 end as waiting
+    from {{ ref('int_tiledesk__open_spells') }} as spells
+    inner join conversations on conversations.conversation_id = spells.conversation_id
+    union all
+    select
+        conversations.id_project,
+        conversations.department_id,
+        conversations.department,
+        cast(spells.closed_at at time zone conversations.time_zone as date) as day,
+        0 as opened,
+        1 as closed,
+        0 as waiting
+    from {{ ref('int_tiledesk__open_spells') }} as spells
+    inner join conversations on conversations.conversation_id = spells.conversation_id
+    where spells.closed_at is not null
+    union all
+    -- a conversation stops waiting for a first answer when an agent writes or when it is first closed
+    select
+        conversations.id_project,
+        conversations.department_id,
+        conversations.department,
+        cast(least(conversations.first_agent_at, spells.closed_at) at time zone conversations.time_zone as date) as day,
+        0 as opened,
+        0 as closed,
+        -1 as waiting
+    from {{ ref('int_tiledesk__open_spells') }} as spells
+    inner join conversations on conversations.conversation_id = spells.conversation_id
+    where spells.spell_number = 1
+        and (conversations.first_agent_at is not null or spells.closed_at is not null)
+),
+
+per_day as (
+    select
+        id_project, department_id, department, day,
+        cast(sum(opened) as bigint) as opened,
+        cast(sum(closed) as bigint) as closed,
+        cast(sum(waiting) as bigint) as waiting
+    from changes
+    group by id_project, department_id, department, day
+),
+
+last_days as (
+    select id_project, max(day) as last_day from per_day group by id_project
+),
+
+days as (
+    select bounds.id_project, bounds.department_id, bounds.department, cast(series.day as date) as day
+    from (
+        select id_project, department_id, department, min(day) as first_day
+        from per_day
+        group by id_project, department_id, department
+    ) as bounds
+    inner join last_days on last_days.id_project = bounds.id_project
+    cross join lateral generate_series(
+        cast(bounds.first_day as timestamp), cast(last_days.last_day as timestamp), interval '1 day'
+    ) as series(day)
+)
+
+select
+    days.id_project,
+    days.day,
+    days.department_id,
+    days.department,
+    coalesce(per_day.opened, 0) as opened,
+    coalesce(per_day.closed, 0) as closed,
+    cast(sum(coalesce(per_day.opened, 0) - coalesce(per_day.closed, 0)) over running as bigint) as open_at_end,
+    cast(sum(coalesce(per_day.waiting, 0)) over running as bigint) as unanswered_at_end
+from days
+left join per_day
+    on per_day.id_project = days.id_project
+    and per_day.department_id is not distinct from days.department_id
+    and per_day.day = days.day
+window running as (
+    partition by days.id_project, days.department_id order by days.day
+    rows between unbounded preceding and current row
+)

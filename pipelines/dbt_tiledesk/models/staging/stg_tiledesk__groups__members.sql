@@ -1,0 +1,9 @@
+{{ present_rows(
+    'groups__members',
+    {
+        'id_project': 'text',
+        'parent_id': 'text',
+        'position': 'bigint',
+        'member': 'text',
+    },
+) }}

@@ -1,0 +1,8 @@
+{{ present_rows(
+    'requests__participants_agents',
+    {
+        'parent_id': 'text',
+        'position': 'bigint',
+        'agent': 'text',
+    },
+) }}

@@ -1,0 +1,8 @@
+{{ present_rows(
+    'requests__participants_bots',
+    {
+        'parent_id': 'text',
+        'position': 'bigint',
+        'bot': 'text',
+    },
+) }}

@@ -1,0 +1,11 @@
+{{ present_rows(
+    'requests__tags',
+    {
+        'parent_id': 'text',
+        'position': 'bigint',
+        '_id': 'text',
+        'tag': 'text',
+        'color': 'text',
+        'attributes': 'json',
+    },
+) }}

@@ -1,0 +1,10 @@
+{{ present_rows(
+    'roles',
+    {
+        '_id': 'text',
+        'id_project': 'text',
+        'name': 'text',
+        'permissions': 'json',
+        'version': 'bigint',
+    },
+) }}

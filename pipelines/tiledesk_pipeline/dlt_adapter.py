@@ -1,0 +1,109 @@
+"""What the commands use below dlt's public interface.
+
+Each part says why it is needed and what breaks without it. `tests/test_dlt_adapter.py` runs each
+against the installed dlt and names the one that no longer works. The destinations derive from dlt's
+own and stand in :mod:`tiledesk_pipeline.destinations`, one file a kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.providers import CustomLoaderDocProvider
+from dlt.common.configuration.providers.toml import SettingsTomlProvider
+from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.common.configuration.utils import get_resolved_traces
+from dlt.common.pipeline import LoadInfo
+from dlt.common.runtime.collector import NULL_COLLECTOR
+
+DEFAULTS = "tiledesk-dlt"
+# Why: dlt has no name for "no progress display", and takes one from its setting `progress` unless a
+# collector is given. Without it, two displays write over each other.
+NO_DISPLAY = NULL_COLLECTOR
+
+
+@contextmanager
+def defaults(values: Mapping[str, Any]) -> Iterator[None]:
+    """Put values below everything that a user configures for dlt, and take them away again.
+
+    Why: dlt can register a provider of settings, and not remove one. Without it, the settings of
+    the commands would hold for the rest of a program that calls one.
+    """
+    providers = Container()[PluggableRunContext].providers
+    if DEFAULTS in [provider.name for provider in providers.providers]:
+        yield  # one command called another
+        return
+    provider = CustomLoaderDocProvider(DEFAULTS, lambda: dict(values), False, locations=[])
+    dlt.config.register_provider(provider)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # dlt has read its settings anew meanwhile
+            providers.providers.remove(provider)
+
+
+@contextmanager
+def untraced(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Keep no trace of the runs of a pipeline, nor of where its settings were found.
+
+    Why: a trace takes as long to save as the rows of a slice take to read. What dlt notes of its
+    settings is emptied by a trace only. Without it, memory grows by 2 MB a slice.
+    """
+    pipeline.config.enable_runtime_trace = False
+    lookups = get_resolved_traces()
+    before, lookups.logging_enabled = lookups.logging_enabled, False
+    try:
+        yield
+    finally:
+        lookups.logging_enabled = before
+
+
+@contextmanager
+def loads_with(pipeline: dlt.Pipeline) -> Iterator[Callable[[Any], LoadInfo]]:
+    """A function that loads through another object of the pipeline's destination.
+
+    Why: how much memory DuckDB may use depends on what is written, and is set with the destination,
+    which ``pipeline.load`` then keeps. Without it, a load of large rows runs out of memory, or what
+    comes after a load is given too little.
+    """
+    before = pipeline.destination
+    try:
+        yield lambda destination: pipeline.load(destination, workers=1)
+    finally:
+        pipeline.destination = before
+
+
+def settings_files() -> Iterator[Path]:
+    """The files in which dlt looks for settings, whether they exist or not.
+
+    Why: dlt passes over what it cannot read. Without it, the error for a missing setting could not
+    say that its file is a folder.
+    """
+    for provider in Container()[PluggableRunContext].providers.providers:
+        if isinstance(provider, SettingsTomlProvider):
+            yield from map(Path, provider.locations)
+
+
+@contextmanager
+def changed_state(pipeline: dlt.Pipeline) -> Iterator[dict[str, Any]]:
+    """The state, to be changed; the change becomes a package to normalize and load.
+
+    Why: dlt writes a state with the rows of a source only. Without it, a full refresh that is
+    killed leaves cursors without rows, and the next load skips what they stand for.
+    """
+    with pipeline.managed_state(extract_state=True) as state:
+        yield state  # type: ignore[misc]
+
+
+def belongs_to_itself(pipeline: dlt.Pipeline, table: str) -> None:
+    """Count a table to no other resource than one of its own name.
+
+    Why: dlt counts a table to the resource that wrote it last. Without it, a full refresh of that
+    resource would drop the table of loads.
+    """
+    pipeline.default_schema.tables.get(table, {})["resource"] = table

@@ -1,0 +1,210 @@
+"""Makes the marts in a DuckDB file, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import duckdb
+from dlt.common.configuration.resolve import resolve_configuration
+from dlt.common.configuration.specs import BaseConfiguration, configspec
+
+from ..failures import Failure
+from . import compiled, staging
+
+# Where DuckDB keeps what the marts are made of while they are made.
+TEMPORARY = "temp.main"
+# What the report reads of it, which is therefore kept in the schema whose name ends with _prep.
+KEPT = ("int_tiledesk__members", "int_tiledesk__open_spells", "int_tiledesk__projects")
+
+
+@configspec
+class MartSettings(BaseConfiguration):
+    """Settings of the marts, in dlt's section ``transform``; the dbt package calls them variables.
+
+    Attributes:
+        time_zone: IANA name, for days, hours and weekdays; empty for the one of the project's
+            operating hours, which is UTC where a project has none.
+        week_start: ``monday`` or ``sunday``.
+        include_drafts: whether test conversations of the bot designer count.
+        sla_first_reply_seconds: target of the first reply; None for no target.
+        sla_next_reply_seconds: target of every later reply.
+        sla_resolution_seconds: target of the last close.
+        sla_in_business_time: whether targets are measured in business time.
+        csat_good_from: ratings from this number on are good.
+        durable_days: a conversation that a bot contained is durable if it is not reopened within
+            this many days.
+        holidays: days without business time, as ISO 8601 dates.
+        excluded_agents: members whose messages do not count as an agent's, by user id.
+        as_of: the time at which rolling windows of ``tiledesk__own_analytics`` end, ISO 8601;
+            empty for now.
+    """
+
+    time_zone: str = ""
+    week_start: str = "monday"
+    include_drafts: bool = False
+    sla_first_reply_seconds: float | None = 300
+    sla_next_reply_seconds: float | None = 600
+    sla_resolution_seconds: float | None = 86400
+    sla_in_business_time: bool = True
+    csat_good_from: float = 4
+    durable_days: int = 7
+    holidays: Sequence[str] = ()
+    excluded_agents: Sequence[str] = ()
+    as_of: str = ""
+
+    def as_sql(self) -> dict[str, str]:
+        """Each setting as a literal of SQL."""
+        literals = {
+            name: _literal(getattr(self, name))
+            for name in self.get_resolvable_fields()
+            if name not in ("holidays", "excluded_agents")
+        }
+        return {**literals, "as_of": literals["as_of"] if self.as_of else "current_timestamp"}
+
+    def check(self) -> None:
+        """Raises:
+        Failure: a setting cannot be used.
+        """
+        if self.week_start not in ("monday", "sunday"):
+            raise Failure("transform.week_start is monday or sunday.")
+        if self.time_zone and self.time_zone.lower() not in _time_zones():
+            raise Failure(
+                f"transform.time_zone is {self.time_zone!r}, which is not the name of a time zone"
+                " such as Europe/Rome."
+            )
+        for day in self.holidays:
+            try:
+                is_day = bool(date.fromisoformat(day)) and len(day) == 10
+            except ValueError:
+                is_day = False
+            if not is_day:
+                raise Failure(
+                    f"transform.holidays holds {day!r}, which is not a date like 2026-12-25."
+                )
+
+
+@dataclass
+class Transformed:
+    """What a transformation made.
+
+    Attributes:
+        schema: the schema of the marts.
+        rows: rows of each mart.
+        notices: what a person should know, a sentence each.
+    """
+
+    schema: str
+    rows: dict[str, int] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+def transform(
+    connection: duckdb.DuckDBPyConnection,
+    dataset: str,
+    *,
+    schema: str = "",
+    settings: MartSettings | None = None,
+) -> Transformed:
+    """Make the marts from the tables of a dataset; readers see the old ones until all are made.
+
+    Args:
+        connection: to the DuckDB file, which may be written.
+        dataset: the schema of the loaded tables.
+        schema: the schema of the marts; the dataset's name and ``_marts`` unless given.
+
+    Raises:
+        Failure: there is no such dataset, or a setting cannot be used.
+    """
+    settings = settings or resolve_configuration(MartSettings(), sections=("transform",))
+    schema = schema or f"{dataset}_marts"
+    loaded: dict[str, set[str]] = {}
+    for table, column in connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns()"
+        " WHERE schema_name = ? AND database_name = current_database()",
+        [dataset],
+    ).fetchall():
+        loaded.setdefault(table, set()).add(column)
+    if not loaded:
+        raise Failure(f"Nothing is loaded into dataset {dataset}. Load first.")
+    settings.check()
+    done = Transformed(schema)
+    told = compiled.descriptions()
+    schemas = {compiled.PREP: TEMPORARY, compiled.MARTS: _name(schema)}
+    variables = settings.as_sql()
+    lists = {
+        "int_tiledesk__holidays": _values("holiday", "date", settings.holidays),
+        "int_tiledesk__excluded_agents": _values("user_id", "varchar", settings.excluded_agents),
+    }
+    connection.begin()
+    try:
+        for name in (schema, f"{schema}_prep"):
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_name(name)}")
+        for part in staging.staged_tables():
+            source = f"{_name(dataset)}.{_name(part.name)}"
+            query = staging.duckdb_select(part, source, loaded.get(part.name))
+            view = f"{schemas[compiled.PREP]}.stg_tiledesk__{part.name}"
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {query}")
+        for model in compiled.models():
+            query = lists.get(model.name) or compiled.filled(model.query, schemas, variables)
+            place = f"{schemas[model.schema]}.{model.name}"
+            kind = "TEMP TABLE" if model.schema == compiled.PREP else "TABLE"
+            connection.execute(f"CREATE OR REPLACE {kind} {place} AS {query}")
+            if model.schema == compiled.MARTS:
+                _describe(connection, place, *told[model.name])
+                counted = connection.execute(f"SELECT count(*) FROM {place}").fetchone()  # noqa: S608
+                done.rows[model.name] = counted[0] if counted else 0
+        for name in KEPT:
+            place = f"{_name(f'{schema}_prep')}.{name}"
+            connection.execute(f"CREATE OR REPLACE TABLE {place} AS FROM {TEMPORARY}.{name}")
+        unknown = connection.execute(
+            f"SELECT count(*) FROM {schemas[compiled.PREP]}.int_tiledesk__projects"  # noqa: S608
+            " WHERE NOT is_time_zone_known"
+        ).fetchone()
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    if unknown and unknown[0]:
+        done.notices.append(
+            "The operating hours of a project name a time zone that does not exist: UTC is used."
+        )
+    return done
+
+
+def _describe(
+    connection: duckdb.DuckDBPyConnection, place: str, about: str, columns: dict[str, str]
+) -> None:
+    """Give a mart and its columns their descriptions as comments, as dbt does in Postgres."""
+    connection.execute(f"COMMENT ON TABLE {place} IS {_literal(about)}")
+    for name, *_ in connection.execute(f"DESCRIBE {place}").fetchall():
+        if text := columns.get(name):
+            connection.execute(f"COMMENT ON COLUMN {place}.{_name(name)} IS {_literal(text)}")
+
+
+def _time_zones() -> set[str]:
+    """Names of time zones that DuckDB knows, in lower case."""
+    with duckdb.connect() as connection:
+        rows = connection.execute("SELECT lower(name) FROM pg_timezone_names()").fetchall()
+    return {name for (name,) in rows}
+
+
+def _values(column: str, type: str, values: Sequence[str]) -> str:
+    rows = ", ".join(f"(CAST({_literal(value)} AS {type}))" for value in values)
+    if not rows:
+        return f"SELECT CAST(NULL AS {type}) AS {column} WHERE false"
+    return f"SELECT * FROM (VALUES {rows}) AS given({column})"  # noqa: S608 (literals only)
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _name(word: str) -> str:
+    return '"' + word.replace('"', '""') + '"'

@@ -1,0 +1,172 @@
+"""What happens while a command runs: counts, notices, and when a slice ends."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from tiledesk import Observer
+from tiledesk.observer import Call, Stopped
+from tiledesk.outcome import Reading
+
+from .timeleft import TimeLeft
+
+# A load commits in slices, which limits what a kill costs and what has to fit into memory. A slice
+# ends after this many bytes of answers, or seconds of reading one stream.
+SLICE_BYTES = 16_000_000
+SLICE_SECONDS = 150.0
+# A load in slices that took longer, or that continued an earlier one, reads at its end what changed
+# meanwhile. After a shorter load, the next load reads that.
+LONG_SECONDS = 60.0
+# Seconds to wait for the current answer after a signal: less than a container gets to end.
+STOP_SECONDS = 5.0
+
+
+class Progress(Observer):
+    """Counts what happens during a load, and ends a slice when it is time.
+
+    Attributes:
+        stopped_by: the signal that asked the load to end, if one did.
+        project: the id of the project that is being read, if there are several; else empty.
+        rows: rows read, by stream; of a load in slices, all of them together.
+        totals: the expected rows of streams that are not read to the end; an estimate for
+            messages, which the API does not count.
+        readings: what was done, by stream, slice by slice.
+        time_left: the estimated time left, in words.
+        phase: what is being done.
+        changed: called when something happened, for a record of it.
+        current: the stream that is being read.
+        run_id: the id of this run, the same in all of its slices and projects.
+        outcome: how it ended, as in the table of loads; empty until then.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.retries = 0
+        self.notices: list[tuple[str, str]] = []
+        self.stopped_by: int | None = None
+        self._stop_asked_at: float | None = None
+        self.run_id: str = uuid.uuid4().hex
+        self.phase = ""
+        self.outcome = ""
+        self.changed: Callable[[], None] = lambda: None
+        self._is_pausing = False
+        self._begin("")
+
+    def _begin(self, project: str) -> None:
+        self.project = project
+        self.rows: dict[str, int] = {}
+        self.totals: dict[str, int] = {}
+        self.readings: dict[str, list[Reading]] = {}
+        self.time_left = TimeLeft()
+        self.current = ""
+        self._slice: dict[str, Reading] = {}
+        self._began = time.monotonic()
+
+    def begin_project(self, project: str) -> None:
+        """Begin with the next of several projects: streams are counted from zero."""
+        self._begin(project)
+        self.step(f"project {project}")
+
+    def called(self, call: Call) -> None:
+        self._is_pausing = False
+        self.calls += 1
+        self.changed()
+
+    def waits(self, seconds: float, why: str) -> None:
+        self.retries += 1
+        self._pauses()
+
+    def awaits(self) -> None:
+        asked = self._stop_asked_at
+        if asked is not None and time.monotonic() - asked > STOP_SECONDS:
+            raise Stopped("stopped while an answer was awaited")
+
+    def paused(self) -> None:
+        self.time_left.paused()
+        self._pauses()
+
+    def earlier(self, resource: str) -> Sequence[Reading]:
+        return self.readings.get(resource, ())
+
+    def read(self, resource: str, rows: int, total: int | None) -> None:
+        before = self.rows.get(resource, 0)
+        self.rows[resource] = before + rows
+        if total is not None:
+            self.totals[resource] = before + total
+        self.time_left.read(resource, rows, total)
+
+    def should_stop(self, reading: Reading) -> bool:
+        self.current = reading.resource
+        self._slice[reading.resource] = reading
+        size = sum(each.bytes_read for each in self._slice.values())
+        is_full = size >= SLICE_BYTES or reading.seconds >= SLICE_SECONDS
+        return (is_full and reading.can_resume) or self.stopped_by is not None
+
+    def ended(self, reading: Reading) -> None:
+        self.readings.setdefault(reading.resource, []).append(reading)
+        if reading.is_complete:
+            self.time_left.ended(reading.resource)
+            self.totals.pop(reading.resource, None)
+
+    def noticed(self, resource: str, notice: str) -> None:
+        if self.project:
+            resource = f"{resource} of {self.project}"
+        if (resource, notice) not in self.notices:
+            self.notices.append((resource, notice))
+
+    def step(self, what: str) -> None:
+        """Note the step that begins."""
+        self.phase = what
+        self.changed()
+
+    @property
+    def complete(self) -> set[str]:
+        """The streams and small tables that were read to the end."""
+        readings = list(self.readings.items())
+        return {name for name, of_one in readings if of_one[-1].is_complete}
+
+    @property
+    def under_way(self) -> set[str]:
+        """The streams of the slice that is being read or written."""
+        return set(self._slice)
+
+    def seconds_of(self, resource: str) -> float:
+        """For how long the stream was read, including pauses."""
+        readings = self.readings.get(resource, [])
+        now = self._slice.get(resource)
+        is_ended = bool(readings) and now is readings[-1]
+        return sum(r.seconds for r in readings) + (now.seconds if now and not is_ended else 0.0)
+
+    def begin_slice(self) -> None:
+        """Begin to read the next slice."""
+        self._slice = {}
+        self.step("reading")
+
+    def unfinished(self, names: Sequence[str]) -> list[str]:
+        """The streams that were not read to the end."""
+        done = self.complete
+        return [name for name in names if name not in done]
+
+    def is_behind(self) -> bool:
+        """Whether a stream was last read up to a time that is long ago."""
+        is_long = time.monotonic() - self._began > LONG_SECONDS
+        return any(readings[-1 if is_long else 0].is_resumed for readings in self.readings.values())
+
+    def stop(self, number: int) -> None:
+        """End the load after a signal: with the current page if it comes soon, or out of a pause.
+
+        Raises:
+            Stopped: no page is being read.
+        """
+        self.stopped_by = number
+        self._stop_asked_at = time.monotonic()
+        if self._is_pausing:
+            raise Stopped("stopped in a pause")
+
+    def _pauses(self) -> None:
+        self._is_pausing = True
+        self.changed()
+        if self.stopped_by is not None:
+            raise Stopped("stopped before a pause")

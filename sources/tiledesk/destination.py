@@ -1,0 +1,107 @@
+"""Where rows may go: asked of dlt before anything is read.
+
+The tables need a destination that deletes and inserts the rows of a key in one transaction, keeps
+JSON columns and time stamps exactly, and tells an empty text from none. dlt loads into many others
+without a word, and appends where it cannot merge.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dlt
+import tomlkit
+
+from .dlt_adapter import active_pipeline, configured_documents, is_of_kind
+from .errors import BadSetting, UnsupportedDestination
+
+# dlt's names of those that hold the same rows as the API, as tests on the engines show.
+SUPPORTED = ("duckdb", "postgres")
+USE = " or ".join(SUPPORTED)
+OFF, ON = ("false", "f", "no", "n", "off", "0", "none", ""), ("true", "t", "yes", "y", "on", "1")
+# Settings of dlt by the end of their names, since dlt looks for them under many sections; with the
+# values that change nothing.
+USUAL: Mapping[tuple[str, ...], Sequence[str]] = {
+    ("add_dlt_id",): OFF,
+    ("add_dlt_load_id",): OFF,
+    ("coerce_timestamps",): ("us", "ns"),
+    ("schema", "naming"): ("snake_case",),
+    ("use_break_path_on_normalize",): ON,
+}
+
+
+def require_supported_destination() -> None:
+    """Look at the pipeline that reads this source, if one does.
+
+    Raises:
+        UnsupportedDestination: its tables would not be right.
+        BadSetting: a setting of dlt would change them.
+    """
+    pipeline = active_pipeline()
+    if pipeline is None:
+        return  # the caller gets the rows
+    if pipeline.destination is None:
+        raise UnsupportedDestination(
+            "The pipeline has no destination yet. Give it one that is supported, such as"
+            ' dlt.pipeline(destination="duckdb"), before it reads.'
+        )
+    require_supported(pipeline.destination)
+    if isinstance(pipeline.destination, dlt.destinations.postgres):
+        from .postgres import make_exact  # needs the driver, which not everybody has
+
+        make_exact(pipeline.destination)
+    if getattr(pipeline, "staging", None) is not None:
+        raise UnsupportedDestination(
+            "Files that are staged elsewhere are not supported: leave out the pipeline's staging."
+        )
+
+
+def require_usual_tables() -> None:
+    """Look at dlt's settings that would change the columns or the names of the tables.
+
+    A table that has rows cannot take another column of dlt's, nor other names.
+
+    Raises:
+        BadSetting: one is set.
+    """
+    for name, value in _settings():
+        for end, usual in USUAL.items():
+            if name[-len(end) :] == end and value.strip().lower() not in usual:
+                raise BadSetting(
+                    f"dlt's setting {'.'.join(name)} changes the columns or names of the tables."
+                    " Remove it."
+                )
+
+
+def _settings() -> Iterator[tuple[tuple[str, ...], str]]:
+    """All that dlt may take for a setting: the parts of its name, in lower case, and its value."""
+    for name, value in os.environ.items():
+        yield tuple(name.lower().split("__")), value
+    for document, _ in configured_documents():
+        yield from _flat(tomlkit.parse(document).unwrap())
+
+
+def _flat(
+    document: Mapping[str, Any], sections: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    for key, value in document.items():
+        name = (*sections, key.lower())
+        if isinstance(value, Mapping):
+            yield from _flat(value, name)
+        else:
+            yield name, str(value)
+
+
+def require_supported(destination: Any) -> None:
+    """Look at a destination of dlt.
+
+    Raises:
+        UnsupportedDestination: tables in it would not be right.
+    """
+    if not is_of_kind(destination, SUPPORTED):
+        raise UnsupportedDestination(
+            f"The destination {destination.destination_name} is not supported: it was not shown to"
+            f" hold the same rows as Tiledesk. Use {USE}."
+        )

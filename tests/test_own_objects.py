@@ -1,0 +1,175 @@
+"""What users add to the destination is kept, or refused before anything is read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from conftest import Account, query, rows, run_cli
+from tiledesk_pipeline.failures import Failure
+from tiledesk_pipeline.reconcile.purge import purge
+from tiledesk_pipeline.target import Target
+from tiledesk_sandbox import Sandbox
+
+KEPT = {
+    "a view": "CREATE VIEW main.z AS SELECT * FROM tiledesk.requests;"
+    " CREATE VIEW main.a AS FROM main.z",
+    "an index": "CREATE INDEX by_lead ON tiledesk.requests (lead)",
+    "a macro": "CREATE MACRO main.plus(x) AS x + 1;"
+    " CREATE MACRO main.t() AS TABLE FROM tiledesk.leads",
+    "a sequence": "CREATE SEQUENCE main.s START 5;"
+    " CREATE TABLE main.q (n INT DEFAULT nextval('s'))",
+    "a type": "CREATE TYPE main.mood AS ENUM ('a'); CREATE TABLE main.m (mood mood)",
+    "a generated column": "CREATE TABLE main.g (a INT, b INT GENERATED ALWAYS AS (a * 2))",
+    "a column": "ALTER TABLE tiledesk.requests ADD COLUMN mine INT DEFAULT 1",
+    "a comment": "COMMENT ON COLUMN tiledesk.requests.lead IS 'mine'",
+    "foreign keys of its own": "CREATE SCHEMA own; CREATE TABLE own.z (id INT PRIMARY KEY);"
+    " CREATE TABLE own.a (id INT REFERENCES own.z (id)); INSERT INTO own.z VALUES (1);"
+    " INSERT INTO own.a VALUES (1)",
+    "a foreign key to itself": "CREATE TABLE main.staff (a INT, b INT, boss_a INT, boss_b INT,"
+    " PRIMARY KEY (a, b), FOREIGN KEY (boss_a, boss_b) REFERENCES main.staff (a, b));"
+    " INSERT INTO main.staff VALUES (3, 3, NULL, NULL); INSERT INTO main.staff VALUES"
+    " (2, 2, 3, 3); INSERT INTO main.staff VALUES (1, 1, 2, 2)",
+}
+REFUSED = {
+    "CREATE UNIQUE INDEX only_one ON tiledesk.requests (_id)": "DROP INDEX",
+    "ALTER TABLE tiledesk.requests ADD PRIMARY KEY (_id)": "PRIMARY KEY",
+    "ALTER TABLE tiledesk.leads ALTER COLUMN lead_id SET NOT NULL": "DROP NOT NULL",
+    "ALTER TABLE tiledesk.requests ADD PRIMARY KEY (_id); CREATE TABLE tiledesk.notes"
+    " (id VARCHAR REFERENCES tiledesk.requests (_id))": "FOREIGN KEY",
+}
+
+
+@pytest.fixture(scope="session")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("own") / "t.duckdb"
+
+
+@pytest.fixture
+def db(owner: Account, loaded: Path, tmp_path: Path) -> Path:
+    if not loaded.exists():
+        owner.load_streams(loaded)
+    shutil.copy(loaded, tmp_path / "t.duckdb")
+    return tmp_path / "t.duckdb"
+
+
+def execute(db: Path, sql: str) -> None:
+    with duckdb.connect(str(db)) as connection:
+        connection.execute(sql)
+
+
+def objects(db: Path) -> list[Any]:
+    """All that users made, without what a load or a purge makes."""
+    found = []
+    for query_ in (
+        "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal",
+        "SELECT index_name, sql FROM duckdb_indexes()",
+        "SELECT function_name, macro_definition FROM duckdb_functions() WHERE NOT internal",
+        "SELECT sequence_name, start_value FROM duckdb_sequences()",
+        "SELECT type_name FROM duckdb_types() WHERE NOT internal",
+        "SELECT schema_name, table_name, constraint_text FROM duckdb_constraints()",
+        "SELECT schema_name, table_name, column_name, column_default, comment FROM duckdb_columns()"
+        " WHERE NOT internal AND table_name NOT LIKE '\\_tiledesk%' ESCAPE '\\'",
+    ):
+        found += sorted(map(repr, query(db, query_)))
+    return found
+
+
+def mark(db: Path) -> None:
+    execute(
+        db,
+        "UPDATE tiledesk.requests SET _deleted_at = now()"
+        " WHERE _id = (SELECT min(_id) FROM tiledesk.requests)",
+    )
+
+
+def test_a_load_and_a_purge_keep_what_users_added(owner: Account, db: Path) -> None:
+    for sql in KEPT.values():
+        execute(db, sql)
+    before = objects(db)
+    owner.load_streams(db)
+    mark(db)
+    done = purge(Target(db=db))
+    assert done.is_rewritten
+    assert done.traces == {}
+    assert objects(db) == before
+    assert query(db, "SELECT * FROM own.a") == [(1,)]
+    assert query(db, "SELECT count(*) FROM main.a") == query(
+        db, "SELECT count(*) FROM tiledesk.requests"
+    )
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_what_would_keep_rows_from_being_replaced_is_refused_before_a_call(
+    owner: Account, sandbox: Sandbox, db: Path, sql: str
+) -> None:
+    execute(db, sql)
+    calls = len(sandbox.calls)
+    with pytest.raises(Failure, match=REFUSED[sql]):
+        owner.load_streams(db)
+    assert len(sandbox.calls) == calls
+    mark(db) if "REFERENCES" not in sql else None
+    with pytest.raises(Failure, match=REFUSED[sql]):
+        purge(Target(db=db))
+
+
+@pytest.mark.parametrize("name", ["an index", "a column"])
+def test_a_full_refresh_that_would_drop_them_is_refused(
+    owner: Account, sandbox: Sandbox, db: Path, name: str
+) -> None:
+    execute(db, KEPT[name])
+    calls = len(sandbox.calls)
+    with pytest.raises(Failure, match="A full refresh drops requests"):
+        owner.load_streams(db, full_refresh=True)
+    assert len(sandbox.calls) == calls
+
+
+def test_postgres_keeps_them_or_refuses_before_a_call(
+    owner: Account, sandbox: Sandbox, postgres: str, tmp_path: Path
+) -> None:
+    environment = {**owner.environment, "DESTINATION__POSTGRES__CREDENTIALS": postgres}
+
+    def run(*arguments: str) -> Any:
+        place = ("--destination", "postgres", "--dataset", "own")
+        return run_cli(*arguments, *place, cwd=tmp_path, environment=environment)
+
+    def execute(sql: str) -> None:
+        import psycopg2
+
+        connection = psycopg2.connect(postgres)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+        connection.close()
+
+    only = ("--resources", "requests,leads")
+    assert run("load", *only).returncode == 0
+    execute("CREATE VIEW own.mine AS SELECT * FROM own.requests")
+    execute("CREATE INDEX by_lead ON own.requests (lead)")
+    execute("CREATE UNIQUE INDEX key ON own.requests (_id)")
+    execute("ALTER TABLE own.leads ADD COLUMN mine INT DEFAULT 1")
+    execute(
+        "UPDATE own.requests SET _deleted_at = now() WHERE _id ="
+        " (SELECT min(_id) FROM own.requests)"
+    )
+    assert run("load", *only).returncode == 0
+    done = run("reconcile", "--purge", "--yes")
+    assert "nothing of it was found" in done.stdout, done.stdout + done.stderr
+    assert "VACUUM" not in done.stderr
+    assert rows(postgres, "SELECT count(*) FROM own.mine")[0][0] > 0
+    assert rows(
+        postgres,
+        "SELECT count(*) FROM pg_indexes WHERE schemaname = 'own'"
+        " AND indexname IN ('by_lead', 'key')",
+    ) == [(2,)]
+    done = run("load", "--full-refresh", *only)
+    assert (done.returncode, "own.mine" in done.stderr) == (1, True), done.stderr
+    execute("CREATE TABLE own.notes (id varchar REFERENCES own.requests (_id))")
+    calls = len(sandbox.calls)
+    done = run("load", *only)
+    assert (done.returncode, "own.notes DROP CONSTRAINT" in done.stderr) == (1, True), done.stderr
+    assert len(sandbox.calls) == calls

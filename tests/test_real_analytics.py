@@ -1,0 +1,135 @@
+"""`tiledesk__own_analytics` gives the figures of the real server's own `/analytics`, equal."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pendulum
+import pytest
+
+from conftest import RealServer, on_one_real_server
+from tiledesk_pipeline.load import load
+from tiledesk_pipeline.marts import MartSettings, transform
+from tiledesk_pipeline.target import Target
+
+pytestmark = [on_one_real_server, pytest.mark.slow]
+
+DAY, MONTH = ("year", "month", "day"), ("year", "month")
+WEEK = (*MONTH, "week")
+LONG = {"lastdays": 3650}
+# A name: the double of the database that the tests run on knows no offsets.
+UTC = {"timezone": "UTC"}
+REQUESTS, MESSAGES, USERS = "requests/", "messages/", "project_users/"
+ALL = ("", "department_id", "participant", "channel")
+# endpoint, parameters, keys of `_id`, field of the figure, filters that it takes
+FIGURES: list[tuple[str, dict[str, Any], tuple[str, ...], str, tuple[str, ...]]] = [
+    (REQUESTS + "count", {}, (), "totalCount", ("",)),
+    (REQUESTS + "aggregate/status", {}, (), "totalCount", ("",)),
+    (REQUESTS + "aggregate/day", LONG, DAY, "count", ALL),
+    (REQUESTS + "aggregate/status/day", LONG, (*DAY, "status"), "count", ALL[:3]),
+    (REQUESTS + "aggregate/hasBot/day", LONG, (*DAY, "hasBot"), "count", (*ALL[:2], "channel")),
+    (REQUESTS + "aggregate/month", {}, MONTH, "count", ALL[:2]),
+    (REQUESTS + "aggregate/week", {}, WEEK, "count", ("",)),
+    (REQUESTS + "aggregate/hours", UTC, ("hour",), "count", ("",)),
+    (REQUESTS + "aggregate/dayoftheweek/hours", UTC, ("weekday", "hour"), "count", ("",)),
+    (REQUESTS + "aggregate/sourcePage", {"lastdays": 30}, ("sourcePage",), "count", ALL[:2]),
+    (REQUESTS + "aggregate/attributes/_answerid", {}, ("_answerid",), "count", ("",)),
+    (REQUESTS + "hasBot/count", {}, (), "totalCount", ("",)),
+    (REQUESTS + "waiting", {}, (), "waiting_time_avg", ("",)),
+    (REQUESTS + "waiting/day", LONG, DAY, "waiting_time_avg", ALL),
+    (REQUESTS + "waiting/day/last", {}, (), "waiting_time_avg", ("",)),
+    (REQUESTS + "waiting/month", {}, MONTH, "waiting_time_avg", ("",)),
+    (REQUESTS + "duration", {}, (), "duration_avg", ("",)),
+    (REQUESTS + "duration/day", LONG, DAY, "duration_avg", ALL),
+    (REQUESTS + "duration/month", {}, MONTH, "duration_avg", ("",)),
+    (REQUESTS + "satisfaction", {}, (), "satisfaction_avg", ("",)),
+    (REQUESTS + "satisfaction/day", LONG, DAY, "satisfaction_avg", ALL),
+    (REQUESTS + "satisfaction/month", {}, MONTH, "satisfaction_avg", ("",)),
+    (MESSAGES + "count", {}, (), "totalCount", ("",)),
+    (MESSAGES + "aggregate/day", LONG, DAY, "count", ("",)),
+    (MESSAGES + "aggregate/month", {}, MONTH, "count", ("",)),
+    (MESSAGES + "aggregate/week", {}, WEEK, "count", ("",)),
+    (MESSAGES + "aggregate/sender", {}, ("sender",), "count", ("",)),
+    (USERS + "count", {}, (), "totalCount", ("",)),
+    (USERS + "aggregate/day", LONG, DAY, "count", ("",)),
+    (USERS + "aggregate/month", {}, MONTH, "count", ("",)),
+    (USERS + "aggregate/week", {}, WEEK, "count", ("",)),
+]
+COLUMNS = {
+    "hasBot": "has_bot",
+    "sourcePage": "label",
+    "sender": "label",
+    "_answerid": "label",
+}
+MART = "tiledesk_marts.tiledesk__own_analytics"
+
+
+def server_says(answer: Any, keys: tuple[str, ...], field: str) -> dict[tuple[Any, ...], Any]:
+    return {
+        tuple(row["_id"].get(key) for key in keys) if keys else (): row[field] for row in answer
+    }
+
+
+def same(ours: dict[Any, Any], theirs: dict[Any, Any]) -> bool:
+    return ours.keys() == theirs.keys() and all(
+        ours[key] == theirs[key]
+        or (
+            None not in (ours[key], theirs[key])
+            and float(ours[key]) == pytest.approx(theirs[key], rel=1e-6)
+        )
+        for key in ours
+    )
+
+
+def test_every_figure_of_the_servers_own_analytics_is_equal(
+    real_server: RealServer, tmp_path: Path
+) -> None:
+    account = real_server.account()
+    load(Target(db=tmp_path / "support.duckdb"), **account.settings, visitors=True)
+    with (
+        duckdb.connect(str(tmp_path / "support.duckdb")) as connection,
+        closing(account.api()) as api,
+    ):
+
+        def make() -> None:
+            now = MartSettings(as_of=pendulum.now("UTC").isoformat())
+            transform(connection, "tiledesk", settings=now)
+
+        def we_say(endpoint: str, keys: tuple[str, ...], by: str, value: str | None) -> Any:
+            columns = [COLUMNS.get(key, key) for key in keys]
+            rows = connection.execute(
+                f"SELECT {', '.join((*columns, 'value'))} FROM {MART} WHERE endpoint = ?"
+                " AND id_project = ? AND filter_by = ? AND filter_value IS NOT DISTINCT FROM ?",
+                [endpoint, account.project_id, by, value],
+            ).fetchall()
+            return {tuple(row[:-1]): row[-1] for row in rows}
+
+        make()
+        most = dict(
+            connection.execute(
+                f"SELECT filter_by, arg_max(filter_value, value) FROM {MART}"
+                " WHERE endpoint = 'requests/aggregate/day' GROUP BY 1"
+            ).fetchall()
+        )
+        assert most.keys() == set(ALL)
+        compared = 0
+        for endpoint, parameters, keys, field, filters in FIGURES:
+            for by in filters:
+                chosen = {by: most[by]} if by else {}
+                answer = api.get(
+                    f"/{account.project_id}/analytics/{endpoint}", params={**parameters, **chosen}
+                )
+                theirs = server_says(answer.raise_for_status().json(), keys, field)
+                if not same(we_say(endpoint, keys, by, most[by]), theirs):
+                    make()  # a rolling window has moved meanwhile
+                ours = we_say(endpoint, keys, by, most[by])
+                assert same(ours, theirs), (endpoint, by, ours, theirs)
+                compared += len(theirs)
+        assert compared > 500
+        answer = api.get(f"/{account.project_id}/publicanalytics/waiting/current")
+        theirs = server_says(answer.raise_for_status().json(), (), "waiting_time_avg")
+        make()
+        assert same(we_say("publicanalytics/waiting/current", (), "", None), theirs)

@@ -1,0 +1,205 @@
+"""After a load the destination holds what people query, and nothing of how it got there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import psycopg2
+import pytest
+
+from conftest import Account, query, rows
+from tiledesk_pipeline.load import load
+from tiledesk_pipeline.target import Target
+from tiledesk_sandbox import Sandbox
+
+# A process that dies at the first statement on the staging schema that has these words.
+DIES = """
+import os, sys
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient as Client
+usual = Client.execute_query
+words = sys.argv[1]
+def execute_query(self, query, *args, **kwargs):
+    if words in str(query) and "tiledesk_staging" in str(query):
+        os._exit(9)
+    return usual(self, query, *args, **kwargs)
+Client.execute_query = execute_query
+sys.argv[1:] = ["load", "--db", sys.argv[2], *sys.argv[3:]]
+from tiledesk_pipeline.cli import app
+app()
+"""
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    return tmp_path / "t.duckdb"
+
+
+def schemas(db: Path) -> set[str]:
+    usual = "('main', 'information_schema', 'pg_catalog')"
+    found = query(db, f"SELECT schema_name FROM duckdb_schemas() WHERE schema_name NOT IN {usual}")
+    return {name for (name,) in found}
+
+
+def ids(world: object, name: str) -> int:
+    documents = getattr(world, name).values()
+    return sum(row["id_project"] == world.project_id for row in documents)  # type: ignore[attr-defined]
+
+
+def assert_whole(db: Path, sandbox: Sandbox) -> None:
+    for name in ("requests", "messages", "leads", "activities"):
+        ((count, distinct),) = query(
+            db, f"SELECT count(*), count(DISTINCT _id) FROM tiledesk.{name}"
+        )
+        assert count == distinct == ids(sandbox.world, name)
+
+
+def test_only_the_dataset_is_left_after_each_load(
+    sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    owner.load(db)
+    assert schemas(db) == {"tiledesk"}
+    owner.load(db)
+    changed = next(
+        k for k, r in sandbox.world.leads.items() if r["id_project"] == sandbox.world.project_id
+    )
+    api = owner.api()
+    api.put(f"/{owner.project_id}/leads/{changed}", json={"fullname": "Ada Lovelace"})
+    api.close()
+    owner.load(db)
+    assert schemas(db) == {"tiledesk"}
+    assert query(db, f"SELECT fullname FROM tiledesk.leads WHERE _id = '{changed}'") == [
+        ("Ada Lovelace",)
+    ]
+    owner.load(db, full_refresh=True)
+    assert schemas(db) == {"tiledesk"}
+    assert_whole(db, sandbox)
+
+
+def test_a_load_that_finds_nothing_new_stages_nothing(
+    owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.load(db)
+    owner.load(db)
+    made: list[str] = []
+    from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+
+    execute = DuckDbSqlClient.execute_query
+
+    def noted(self: DuckDbSqlClient, statement: str, *values: object, **others: object) -> object:
+        if "tiledesk_staging" in str(statement):
+            made.append(str(statement))
+        return execute(self, statement, *values, **others)
+
+    monkeypatch.setattr(DuckDbSqlClient, "execute_query", noted)
+    owner.load(db)
+    assert made == []
+
+
+@pytest.mark.parametrize(
+    "statement", ["CREATE SCHEMA", "CREATE TABLE", "INSERT INTO", "DROP TABLE", "DROP SCHEMA"]
+)
+def test_a_load_that_dies_at_the_staging_schema_costs_nothing(
+    statement: str, sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    command = [sys.executable, "-c", DIES, statement, str(db)]
+    environment = {**os.environ, **owner.environment, "DLT_DATA_DIR": str(db.parent)}
+    for options in ([], ["--full-refresh"]):
+        died = subprocess.run(
+            [*command, *options], env=environment, capture_output=True, timeout=300, check=False
+        )
+        assert died.returncode == 9, died.stderr
+        owner.load(db)
+        assert schemas(db) == {"tiledesk"}
+        assert_whole(db, sandbox)
+
+
+@pytest.mark.parametrize(
+    "thing",
+    ["VIEW v AS SELECT 1", "MACRO m(x) AS x", "TYPE t AS ENUM ('a')", "TABLE notes (x int)"],
+)
+def test_what_a_user_made_in_the_staging_schema_stays(
+    thing: str, sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    what, _, rest = thing.partition(" ")
+    with duckdb.connect(str(db)) as connection:
+        connection.execute(f"CREATE SCHEMA tiledesk_staging; CREATE {what} tiledesk_staging.{rest}")
+    owner.load(db)
+    assert schemas(db) == {"tiledesk", "tiledesk_staging"}
+    with duckdb.connect(str(db)) as connection:
+        connection.execute(f"DROP {what} tiledesk_staging.{rest.split()[0].partition('(')[0]}")
+    owner.load(db, full_refresh=True)
+    assert schemas(db) == {"tiledesk"}
+    assert_whole(db, sandbox)
+
+
+def in_postgres(address: str, *statements: str) -> None:
+    connection = psycopg2.connect(address)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+    connection.close()
+
+
+def schemas_of(address: str, dataset: str) -> list[str]:
+    found = rows(address, f"SELECT nspname FROM pg_namespace WHERE nspname LIKE '{dataset}%'")
+    return sorted(name for (name,) in found)
+
+
+def tables_of(address: str, schema: str) -> list[str]:
+    return [
+        name
+        for (name,) in rows(
+            address, f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}'"
+        )
+    ]
+
+
+def test_only_the_dataset_is_left_in_postgres(
+    postgres: str, sandbox: Sandbox, owner: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres)
+
+    def run(dataset: str, **wishes: object) -> None:
+        load(Target("postgres", dataset=dataset), **wishes, **owner.settings)
+        assert rows(postgres, f"SELECT count(DISTINCT _id) FROM {dataset}.messages") == [
+            (ids(sandbox.world, "messages"),)
+        ]
+
+    for wishes in ({}, {}, {"full_refresh": True}):
+        run("tidy", **wishes)
+        assert schemas_of(postgres, "tidy") == ["tidy"]
+    in_postgres(postgres, "CREATE SCHEMA kept_staging", "CREATE TABLE kept_staging.notes (x int)")
+    run("kept")
+    assert "notes" in tables_of(postgres, "kept_staging")
+    reader = psycopg2.connect(postgres)  # a transaction that stays open
+    reader.cursor().execute("SELECT * FROM kept_staging._dlt_version")
+    in_postgres(postgres, "DROP TABLE kept_staging.notes")
+    run("kept")
+    assert schemas_of(postgres, "kept") == ["kept", "kept_staging"]
+    reader.close()
+    run("kept")
+    assert schemas_of(postgres, "kept") == ["kept"]
+
+
+def test_a_staging_schema_that_an_administrator_made_stays_for_the_next_load(
+    postgres: str, sandbox: Sandbox, owner: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_postgres(
+        postgres,
+        "CREATE ROLE modest LOGIN",
+        "CREATE SCHEMA given AUTHORIZATION modest",
+        "CREATE SCHEMA given_staging AUTHORIZATION modest",
+    )
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres.replace("loader", "modest"))
+    for wishes in ({}, {}, {"full_refresh": True}):
+        load(Target("postgres", dataset="given"), **wishes, **owner.settings)
+        assert schemas_of(postgres, "given") == ["given", "given_staging"]
+        assert tables_of(postgres, "given_staging") == []
+        assert rows(postgres, "SELECT count(DISTINCT _id) FROM given.messages") == [
+            (ids(sandbox.world, "messages"),)
+        ]
