@@ -34,6 +34,7 @@ from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate
 
 STREAMS = [table.name for table in TABLES]
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 REAL_SERVERS = "TILEDESK_REAL_SERVERS"
 REAL_TRUTH = "TILEDESK_REAL_TRUTH"
 
@@ -211,6 +212,25 @@ def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 def query(db: Path, sql: str) -> list[tuple[Any, ...]]:
     with duckdb.connect(str(db), read_only=True) as connection:
         return connection.execute(sql).fetchall()
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Callable[[], None]]:
+    """A disk of its own, of a size as ``mount`` takes it; what it gives makes it large."""
+    if not AS_ROOT:
+        pytest.skip("only root can mount a small disk to fill")
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
+        pytest.skip("no disk may be mounted here")
+
+    def enlarge() -> None:
+        subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
+
+    try:
+        yield enlarge
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture(scope="module")

@@ -421,7 +421,9 @@ def test_a_second_ctrl_c_does_not_wait_for_calls_that_are_never_answered(
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=150)
     assert process.returncode == 130, stderr
-    assert stderr.splitlines()[-1] == "Stopped. What was not written will be read again."
+    assert (
+        stderr.splitlines()[-1] == "Stopped. Nothing is lost. Run the same command again to finish."
+    )
     assert "Traceback" not in stderr
     assert slow.hits == MOST_CONNECTIONS
     assert_all_is_loaded(admin, sandbox, tmp_path / "t.duckdb", world)

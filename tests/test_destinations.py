@@ -168,7 +168,7 @@ def test_two_loaders_on_two_machines_lose_no_row(
     """Both load what is being written meanwhile, and are killed in between."""
     failed: list[str] = []
     done = overlap(
-        12,
+        8,
         into_postgres,
         owner,
         world.users["admin"].id,
@@ -177,7 +177,7 @@ def test_two_loaders_on_two_machines_lose_no_row(
         say=failed.append,
     )
     assert failed == []
-    assert (done["rounds"], done["failed"], done["killed"]) == (12, 0, 5)
+    assert (done["rounds"], done["failed"], done["killed"]) == (8, 0, 2)
     assert done["new rows"] > len(world.messages)
 
 

@@ -8,14 +8,14 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from conftest import Account, account_of, query
+from conftest import Account, account_of, query, small_disk
 from tiledesk.joins import JOINS
 from tiledesk.small_tables import ALL_TABLES, SMALL_TABLES
 from tiledesk.tables import TABLES
@@ -124,6 +124,17 @@ def db(tmp_path: Path, erased: Path) -> Path:
     return copy
 
 
+@pytest.fixture(scope="session")
+def emptied() -> Iterator[Account]:
+    """The project without rows: the API has nothing to compare or to repair with."""
+    world = generate(requests=20, seed=11)
+    for name in ("requests", "messages", "leads", "activities"):
+        for key in list(world.collections[name]):
+            world.remove(name, key)
+    with Sandbox(world) as sandbox:
+        yield account_of(sandbox)
+
+
 def assert_erased(db: Path) -> None:
     assert not holds_word(db)
     assert sorted(file.name for file in db.parent.iterdir()) == [".t.duckdb.lock", "t.duckdb"]
@@ -167,60 +178,96 @@ POINTS = (
     "duckdb._sync",
     "purge._traces",
 )
-KILLED = """
+INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
+from tiledesk_pipeline.cli import main
 from tiledesk_pipeline.destinations import duckdb
 from tiledesk_pipeline.reconcile import purge
 from tiledesk_pipeline.target import Target
 
-*names, last = sys.argv[2].split(".")
+db, point, when, sent = sys.argv[1:]
+*names, last = point.split(".")
 owner = globals()[names[0]]
 for name in names[1:]:
     owner = getattr(owner, name)
 was = getattr(owner, last)
 
-def killed(*args, **kwargs):
-    if sys.argv[3] == "after":
-        was(*args, **kwargs)
-    os.kill(os.getpid(), signal.SIGKILL)
+def interrupted(*args, **kwargs):
+    if when == "before":
+        os.kill(os.getpid(), int(sent))
+    found = was(*args, **kwargs)
+    if when == "after":
+        os.kill(os.getpid(), int(sent))
+    return found
 
-setattr(owner, last, killed)
-purge.purge(Target(db=Path(sys.argv[1])))
+setattr(owner, last, interrupted)
+if int(sent) == signal.SIGKILL:
+    purge.purge(Target(db=Path(db)))
+else:
+    sys.argv[1:] = ["reconcile", "--purge", "--yes", "--db", db]
+    main()
 """
 
 
-@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("point", POINTS)
-def test_a_purge_that_was_killed_is_finished_by_the_next(db: Path, point: str, when: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(db), point, when],
-        env={**os.environ, "DLT_DATA_DIR": str(db.parent.parent / "dlt")},
+def purge_interrupted(
+    db: Path, point: str, when: str, sent: signal.Signals, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A purge whose process sends itself a signal before or after one of its steps."""
+    home = str(db.parent.parent / "dlt")
+    return subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(db), point, when, str(int(sent))],
+        env={**os.environ, **environment, "DLT_DATA_DIR": home},
+        capture_output=True,
+        text=True,
         timeout=300,
         check=False,
     )
-    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("when", "point"), [*(("before", point) for point in POINTS), ("after", POINTS[-1])]
+)
+def test_a_purge_that_was_killed_is_finished_by_the_next(db: Path, point: str, when: str) -> None:
+    done = purge_interrupted(db, point, when, signal.SIGKILL)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     for copy in db.parent.glob(".t.duckdb.purge"):
         assert stat.S_IMODE(copy.stat().st_mode) == 0o700
     assert purge(Target(db=db)).traces == {}
     assert_erased(db)
 
 
-def test_a_full_disk_is_told_and_the_next_purge_goes_on(
-    db: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("sent", "point"),
+    [
+        (signal.SIGINT, "purge._remove"),
+        (signal.SIGINT, "duckdb._copy"),
+        (signal.SIGTERM, "purge._traces"),
+    ],
+)
+def test_a_purge_that_is_stopped_says_what_finishes_it(
+    db: Path, emptied: Account, sent: signal.Signals, point: str
 ) -> None:
-    def full(connection: Any) -> None:
-        raise OSError(28, "No space left on device")
+    done = purge_interrupted(db, point, "before", sent, **emptied.environment)
+    assert done.returncode == 128 + sent
+    assert done.stderr.splitlines()[-1] == (
+        "Stopped. Nothing is lost. Run the same command again to finish."
+    )
+    assert purge(Target(db=db)).traces == {}
+    assert_erased(db)
 
-    with monkeypatch.context() as patched:
-        patched.setattr("tiledesk_pipeline.destinations.duckdb._copy", full)
+
+def test_a_disk_that_fills_up_is_told_and_the_next_purge_goes_on(
+    erased: Path, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", f"{erased.stat().st_size * 3 // 2048}k") as enlarge:
+        db = tmp_path / "disk" / "t.duckdb"
+        shutil.copy2(erased, db)
         with pytest.raises(Exception, match=r"The disk is full.*Then run reconcile --purge again"):
             purge(Target(db=db))
-    assert query(db, "SELECT count(*) FROM tiledesk.requests WHERE _deleted_at IS NOT NULL") == [
-        (0,)
-    ]
-    assert purge(Target(db=db)).is_rewritten
-    assert_erased(db)
+        enlarge()
+        assert purge(Target(db=db)).traces == {}
+        assert_erased(db)
 
 
 def test_every_table_that_tells_of_customers_has_a_rule() -> None:
@@ -262,15 +309,11 @@ def test_a_lead_deleted_in_the_dashboard_is_erased_and_stays_so(
     assert not holds_word(db)
 
 
-def test_the_command_tells_what_it_searched(db: Path, cli: Callable[..., Any]) -> None:
-    # the same project without rows: a repair would bring the person back who is erased
-    world = generate(requests=20, seed=11)
-    for name in ("requests", "messages", "leads", "activities"):
-        for key in list(world.collections[name]):
-            world.remove(name, key)
-    with Sandbox(world) as sandbox:
-        environment = account_of(sandbox).environment
-        done = cli("reconcile", "--purge", "--yes", "--db", str(db), environment=environment)
+def test_the_command_tells_what_it_searched(
+    db: Path, emptied: Account, cli: Callable[..., Any]
+) -> None:
+    arguments = ("reconcile", "--purge", "--yes", "--db", str(db))
+    done = cli(*arguments, environment=emptied.environment)
     assert "Searched" in done.stdout
     assert "nothing of it was found" in done.stdout
     assert not holds_word(db)

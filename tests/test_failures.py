@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import errno
-import os
 import pkgutil
 import re
 import signal
@@ -14,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +25,7 @@ from dlt.destinations.exceptions import DestinationConnectionError
 from dlt.load.exceptions import LoadClientJobFailed
 from typer.testing import CliRunner
 
-from conftest import Account, account_of, query, starting, wait_for
+from conftest import AS_ROOT, Account, account_of, query, small_disk, starting, wait_for
 from tiledesk.errors import Unreachable
 from tiledesk.redaction import trace_of
 from tiledesk_pipeline.cli import app
@@ -52,7 +50,6 @@ from tiledesk_sandbox import (
 SETTING = "SOURCES__TILEDESK__"
 PROGRESS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 DB = "desk.duckdb"
-AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -337,26 +334,6 @@ def test_a_night_of_failures_does_not_spoil_the_load_after_it(
 # --- the disk -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Callable[[], None]]:
-    """A disk of its own; what it gives makes it large."""
-    if not AS_ROOT:
-        pytest.skip("only root can mount a small disk to fill")
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
-        pytest.skip("no disk may be mounted here")
-    try:
-        yield (
-            lambda: (
-                subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
-                and None
-            )
-        )
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.mark.slow
 def test_a_disk_that_fills_up_under_the_file_loses_nothing(
     load_with: Cli, owner: Account, sandbox: Sandbox, tmp_path: Path
@@ -566,7 +543,9 @@ def test_a_second_ctrl_c_stops_at_once_and_does_no_harm(
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=150)
     run = SimpleNamespace(returncode=process.returncode, stdout=stdout, stderr=stderr)
-    assert told(run, owner, 130) == "Stopped. What was not written will be read again."
+    assert (
+        told(run, owner, 130) == "Stopped. Nothing is lost. Run the same command again to finish."
+    )
     assert not list(tmp_path.rglob("*.parquet")), "other people's messages stay on the disk"
     load_again(owner, sandbox, tmp_path / DB)
 

@@ -41,6 +41,7 @@ def test_a_quiet_run_costs_at_most_eight_calls(
     assert calls_of(load(account, db)) <= 8
 
 
+@on_one_real_server
 def test_what_changed_is_there_after_the_next_load_and_nothing_else_is_read(
     real_server: RealServer, loaded: Path
 ) -> None:

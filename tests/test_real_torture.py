@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import RealServer, query
+from conftest import RealServer, on_one_real_server, query
 from crowd import Crowd
 from truth import all_differences
 
@@ -58,6 +58,7 @@ def settle(server: RealServer) -> None:
 
 
 @pytest.mark.slow
+@on_one_real_server
 def test_nothing_is_lost_while_four_people_write_and_loads_are_killed(
     new_project: RealServer, tmp_path: Path
 ) -> None:

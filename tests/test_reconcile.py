@@ -17,7 +17,7 @@ import httpx
 import pendulum
 import pytest
 
-from conftest import Account, RealServer, account_of, query
+from conftest import Account, RealServer, account_of, on_one_real_server, query
 from tiledesk import endpoints
 from tiledesk.project import ALL_REQUESTS, Membership
 from tiledesk.settings import TiledeskSettings
@@ -464,6 +464,20 @@ def test_the_csv_is_one_call_where_messages_are_equal(
     assert found.in_destination == found.in_api
 
 
+def test_a_csv_that_repeats_itself_is_left_for_the_list(
+    sandbox: Sandbox, owner: Account, db: Path, first_load: Path
+) -> None:
+    shutil.copy(first_load, db)
+    with closing(owner.api()) as http:
+        whole = http.get(f"/{owner.project_id}/messages/csv").content
+    columns, rows = whole.split(b"\n", 1)
+    sandbox.faults.add(Answer(200, columns + b"\n" + rows * 60, "text/csv"), "*/messages/csv")
+    found = audit(owner, db, deep=True).streams[1]
+    assert (found.is_equal, found.is_complete) == (True, True)
+    assert found.in_destination == found.in_api
+    assert found.calls > 1
+
+
 # --- repair ---------------------------------------------------------------------------------------
 
 TABLES = ("requests", "messages", "leads", "activities")
@@ -870,6 +884,7 @@ def converse(http: httpx.Client, project: str, words: int) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@on_one_real_server
 def test_a_real_server_s_differences_are_all_found_and_repaired(
     real_server: RealServer, loaded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,8 +246,8 @@ def test_an_empty_list_is_not_taken_for_an_empty_project(desk: Desk, sandbox: Sa
 # --- one role after the other ---------------------------------------------------------------------
 
 
-@pytest.mark.slow
-@everywhere(*(who for who in RESULTS if who not in ("owner", "auditor")))
+@on_a_sandbox
+@pytest.mark.parametrize("who", [who for who in RESULTS if who not in ("owner", "auditor")])
 def test_what_one_was_not_shown_is_loaded_when_the_owner_loads_and_stays(
     who: str, desk: Desk, db: Path
 ) -> None:

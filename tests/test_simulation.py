@@ -14,13 +14,13 @@ from typing import Any
 import pendulum
 import pytest
 
-import simulation
 from simulation import BASE_URL, RARE, Desk, Dice, Killed, Simulation, connected
 from tiledesk import cursor, reading, tables, walks
 from tiledesk.arrow import Page
 from tiledesk.client import Client
 from tiledesk.errors import IncompleteRead, TiledeskError
 from tiledesk.project import Project
+from tiledesk.source import STREAMS
 from tiledesk.streams import activities, leads, messages, requests
 from tiledesk.walks import Answer, Batch, Window
 from tiledesk_pipeline.load import load
@@ -422,9 +422,9 @@ def rewritten(
     text = "from __future__ import annotations\n" + source.replace(right, wrong)
     exec(compile(text, f"<{name}>", "exec"), module, made)
     monkeypatch.setattr(owner, name, made[name])
-    for stream, known in simulation.STREAMS.items():
-        if known is function:
-            monkeypatch.setitem(simulation.STREAMS, stream, made[name])
+    for table, stream in STREAMS.items():
+        if stream.read is function:
+            monkeypatch.setitem(STREAMS, table, replace(stream, read=made[name]))
 
 
 def as_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from tiledesk.project import Project
 from tiledesk.small_tables import SMALL_TABLES
 from tiledesk.small_tables.reader import AGENT, CLOSED, ProjectReader
 from tiledesk.snapshots import ONLY_SOME, ONLY_THE_DEFAULT, why_skipped
-from tiledesk.source import open_privacy
+from tiledesk.source import STREAMS, open_privacy
+from tiledesk.streams import Stream
 from tiledesk.streams.requests import everything
 
 from .dlt_adapter import defaults
@@ -102,7 +103,7 @@ def _report(project: Project, privacy: Privacy, names: Collection[str]) -> Repor
     before = project.client.calls
     role = project.membership.role
     report = Report(project.client.base_url, _name(project), role, str(privacy))
-    report.streams = look_at(project, tuple(LOOKS), report.server.append)
+    report.streams = look_at(project, tuple(STREAMS), report.server.append)
     report.streams += look_at_small(project, names)
     report.calls = project.client.calls - before
     return report
@@ -116,7 +117,23 @@ def look_at(
     Args:
         tell: told what the answers say about the server.
     """
-    return [look(project, tell) for name, look in LOOKS.items() if name in names]
+    found = []
+    for name, stream in STREAMS.items():
+        if name in names:
+            look = LOOKS.get(name)
+            found.append(look(project, tell) if look else _probe(stream, project))
+    return found
+
+
+def _probe(stream: Stream, project: Project) -> Access:
+    """What the smallest page of a stream's list tells."""
+    try:
+        page = stream.endpoint.probe(project)
+    except errors.REFUSED:
+        readers = stream.endpoint.readers
+        remark = f"skipped: only {readers} may read them." if readers else "skipped: refused."
+        return Access(stream.table.name, "none", None, remark)
+    return Access(stream.table.name, "all", page.total)
 
 
 def look_at_small(project: Project, names: Collection[str]) -> list[Access]:
@@ -232,6 +249,7 @@ def _activities(project: Project, tell: Callable[[str], None]) -> Access:
     return Access("activities", "all", page.total)
 
 
+# Streams of which the answers tell more than a count.
 LOOKS: dict[str, Callable[[Project, Callable[[str], None]], Access]] = {
     "requests": _requests,
     "messages": _messages,

@@ -35,9 +35,9 @@ from .target import Target
 
 # A slice costs dlt and DuckDB some time for each table that it has rows of. So only the first slice
 # reads all streams, which tells how much there is. The others read one stream after the other: log
-# entries first, since the server deletes them after 30 days; then messages, whose number is known
+# entries first, since the server deletes them after 30 days; messages next, whose number is known
 # only after a while.
-ORDER = (tables.ACTIVITIES.name, tables.MESSAGES.name, tables.REQUESTS.name, tables.LEADS.name)
+FIRST_READ = {tables.ACTIVITIES.name: 0, tables.MESSAGES.name: 1}
 
 
 @dataclass
@@ -229,7 +229,7 @@ def _load_project(
             left = [name for name in streams if name not in windows]
             catches_up = True
             return left
-        return sorted(left, key=ORDER.index)[:1]
+        return sorted(left, key=lambda name: FIRST_READ.get(name, len(FIRST_READ)))[:1]
 
     for part in slices(source.with_resources(*names), unfinished):
         _load_slice(pipeline, part, drops_tables, target, progress)

@@ -21,10 +21,10 @@ from .cursor import Bounds, Cursor, State
 from .observer import Observer, Stopped
 from .outcome import COMPLETE, SKIPPED, STOPPED, Reading
 from .project import Project
+from .streams import Stream
 from .tables import Table
 from .walks import Batch, Position, Window, iso, parse
 
-Stream = Callable[[Project, Window, "Position | None"], Iterator[Batch]]
 Digests = Callable[[Sequence[Row]], "list[str]"]
 
 # Rows passed to dlt at once: one page first, so that a run shows progress soon, then twice as many
@@ -48,7 +48,6 @@ STAMP_LENGTHS = (26, 29)
 
 
 def read(
-    table: Table,
     stream: Stream,
     project: Project,
     bounds: Bounds,
@@ -57,7 +56,6 @@ def read(
     observer: Observer,
     *,
     digests: Digests,
-    is_shown_by_role: bool = False,
 ) -> Iterator[Rows | Reading]:
     """Read what is new of a stream, or a window of it, and move the cursor.
 
@@ -79,15 +77,14 @@ def read(
         bounds: where to begin and to end.
         state: the state of the stream in this project, stored by dlt.
         digests: a digest of each row as it is written, without what privacy removes.
-        is_shown_by_role: whether the rows depend on the role of the user (contract 1.4).
     """
     bounds.advance(None)
-    name = table.name
+    table, name = stream.table, stream.table.name
     cursor = Cursor(bounds, state)
     before = cursor.last_value if cursor.end_value is None else None
     job = _Job(table, cursor, state, lookback_seconds, digests)
     calls = project.client.calls
-    if is_shown_by_role and job.is_for_the_cursor:
+    if stream.is_shown_by_role and job.is_for_the_cursor:
         job.restart_if_role_widened(project.membership.scope, observer)
     job.begun_at = job.begun_at or project.client.server_time
     done = Reading(
@@ -162,12 +159,12 @@ def _batches(
     is_known = client.server_time is not None
     job.check_clock(client.server_time, observer)
     job.describe(done)
-    batches = stream(project, job.window, job.position)
+    batches = stream.read(project, job.window, job.position)
     if not is_known:
         first = next(batches, None)
         if job.check_clock(client.server_time, observer):
             job.describe(done)
-            batches = stream(project, job.window, job.position)
+            batches = stream.read(project, job.window, job.position)
         elif first is not None:
             batches = chain([first], batches)
     yield from batches

@@ -28,17 +28,18 @@ from .observer import Observer
 from .outcome import Reading
 from .privacy import Privacy
 from .project import ALL_PROJECTS, Project, find_projects
-from .reading import Stream, read
+from .reading import read
 from .settings import SECTIONS, TiledeskSettings, accepts_settings
 from .slices import UNREAD
 from .small_tables import ALL_TABLES, HISTORY, SMALL_TABLES, SmallTable
 from .small_tables.reader import ProjectReader
 from .snapshots import Snapshot, read_small
 from .steps import OnRows, OpenBatch, open_batch, tables_of
-from .streams.activities import activities as read_activities
-from .streams.leads import leads as read_leads
-from .streams.messages import messages as read_messages
-from .streams.requests import requests as read_requests
+from .streams import Stream
+from .streams.activities import STREAM as ACTIVITIES
+from .streams.leads import STREAM as LEADS
+from .streams.messages import STREAM as MESSAGES
+from .streams.requests import STREAM as REQUESTS
 from .tables import Table
 
 Cursor = dlt.sources.incremental[pendulum.DateTime]
@@ -47,13 +48,12 @@ SHARED_SECONDS = 60.0
 # The server is one thread, which also serves customers: more calls at once do not help.
 MOST_CONNECTIONS = 4
 
+STREAMS = {stream.table.name: stream for stream in (REQUESTS, MESSAGES, LEADS, ACTIVITIES)}
+
 KNOWN = {table.name: table for table in ALL_TABLES}
 
 FIELD_NAME = re.compile(r"\w+(\.[A-Za-z_$][\w$]{0,63}){1,2}( \(as sent\))?", re.ASCII)
 MOST_NAMES = 20  # in a notice
-
-# What a user is shown of these depends on the role (contract 1.4).
-SHOWN_BY_ROLE = (tables.REQUESTS, tables.MESSAGES)
 
 
 @configspec
@@ -147,45 +147,43 @@ def tiledesk_source(settings: SourceArguments) -> Sequence[DltResource]:
                         own.pop(UNREAD, None)
                     yield item
 
-    def read_stream(table: Table, stream: Stream, cursor: Cursor) -> Iterator[Rows | Reading]:
+    def read_stream(stream: Stream, cursor: Cursor) -> Iterator[Rows | Reading]:
         def read_one(project: Project, state: State) -> Iterator[Rows | Reading]:
             return read(
-                table,
                 stream,
                 project,
                 cursor,
                 state,
                 settings.lookback_seconds,
                 observer,
-                digests=functools.partial(policy.digests, table),
-                is_shown_by_role=table in SHOWN_BY_ROLE,
+                digests=functools.partial(policy.digests, stream.table),
             )
 
-        return each_project(table, read_one)
+        return each_project(stream.table, read_one)
 
-    @_resource(tables.REQUESTS, observer, policy)
+    @_resource(REQUESTS.table, observer, policy)
     def requests(
         updated_at: Cursor = dlt.sources.incremental("updated_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
-        yield from read_stream(tables.REQUESTS, read_requests, updated_at)
+        yield from read_stream(REQUESTS, updated_at)
 
-    @_resource(tables.MESSAGES, observer, policy)
+    @_resource(MESSAGES.table, observer, policy)
     def messages(
         created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
-        yield from read_stream(tables.MESSAGES, read_messages, created_at)
+        yield from read_stream(MESSAGES, created_at)
 
-    @_resource(tables.LEADS, observer, policy)
+    @_resource(LEADS.table, observer, policy)
     def leads(
         updated_at: Cursor = dlt.sources.incremental("updated_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
-        yield from read_stream(tables.LEADS, read_leads, updated_at)
+        yield from read_stream(LEADS, updated_at)
 
-    @_resource(tables.ACTIVITIES, observer, policy)
+    @_resource(ACTIVITIES.table, observer, policy)
     def activities(
         created_at: Cursor = dlt.sources.incremental("created_at"),  # noqa: B008
     ) -> Iterator[Rows | Reading]:
-        yield from read_stream(tables.ACTIVITIES, read_activities, created_at)
+        yield from read_stream(ACTIVITIES, created_at)
 
     kept: dict[str, ProjectReader] = {}
 

@@ -19,14 +19,13 @@ from __future__ import annotations
 
 from .desk import TABLES, Desk, Document
 from .dice import NO_END, RARE, Dice
-from .loads import BASE_URL, STREAMS, Killed, Patient, Simulation
+from .loads import BASE_URL, Killed, Patient, Simulation
 from .wire import connected
 
 __all__ = [
     "BASE_URL",
     "NO_END",
     "RARE",
-    "STREAMS",
     "TABLES",
     "Desk",
     "Dice",

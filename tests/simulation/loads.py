@@ -21,7 +21,7 @@ from tiledesk.outcome import Reading
 from tiledesk.privacy import Privacy
 from tiledesk.project import Project
 from tiledesk.settings import TiledeskSettings
-from tiledesk.streams import activities, leads, messages, requests
+from tiledesk.source import STREAMS
 from tiledesk_sandbox import Reset, ServerError, SignedOut, TooMany, Truncated
 from tiledesk_sandbox.documents import Row, decode
 from tiledesk_sandbox.wire import Call
@@ -35,12 +35,6 @@ from .wire import connected
 TimeRange: TypeAlias = "tuple[pendulum.DateTime, pendulum.DateTime]"
 
 BASE_URL = "https://desk.example"
-STREAMS = {
-    "requests": requests.requests,
-    "messages": messages.messages,
-    "leads": leads.leads,
-    "activities": activities.activities,
-}
 FAULTS = (
     TooMany(0),
     TooMany(),
@@ -205,17 +199,15 @@ class Simulation:
         done: dict[str, Reading] = {}
         streams = {
             name: reading.read(
-                table,
-                STREAMS[name],
+                stream,
                 project,
                 Bounds(name, window),
                 saved.setdefault(name, {}),
                 self.dice.lookback,
                 Patient(self.dice.rng.choice(slices or self.dice.slices)),
-                digests=partial(Privacy().digests, table),
-                is_shown_by_role=name in ("requests", "messages"),
+                digests=partial(Privacy().digests, stream.table),
             )
-            for name, table in zip(TABLES, tables.TABLES, strict=True)
+            for name, stream in STREAMS.items()
             if name in names
         }
         # dlt takes from the streams in turn, in no order that is promised

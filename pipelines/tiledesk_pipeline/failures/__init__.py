@@ -13,7 +13,7 @@ EXIT_FAILED = 1
 EXIT_PARTIAL = 3
 EXIT_STOPPED = 130
 EXIT_TERMINATED = 143
-STOPPED = "Stopped. What was not written will be read again."
+STOPPED = "Stopped. Nothing is lost. Run the same command again to finish."
 STOPPED_LOAD = "Stopped. What was read is written; the next load goes on from there."
 
 # Errors of these libraries wrap another one, and do not always say `raise ... from`.

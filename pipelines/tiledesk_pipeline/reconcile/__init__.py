@@ -21,14 +21,14 @@ import dlt
 
 from tiledesk import errors, open_projects, tables
 from tiledesk.project import Project
-from tiledesk.source import open_privacy
+from tiledesk.source import STREAMS, open_privacy
 
 from .. import copies, state
 from ..failures import Failure, explain, find_tiledesk_error
 from ..progress import Progress
 from ..running import recorded
 from ..target import Target
-from .compare import activities, leads, requests
+from .compare import grown, leads, requests
 from .destination_rows import DestinationRows
 from .messages import messages
 from .pseudonyms import RequestIds
@@ -138,12 +138,15 @@ def _compare(
                 project, stored["messages"], deep, compared["requests"], progress.step, request_ids
             ),
             "leads": lambda: leads(project, stored["leads"], deep),
-            "activities": lambda: activities(project, stored["activities"], deep),
         }
-        for name, step in steps.items():
+        for name, stream in STREAMS.items():
             progress.step(f"comparing {name}")
             before = progress.calls
-            stream = compared[name] = step()
-            stream.project, stream.up_to = project.id, stored[name].up_to
-            stream.calls = progress.calls - before
+            if name in steps:
+                result = steps[name]()
+            else:
+                result = grown(stream.endpoint, project, stored[name], deep)
+            compared[name] = result
+            result.project, result.up_to = project.id, stored[name].up_to
+            result.calls = progress.calls - before
     return list(compared.values())

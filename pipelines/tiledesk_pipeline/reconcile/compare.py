@@ -11,7 +11,7 @@ import pendulum
 from tiledesk import errors
 from tiledesk.answers import decoded
 from tiledesk.arrow import Page, Row, texts
-from tiledesk.endpoints import ACTIVITIES, LEAD_STATUSES, LEADS, PREFLIGHT, REQUESTS, day_first
+from tiledesk.endpoints import LEAD_STATUSES, LEADS, PREFLIGHT, REQUESTS, Endpoint, day_first
 from tiledesk.project import Project, no_request_list
 from tiledesk.streams.requests import everything, newest_first_listed
 from tiledesk.walks import UNDATED, Answer, Batch, Window, comparable, iso, newest_first, parse
@@ -614,18 +614,19 @@ def _created_since(
     )
 
 
-# --- activities -----------------------------------------------------------------------------------
+# --- streams that only grow -----------------------------------------------------------------------
 
 
-def activities(project: Project, stored: DestinationRows, deep: bool) -> TableResult:
-    """Compare the log by its count; where that differs, by the count of older entries and by ids.
+def grown(endpoint: Endpoint, project: Project, stored: DestinationRows, deep: bool) -> TableResult:
+    """Compare a list by its count; where that differs, by the count of older rows and by ids.
 
-    The server deletes entries after 30 days (contract 6). The destination keeps those that are
-    older than the server's oldest one, and they are not compared.
+    The list takes a field to sort by and a direction, as the log of activities does. The server
+    deletes log entries after 30 days (contract 6). The destination keeps rows that are older than
+    the server's oldest one, and they are not compared.
     """
 
     def fetch(sort: str, direction: int, number: float, limit: int) -> Page:
-        return ACTIVITIES.page(project, sort=sort, direction=direction, limit=limit, page=number)
+        return endpoint.page(project, sort=sort, direction=direction, limit=limit, page=number)
 
     def compare() -> TableResult:
         oldest = Answer(fetch("createdAt", 1, 0, 1), "createdAt", 1)
@@ -648,13 +649,13 @@ def activities(project: Project, stored: DestinationRows, deep: bool) -> TableRe
             return found
         where = "created_at >= %s AND created_at <= %s"
         if not deep and not has_undated:  # dates that are stored as text come first, too
-            first_page = fetch("createdAt", 1, 0, ACTIVITIES.limit)
-            first = Answer(first_page, "createdAt", ACTIVITIES.limit)
+            first_page = fetch("createdAt", 1, 0, endpoint.limit)
+            first = Answer(first_page, "createdAt", endpoint.limit)
             has_undated = first.oldest_first() < len(first.stamps)
         if stored.since or deep or has_undated:
             created: list[str] = []
             for batch in _created_since(
-                fetch, stored.since, ACTIVITIES.limit, ACTIVITIES.limit, fractions=False
+                fetch, stored.since, endpoint.limit, endpoint.limit, fractions=False
             ):
                 met = comparison.look_at(batch.rows, batch.undated)
                 created += [made for key, made in met if made and key not in batch.undated]
@@ -666,10 +667,10 @@ def activities(project: Project, stored: DestinationRows, deep: bool) -> TableRe
             found.in_destination = len(ids)
             found.in_api = len(ids) + len(found.missing) - len(found.extra)
             return found
-        size = oldest.size if oldest.size > 1 else ACTIVITIES.limit
+        size = oldest.size if oldest.size > 1 else endpoint.limit
         one = _List(comparison, fetch, size, where, floor, stored.up_to)
         one.is_fixed = oldest.size > 1
-        one.count_newer(ACTIVITIES.first_limit, fractions=False)
+        one.count_newer(endpoint.first_limit, fractions=False)
         found.in_destination, found.in_api = one.in_destination, one.in_api
         one.find(duplicates)
         return comparison.conclude()
@@ -677,5 +678,5 @@ def activities(project: Project, stored: DestinationRows, deep: bool) -> TableRe
     try:
         return _again(stored, compare)
     except errors.RoleTooLow:
-        remark = "skipped: only owners and admins may read the log."
+        remark = f"skipped: only {endpoint.readers} may read them."
         return TableResult(stored.name, stored.count(), is_complete=False, remark=remark)

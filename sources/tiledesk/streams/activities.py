@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .. import tables
 from ..arrow import Page
 from ..endpoints import ACTIVITIES
 from ..errors import REFUSED
 from ..project import Project
 from ..walks import Batch, Position, Window, newest_first
+from . import Stream
 
 
 def activities(
@@ -40,3 +42,6 @@ def activities(
         yield Batch(
             [], notice=f"skipped: only {ACTIVITIES.readers} may read them.", is_skipped=True
         )
+
+
+STREAM = Stream(tables.ACTIVITIES, ACTIVITIES, activities)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .. import tables
 from ..arrow import Page, texts
 from ..endpoints import LEAD_STATUSES, LEADS
 from ..project import Project
 from ..walks import Answer, Batch, Position, Window, iso, newest_first
+from . import Stream
 
 
 def leads(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
@@ -97,3 +99,6 @@ def _newest_change(project: Project) -> str | None:
 
 def _page(project: Project, status: str, stamp: str, limit: int, page: float) -> Page:
     return LEADS.page(project, status=status, sort=stamp, direction=-1, limit=limit, page=page)
+
+
+STREAM = Stream(tables.LEADS, LEADS, leads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
+from .. import tables
 from ..arrow import Page, texts
 from ..endpoints import MESSAGES
 from ..errors import REFUSED, NoAnswer
@@ -20,6 +21,7 @@ from ..walks import (
     newest_first,
     parse,
 )
+from . import Stream
 from .requests import count, newest_change, newest_first_listed
 from .requests import listed as listed_requests
 
@@ -271,3 +273,6 @@ def _newest_conversation_first(
                 is_begun = isinstance(position.get("conversations"), dict)
                 yield batch._replace(position=dict(position) if is_begun else None)
     yield Batch([], position.get("newest") or None)
+
+
+STREAM = Stream(tables.MESSAGES, MESSAGES, messages, is_shown_by_role=True)

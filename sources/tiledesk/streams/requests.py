@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from .. import tables
 from ..arrow import Page, texts
 from ..endpoints import PREFLIGHT, REQUESTS, day_first
 from ..project import Project, no_request_list
@@ -20,6 +21,7 @@ from ..walks import (
     newest_first,
     parse,
 )
+from . import Stream
 
 BEGINNING = "01/01/1970"
 
@@ -193,3 +195,6 @@ def everything(project: Project, **params: str | float) -> Page:
 def _page(project: Project, stamp: str, **params: str | float) -> Page:
     field = stamp if project.supports_time_filters else "createdAt"
     return everything(project, filterRangeField=field, sort=stamp, **params)
+
+
+STREAM = Stream(tables.REQUESTS, REQUESTS, requests, is_shown_by_role=True)
