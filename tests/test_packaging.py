@@ -129,6 +129,34 @@ def test_a_demo_without_its_packages_says_what_to_install(command: str, tmp_path
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
+def test_a_wheel_in_an_empty_environment_shows_the_demo_and_writes_a_report(tmp_path: Path) -> None:
+    constraints = str(ROOT / "constraints.txt")
+    environment = {**os.environ, "UV_BUILD_CONSTRAINT": constraints, "DLT_DATA_DIR": str(tmp_path)}
+    python = tmp_path / "environment/bin/python"
+    command = str(python.with_name("tiledesk-dlt"))
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    uv = (sys.executable, "-m", "uv")
+    run(*uv, "build", "--wheel", "--out-dir", ".", str(ROOT))
+    (wheel,) = tmp_path.glob("*.whl")
+    run(*uv, "venv", "--python", sys.executable, str(python.parents[1]))
+    run(
+        *(*uv, "pip", "install", "--python", str(python), "--constraint", constraints),
+        f"{wheel}[demo]",
+    )
+    assert "Charts: open demo-report.html" in run(command, "demo", "--requests", "60")
+    run(command, "transform", "--db", "demo.duckdb")
+    run(command, "report", "--db", "demo.duckdb", "--out", "report.html")
+    assert (tmp_path / "report.html").stat().st_size > 500_000
+
+
 # --- make -----------------------------------------------------------------------------------------
 
 TOOL = """#!/bin/sh

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .small_tables import ALL_TABLES, HISTORY
-from .tables import ID_PROJECT, PARENT_ID, TABLES, Table
+from .tables import ACTIVITIES, ID_PROJECT, MESSAGES, PARENT_ID, REQUESTS, Table
 
 AN_ID = "^[0-9a-f]{24}$"
 DATASET = "tiledesk"
@@ -87,7 +87,6 @@ def _user(table: Table, column: str, remark: str = "", where: str = "", sure: bo
     )
 
 
-REQUESTS, MESSAGES, _, ACTIVITIES = TABLES
 BY_TABLE = {table.name: table for table in ALL_TABLES}
 LEFT_FOR_GOOD = "Members who were removed for good are not listed any more."
 

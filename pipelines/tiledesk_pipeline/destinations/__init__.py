@@ -1,8 +1,8 @@
 """What is known of each destination: one file, one class a kind of destination.
 
-To add one, add a file with dlt's name of the destination: ``destinations/snowflake.py`` for
-``--destination snowflake``. It holds a subclass of :class:`Destination` that is named in
-``KIND``, and overrides what the destination does in its own way:
+A destination without a file of its own is a :class:`Destination`. One that does something in its
+own way has a file with dlt's name of it: ``destinations/snowflake.py`` for ``--destination
+snowflake``. The file holds a subclass that is named in ``KIND``:
 
     class Snowflake(Destination):
         has_comments = True
@@ -11,16 +11,16 @@ To add one, add a file with dlt's name of the destination: ``destinations/snowfl
 
     KIND = Snowflake
 
-Commands, loads and comparisons ask :func:`destination_of` for the class. Once tests on the engine
-show that its tables hold the same rows as DuckDB's, its name goes into
-:data:`tiledesk.destination.SUPPORTED`, which a plain dlt pipeline is held to as well.
+Commands, loads and comparisons ask :func:`destination_of` for the class.
+:data:`tiledesk.destination.SUPPORTED` names the destinations whose tables hold the same rows as
+DuckDB's, as tests on the engines show. A plain dlt pipeline is held to it as well.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
 
 from dlt.common.destination import Destination as DestinationReference
 
@@ -45,9 +45,9 @@ def destination_of(name: str, db: Path, dataset: str, patience: Patience) -> Des
     Raises:
         UnsupportedDestination: tables in it would not be right.
     """
-    kind = _kind_of(name)
-    destination = cast(type[Destination], import_module(f"{__name__}.{kind}").KIND)
-    return destination(name, db, dataset, patience)
+    module = f"{__name__}.{_kind_of(name)}"
+    kind: type[Destination] = import_module(module).KIND if find_spec(module) else Destination
+    return kind(name, db, dataset, patience)
 
 
 def _kind_of(name: str) -> str:
