@@ -209,6 +209,12 @@ def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """The path of a DuckDB file that is not there yet."""
+    return tmp_path / "desk.duckdb"
+
+
 def query(db: Path, sql: str) -> list[tuple[Any, ...]]:
     with duckdb.connect(str(db), read_only=True) as connection:
         return connection.execute(sql).fetchall()
@@ -231,6 +237,20 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[], None]]:
         yield enlarge
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def change(db: Path, sql: str, *values: Any) -> None:
+    """Run one statement that writes into a DuckDB file."""
+    with duckdb.connect(str(db)) as connection:
+        connection.execute(sql, values)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between tries take no time; here is how long they would have been."""
+    pauses: list[float] = []
+    monkeypatch.setattr("tiledesk.client.pause", pauses.append)
+    return pauses
 
 
 @pytest.fixture(scope="module")

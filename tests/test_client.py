@@ -159,14 +159,6 @@ def talk(sandbox: Sandbox) -> Iterator[Talking]:
         one.client.close()
 
 
-@pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between tries take no time; here is how long they would have been."""
-    pauses: list[float] = []
-    monkeypatch.setattr("tiledesk.client.pause", pauses.append)
-    return pauses
-
-
 def token_of(owner: Account) -> str:
     http = owner.api()
     http.close()

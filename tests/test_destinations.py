@@ -30,11 +30,6 @@ from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "t.duckdb"
-
-
 def has_open(db: Path) -> subprocess.Popen[str]:
     """Another program that has a file open, until it is killed."""
     code = f"import duckdb; c = duckdb.connect({str(db)!r}, read_only=True); print(1); input()"

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
-from conftest import Account, account_of, query, small_disk
+from conftest import Account, account_of, change, query, small_disk
 from tiledesk.joins import JOINS
 from tiledesk.small_tables import ALL_TABLES, SMALL_TABLES
 from tiledesk.tables import TABLES
@@ -26,11 +25,6 @@ from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, generate
 
 WORD = "Marzipankartoffel"
-
-
-def execute(db: Path, sql: str, *values: Any) -> None:
-    with duckdb.connect(str(db)) as connection:
-        connection.execute(sql, values)
 
 
 def holds_word(db: Path) -> bool:
@@ -58,19 +52,19 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f" ON l._id = r.lead WHERE l._id <> '{lead}' AND l.lead_id IS NOT NULL LIMIT 1",
     )
     json = f'{{"a": "{WORD}"}}'
-    execute(db, "UPDATE tiledesk.requests SET _deleted_at = now() WHERE _id = ?", key)
-    execute(db, "UPDATE tiledesk.requests SET first_text = ? WHERE _id = ?", WORD, key)
-    execute(
+    change(db, "UPDATE tiledesk.requests SET _deleted_at = now() WHERE _id = ?", key)
+    change(db, "UPDATE tiledesk.requests SET first_text = ? WHERE _id = ?", WORD, key)
+    change(
         db,
         "UPDATE tiledesk.messages SET text = ?, _extra = ? WHERE recipient = ?",
         WORD,
         json,
         request_id,
     )
-    execute(db, "UPDATE tiledesk.activities SET message = ? WHERE target_id = ?", WORD, key)
+    change(db, "UPDATE tiledesk.activities SET message = ? WHERE target_id = ?", WORD, key)
     # a lead that was deleted in the dashboard, whose conversation stays
-    execute(db, "UPDATE tiledesk.leads SET status = 1000, note = ? WHERE _id = ?", WORD, other_lead)
-    execute(
+    change(db, "UPDATE tiledesk.leads SET status = 1000, note = ? WHERE _id = ?", WORD, other_lead)
+    change(
         db,
         "UPDATE tiledesk.requests SET snapshot = ?, attributes = ?, transcript = ?,"
         " contact_email = ? WHERE _id = ?",
@@ -80,8 +74,8 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Path:
         WORD,
         other,
     )
-    execute(db, "UPDATE tiledesk.messages SET sender_fullname = ? WHERE sender = ?", WORD, lead_id)
-    execute(
+    change(db, "UPDATE tiledesk.messages SET sender_fullname = ? WHERE sender = ?", WORD, lead_id)
+    change(
         db,
         "INSERT INTO tiledesk.project_users (_id, id_project, uuid_user, firstname,"
         " row_version, _dlt_valid_from, _dlt_valid_to)"
@@ -95,7 +89,7 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("answered_questions", "question, answer"),
     ):
         words = ", ".join(f"'{WORD}'" for _ in columns.split())
-        execute(
+        change(
             db,
             f"INSERT INTO tiledesk.{table} (_id, id_project, request_id, {columns})"
             f" VALUES ('q', ?, ?, {words})",
@@ -103,15 +97,15 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Path:
             request_id,
         )
     # as a load leaves it that is killed between its copy and its merge
-    execute(db, "CREATE SCHEMA IF NOT EXISTS tiledesk_staging")
-    execute(db, "CREATE OR REPLACE TABLE tiledesk_staging.messages AS FROM tiledesk.messages")
-    execute(
+    change(db, "CREATE SCHEMA IF NOT EXISTS tiledesk_staging")
+    change(db, "CREATE OR REPLACE TABLE tiledesk_staging.messages AS FROM tiledesk.messages")
+    change(
         db,
         "UPDATE tiledesk._tiledesk_loads SET error = ? WHERE resource = 'messages'",
         f"{WORD} {request_id}",
     )
     db.chmod(0o600)
-    execute(db, "CHECKPOINT")
+    change(db, "CHECKPOINT")
     assert holds_word(db)
     return db
 
@@ -163,7 +157,7 @@ def test_a_copy_of_a_users_own_is_told(db: Path) -> None:
     ((request_id,),) = query(
         db, "SELECT request_id FROM tiledesk.requests WHERE _deleted_at IS NOT NULL"
     )
-    execute(db, "CREATE TABLE main.mine AS SELECT ? AS note", f"see {request_id}, please")
+    change(db, "CREATE TABLE main.mine AS SELECT ? AS note", f"see {request_id}, please")
     assert purge(Target(db=db)).traces == {"main.mine.note": 1}
 
 

@@ -6,10 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
-from conftest import Account, query, rows, run_cli
+from conftest import Account, change, query, rows, run_cli
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.reconcile.purge import purge
 from tiledesk_pipeline.target import Target
@@ -57,11 +56,6 @@ def db(owner: Account, loaded: Path, tmp_path: Path) -> Path:
     return tmp_path / "t.duckdb"
 
 
-def execute(db: Path, sql: str) -> None:
-    with duckdb.connect(str(db)) as connection:
-        connection.execute(sql)
-
-
 def objects(db: Path) -> list[Any]:
     """All that users made, without what a load or a purge makes."""
     found = []
@@ -80,7 +74,7 @@ def objects(db: Path) -> list[Any]:
 
 
 def mark(db: Path) -> None:
-    execute(
+    change(
         db,
         "UPDATE tiledesk.requests SET _deleted_at = now()"
         " WHERE _id = (SELECT min(_id) FROM tiledesk.requests)",
@@ -89,7 +83,7 @@ def mark(db: Path) -> None:
 
 def test_a_load_and_a_purge_keep_what_users_added(owner: Account, db: Path) -> None:
     for sql in KEPT.values():
-        execute(db, sql)
+        change(db, sql)
     before = objects(db)
     owner.load_streams(db)
     mark(db)
@@ -107,7 +101,7 @@ def test_a_load_and_a_purge_keep_what_users_added(owner: Account, db: Path) -> N
 def test_what_would_keep_rows_from_being_replaced_is_refused_before_a_call(
     owner: Account, sandbox: Sandbox, db: Path, sql: str
 ) -> None:
-    execute(db, sql)
+    change(db, sql)
     calls = len(sandbox.calls)
     with pytest.raises(Failure, match=REFUSED[sql]):
         owner.load_streams(db)
@@ -121,7 +115,7 @@ def test_what_would_keep_rows_from_being_replaced_is_refused_before_a_call(
 def test_a_full_refresh_that_would_drop_them_is_refused(
     owner: Account, sandbox: Sandbox, db: Path, name: str
 ) -> None:
-    execute(db, KEPT[name])
+    change(db, KEPT[name])
     calls = len(sandbox.calls)
     with pytest.raises(Failure, match="A full refresh drops requests"):
         owner.load_streams(db, full_refresh=True)

@@ -28,6 +28,7 @@ from conftest import (
     Account,
     RealServer,
     account_of,
+    change,
     on_one_real_server,
     query,
     run_cli,
@@ -67,11 +68,6 @@ EVERY = {
     for part in root.with_lists()
     for column in part.all_columns()
 }
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "t.duckdb"
 
 
 @pytest.fixture(params=HIDING)
@@ -999,11 +995,6 @@ def test_names_of_fields_that_are_no_names_are_not_told(
 # --- reconcile ------------------------------------------------------------------------------------
 
 
-def execute(db: Path, sql: str) -> None:
-    with duckdb.connect(str(db)) as connection:
-        connection.execute(sql)
-
-
 def everything(db: Path) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of the tables of the API, without dlt's own columns."""
     found = {}
@@ -1015,7 +1006,7 @@ def everything(db: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 def damage(db: Path) -> None:
     """A row missing and a row stale in each table, and of WhatsApp's conversations both."""
-    for name, change in (
+    for name, assignment in (
         ("requests", "first_text = 'other'"),
         ("leads", "fullname = 'other'"),
         ("activities", "verb = 'OTHER'"),
@@ -1030,8 +1021,8 @@ def damage(db: Path) -> None:
             db,
             f"SELECT _id FROM tiledesk.{name} WHERE {where} ORDER BY created_at, _id LIMIT 2",
         )
-        execute(db, f"UPDATE tiledesk.{name} SET {change} WHERE _id = '{stale}'")
-        execute(db, f"DELETE FROM tiledesk.{name} WHERE _id = '{missing}'")
+        change(db, f"UPDATE tiledesk.{name} SET {assignment} WHERE _id = '{stale}'")
+        change(db, f"DELETE FROM tiledesk.{name} WHERE _id = '{missing}'")
 
 
 @pytest.mark.parametrize("who", ["owner", "admin"])
@@ -1101,7 +1092,7 @@ def test_a_conversation_that_lost_its_row_is_found_by_its_messages(
     other = next(
         k for k in world.requests if k != key and "-wab-" in world.requests[k]["request_id"]
     )
-    execute(db, f"DELETE FROM tiledesk.requests WHERE _id = '{key}'")
+    change(db, f"DELETE FROM tiledesk.requests WHERE _id = '{key}'")
     world.remove("requests", other)
     found = reconcile(Target(db=db), repair=True, **owner.settings, **hiding)
     requests, messages = found.streams[:2]
@@ -1123,7 +1114,7 @@ def test_the_last_messages_are_compared_if_attributes_are_kept(
     hiding = {**HIDING["pseudonymize"], "privacy_overrides": {"requests.attributes": "keep"}}
     owner.load_streams(db, **hiding)
     last = world.requests[telling(world)]["attributes"]["last_message"]["_id"]
-    execute(db, f"DELETE FROM tiledesk.messages WHERE _id = '{last}'")
+    change(db, f"DELETE FROM tiledesk.messages WHERE _id = '{last}'")
     found = reconcile(Target(db=db), repair=True, **owner.settings, **hiding)
     assert found.streams[1].missing == [last]
     assert found.is_equal
@@ -1134,9 +1125,7 @@ def test_messages_that_are_there_twice_are_repaired(owner: Account, db: Path, wo
     owner.load_streams(db, **hiding)
     before = everything(db)
     key = next(iter(world.messages.in_group(world.requests[telling(world)]["request_id"]))).id
-    execute(
-        db, f"INSERT INTO tiledesk.messages SELECT * FROM tiledesk.messages WHERE _id = '{key}'"
-    )
+    change(db, f"INSERT INTO tiledesk.messages SELECT * FROM tiledesk.messages WHERE _id = '{key}'")
     found = reconcile(Target(db=db), repair=True, **owner.settings, **hiding)
     assert found.streams[1].stale == [key]
     assert found.streams[1].repaired == {key}

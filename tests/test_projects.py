@@ -53,11 +53,6 @@ def world(world: World) -> World:
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "desk.duckdb"
-
-
-@pytest.fixture
 def projects(world: World) -> list[str]:
     return [world.project_id, world.other_project_id]
 

@@ -17,7 +17,7 @@ import httpx
 import pendulum
 import pytest
 
-from conftest import Account, RealServer, account_of, on_one_real_server, query
+from conftest import Account, RealServer, account_of, change, on_one_real_server, query
 from tiledesk import endpoints
 from tiledesk.project import ALL_REQUESTS, Membership
 from tiledesk.settings import TiledeskSettings
@@ -29,11 +29,6 @@ from tiledesk_pipeline.reconcile import Reconciliation, TableResult, reconcile
 from tiledesk_pipeline.reconcile.purge import purge
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Answer, Sandbox, Truncated, World, generate
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "t.duckdb"
 
 
 @pytest.fixture(scope="session")
@@ -67,11 +62,6 @@ def audit(account: Account, db: Path, *, deep: bool = False) -> Reconciliation:
 
 def repaired(account: Account, db: Path, *, deep: bool = False) -> Reconciliation:
     return reconcile(Target(db=db), deep=deep, repair=True, **account.settings)
-
-
-def execute(db: Path, sql: str, *values: Any) -> None:
-    with duckdb.connect(str(db)) as connection:
-        connection.execute(sql, values)
 
 
 def oldest(db: Path, table: str, number: int) -> list[str]:
@@ -118,7 +108,7 @@ def test_nothing_is_written(owner: Account, db: Path, first_load: Path) -> None:
         }
 
     shutil.copy(first_load, db)
-    execute(db, "DELETE FROM tiledesk.requests")
+    change(db, "DELETE FROM tiledesk.requests")
     before = everything()
     audit(owner, db)
     assert everything() == before
@@ -147,7 +137,7 @@ def test_older_rows_that_changed_while_they_were_loaded_are_for_the_next_load(
     later = iso(pendulum.now("UTC").add(seconds=5))
     for table in ("requests", "leads"):
         (key,) = oldest(db, table, 1)
-        execute(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
+        change(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
         world.change(table, key, updatedAt=later)
     streams = compared(owner, db)
     assert differences(streams) == {}
@@ -166,7 +156,7 @@ def test_rows_deleted_from_the_destination_are_found_by_id(
     shutil.copy(first_load, db)
     gone = sorted(oldest(db, table, 9)[::4])
     for key in gone:
-        execute(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
+        change(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
     assert differences(compared(owner, db)) == {table: (gone, [], [])}
 
 
@@ -179,7 +169,7 @@ def test_a_last_message_that_is_missing_is_found_without_a_call(
         "SELECT attributes->>'$.last_message._id' AS last FROM tiledesk.requests"
         " WHERE last IS NOT NULL ORDER BY created_at LIMIT 1",
     )
-    execute(db, "DELETE FROM tiledesk.messages WHERE _id = ?", message)
+    change(db, "DELETE FROM tiledesk.messages WHERE _id = ?", message)
     found = audit(owner, db)
     streams = {stream.resource: stream for stream in found.streams}
     assert differences(streams) == {"messages": ([message], [], [])}
@@ -191,7 +181,7 @@ def test_a_table_that_was_emptied_is_read_whole(owner: Account, db: Path, first_
     shutil.copy(first_load, db)
     up_to = compared(owner, db)["requests"].up_to
     keys = query(db, f"SELECT _id FROM tiledesk.requests WHERE updated_at <= '{up_to}'")
-    execute(db, "DELETE FROM tiledesk.requests")
+    change(db, "DELETE FROM tiledesk.requests")
     assert compared(owner, db)["requests"].missing == sorted(key for (key,) in keys)
 
 
@@ -215,13 +205,13 @@ def test_the_newest_rows_of_a_quiet_desk_are_compared_and_repaired(
         )
         before = everything(db)
         for table, key in gone.items():
-            execute(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
+            change(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
         owner.load_streams(db)  # knows the rows of the last load, and does not write them again
         owner.load_streams(
             db, since=pendulum.instance(until).subtract(days=9), until=pendulum.now("UTC")
         )
         for table, key in gone.items():
-            execute(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
+            change(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
         found = audit(owner, db, deep=deep)
         assert differences_found(found) == {table: ([key], [], []) for table, key in gone.items()}
         assert repaired(owner, db, deep=deep).is_equal
@@ -234,7 +224,7 @@ def test_of_a_file_of_an_earlier_version_what_the_cursor_reached_is_compared(
     with Sandbox(generate(requests=60, seed=11, until=until - timedelta(days=3))) as sandbox:
         owner = account_of(sandbox)
         owner.load_streams(db)
-        execute(db, "UPDATE tiledesk._tiledesk_loads SET begun_at = NULL")
+        change(db, "UPDATE tiledesk._tiledesk_loads SET begun_at = NULL")
         cursor = query(db, "SELECT max(updated_at) FROM tiledesk.requests")[0][0]
         up_to = compared(owner, db)["requests"].up_to
         assert up_to is not None
@@ -302,7 +292,7 @@ def test_a_few_of_2000_conversations_are_found_in_a_few_calls(db: Path, ties: An
         keys = query(db, "SELECT _id FROM tiledesk.requests ORDER BY created_at, _id")
         missing, extra = keys[1234][0], keys[321][0]
 
-        execute(db, "DELETE FROM tiledesk.requests WHERE _id = ?", missing)
+        change(db, "DELETE FROM tiledesk.requests WHERE _id = ?", missing)
         found = compared(owner, db)["requests"]
         assert (found.missing, found.extra) == ([missing], [])
         assert found.calls <= 10  # the sign-in and the question for the role included
@@ -330,7 +320,7 @@ def test_many_conversations_of_one_second_are_told_apart(db: Path, world: World)
         owner.load_streams(db)
         missing = [f"{number:024x}" for number in (0, 149, 150)]
         extra = [f"{399:024x}"]
-        execute(db, f"DELETE FROM tiledesk.requests WHERE _id IN {tuple(missing)}")
+        change(db, f"DELETE FROM tiledesk.requests WHERE _id IN {tuple(missing)}")
         world.remove("requests", extra[0])
         found = compared(owner, db)["requests"]
         assert (found.missing, found.extra) == (missing, extra)
@@ -347,7 +337,7 @@ def test_conversations_that_carry_much_are_compared_and_repaired(db: Path, until
         account = account_of(heavy)
         account.load_streams(db)
         for key in oldest(db, "messages", 3):
-            execute(db, "DELETE FROM tiledesk.messages WHERE _id = ?", key)
+            change(db, "DELETE FROM tiledesk.messages WHERE _id = ?", key)
         repaired(account, db, deep=True)
         assert audit(account, db, deep=True).is_equal
 
@@ -381,7 +371,7 @@ def test_a_history_that_begins_later_is_not_missing_what_came_before(
     owner.load_streams(db, since=since)
     assert differences(compared(owner, db)) == {}
     ((key,),) = query(db, f"SELECT _id FROM tiledesk.requests WHERE created_at > '{since}' LIMIT 1")
-    execute(db, "DELETE FROM tiledesk.requests WHERE _id = ?", key)
+    change(db, "DELETE FROM tiledesk.requests WHERE _id = ?", key)
     assert differences(compared(owner, db)) == {"requests": ([key], [], [])}
 
 
@@ -397,7 +387,7 @@ def test_a_deep_comparison_finds_what_cancels_out_in_counts(
     for table in ("requests", "messages", "leads", "activities"):
         rows = oldest(db, table, 9)
         wanted[table] = ([rows[3]], [rows[7]], [])
-        execute(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", rows[3])
+        change(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", rows[3])
         world.remove(table, rows[7])
     found = audit(owner, db, deep=True)
     streams = {stream.resource: stream for stream in found.streams}
@@ -416,8 +406,8 @@ def test_a_deep_comparison_by_an_admin_reads_every_conversation(
     ((conversations,),) = query(db, "SELECT count(*) FROM tiledesk.requests")
     assert found.streams[1].calls == conversations
     missing, extra, stale = oldest(db, "messages", 9)[::4]
-    execute(db, "DELETE FROM tiledesk.messages WHERE _id = ?", missing)
-    execute(db, "UPDATE tiledesk.messages SET text = 'another' WHERE _id = ?", stale)
+    change(db, "DELETE FROM tiledesk.messages WHERE _id = ?", missing)
+    change(db, "UPDATE tiledesk.messages SET text = 'another' WHERE _id = ?", stale)
     world.remove("messages", extra)
     found = audit(admin, db, deep=True)
     assert differences({"messages": found.streams[1]}) == {
@@ -436,7 +426,7 @@ def test_a_csv_that_ends_early_makes_nothing_extra(db: Path, world: World, ties:
         gone = oldest(db, "messages", 3)[1]
         missing = oldest(db, "messages", 9)[7]
         world.remove("messages", gone)
-        execute(db, "DELETE FROM tiledesk.messages WHERE _id = ?", missing)
+        change(db, "DELETE FROM tiledesk.messages WHERE _id = ?", missing)
         with closing(owner.api()) as http:
             whole = http.get(f"/{owner.project_id}/messages/csv").content
         lines = whole.splitlines(keepends=True)
@@ -506,11 +496,11 @@ def everything(db: Path, *without: str) -> dict[str, list[str]]:
 def vandalise(db: Path, table: str, keys: list[str]) -> None:
     """Four rows: one removed with what hangs on it, two made stale, one there twice."""
     gone, older, changed, twice = keys
-    execute(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", gone)
+    change(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", gone)
     moment = "updated_at - INTERVAL 1 DAY"
-    execute(db, f"UPDATE tiledesk.{table} SET updated_at = {moment} WHERE _id = ?", older)
-    execute(db, f"UPDATE tiledesk.{table} SET version = 77 WHERE _id = ?", changed)
-    execute(db, f"INSERT INTO tiledesk.{table} SELECT * FROM tiledesk.{table} WHERE _id = ?", twice)
+    change(db, f"UPDATE tiledesk.{table} SET updated_at = {moment} WHERE _id = ?", older)
+    change(db, f"UPDATE tiledesk.{table} SET version = 77 WHERE _id = ?", changed)
+    change(db, f"INSERT INTO tiledesk.{table} SELECT * FROM tiledesk.{table} WHERE _id = ?", twice)
 
 
 def old_rows(db: Path, table: str) -> list[str]:
@@ -531,11 +521,11 @@ def test_whatever_was_done_to_the_tables_is_found_and_repaired(
         world.remove(table, deleted)
         stale = {older, changed, twice}
         if table == "messages":  # its CSV does not show it, unless the conversation is read
-            execute(db, "UPDATE tiledesk.messages SET version = 0 WHERE _id = ?", changed)
+            change(db, "UPDATE tiledesk.messages SET version = 0 WHERE _id = ?", changed)
             stale = {older, twice}
         if table == "requests":
             lists = "tiledesk.requests__participants"
-            execute(db, f"INSERT INTO {lists} (parent_id, position) VALUES (?, 99)", listed)
+            change(db, f"INSERT INTO {lists} (parent_id, position) VALUES (?, 99)", listed)
             stale.add(listed)
         wanted[table] = ([gone], [deleted], sorted(stale))
     found = repaired(owner, db, deep=True)
@@ -547,7 +537,7 @@ def test_whatever_was_done_to_the_tables_is_found_and_repaired(
     for table in TABLES:
         marked = query(db, f"SELECT _id FROM tiledesk.{table} WHERE _deleted_at IS NOT NULL")
         assert {key for (key,) in marked} == set(wanted[table][1])
-        execute(db, f"UPDATE tiledesk.{table} SET _deleted_at = NULL")
+        change(db, f"UPDATE tiledesk.{table} SET _deleted_at = NULL")
     assert everything(db) == before
 
 
@@ -558,7 +548,7 @@ def test_a_repair_reads_no_more_than_needed_and_moves_no_cursor(owner: Account, 
     for table in TABLES:
         if table != "messages":
             (key,) = oldest(db, table, 1)
-            execute(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
+            change(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", key)
     assert repaired(owner, db).is_equal
     assert query(db, state) == before
     assert audit(owner, db).is_equal
@@ -572,7 +562,7 @@ def test_many_large_conversations_are_repaired(owner: Account, db: Path, world: 
     for number, key in enumerate(world.requests):
         world.change("requests", key, transcript=f"{number:07d}" * 150_000)
     owner.load_streams(db)
-    execute(db, "DELETE FROM tiledesk.requests")
+    change(db, "DELETE FROM tiledesk.requests")
     found = repaired(owner, db)
     assert len(found.streams[0].missing) > 50
     assert found.streams[0].is_equal
@@ -593,7 +583,7 @@ def test_a_last_message_is_found_and_loaded_however_new_and_whosever_it_is(
         attributes = {**world.requests[key]["attributes"], "last_message": message}
         world.change("requests", key, attributes=attributes)
     owner.load_streams(db)
-    execute(db, "DELETE FROM tiledesk.messages WHERE _id = ?", message["_id"])
+    change(db, "DELETE FROM tiledesk.messages WHERE _id = ?", message["_id"])
     found = repaired(owner, db, deep=deep)
     assert found.is_equal
     assert found.streams[1].missing == [message["_id"]]
@@ -674,7 +664,7 @@ def test_a_conversation_removed_here_beside_one_deleted_there_is_found_by_its_me
 ) -> None:
     shutil.copy(first_load, db)
     missing, *_, extra = oldest(db, "requests", 9)
-    execute(db, "DELETE FROM tiledesk.requests WHERE _id = ?", missing)
+    change(db, "DELETE FROM tiledesk.requests WHERE _id = ?", missing)
     world.remove("requests", extra)
     found = repaired(owner, db)
     assert differences_found(found)["requests"][0] == [missing]
@@ -689,8 +679,8 @@ def test_an_agents_rows_are_compared_where_they_can_be(
     agent = account_of(sandbox, "agent")
     agent.load_streams(db, allow_partial=True)
     (lead, *_), (message, *_) = oldest(db, "leads", 1), oldest(db, "messages", 1)
-    execute(db, "DELETE FROM tiledesk.leads WHERE _id = ?", lead)
-    execute(db, "DELETE FROM tiledesk.messages WHERE _id = ?", message)
+    change(db, "DELETE FROM tiledesk.leads WHERE _id = ?", lead)
+    change(db, "DELETE FROM tiledesk.messages WHERE _id = ?", message)
     found = repaired(agent, db, deep=True)
     assert not found.is_equal  # the conversations cannot be compared
     found_here = differences_found(found)
@@ -714,9 +704,9 @@ def test_one_row_of_a_long_list_is_found_in_the_logarithm_of_its_pages(
         equal = compared(owner, db)[table].calls
         for place in (0, len(keys) // 3, len(keys) - 30):
             key = keys[place]
-            execute(db, f"UPDATE tiledesk.{table} SET _id = 'hidden' WHERE _id = ?", key)
+            change(db, f"UPDATE tiledesk.{table} SET _id = 'hidden' WHERE _id = ?", key)
             pages = len(keys) / 5
-            execute(db, f"DELETE FROM tiledesk.{table} WHERE _id = 'hidden'")
+            change(db, f"DELETE FROM tiledesk.{table} WHERE _id = 'hidden'")
             found = compared(owner, db)[table]
             assert (found.missing, found.extra) == ([key], [])
             assert pages > 60
@@ -738,7 +728,7 @@ def test_a_conversation_that_lacks_its_last_message_is_read_whole(
         ),
     )
     before = everything(db)["messages"]
-    execute(db, "DELETE FROM tiledesk.messages WHERE recipient = ?", request_id)
+    change(db, "DELETE FROM tiledesk.messages WHERE recipient = ?", request_id)
     found = repaired(owner, db)
     assert found.is_equal
     assert found.calls == 7
@@ -763,7 +753,7 @@ def test_leads_deleted_while_their_places_matter_make_nothing_wrong(
         for (key,) in query(db, "SELECT _id FROM tiledesk.leads WHERE status = 100 ORDER BY _id")
     ]
     missing = keys[-12::2]  # more than are deleted, which would make up for them
-    execute(db, f"DELETE FROM tiledesk.leads WHERE _id IN {tuple(missing)}")
+    change(db, f"DELETE FROM tiledesk.leads WHERE _id IN {tuple(missing)}")
     removed: list[str] = []
 
     @sandbox.before_call
@@ -806,7 +796,7 @@ def test_a_purge_removes_what_was_deleted_with_all_that_hangs_on_it_and_nothing_
     )
     words = uuid.uuid4().hex.encode()
     message = next(k for k, row in world.messages.items() if row["recipient"] == request_id)
-    execute(db, "UPDATE tiledesk.messages SET text = ? WHERE _id = ?", words.decode(), message)
+    change(db, "UPDATE tiledesk.messages SET text = ? WHERE _id = ?", words.decode(), message)
     assert words in db.read_bytes()
     world.remove("requests", key)  # and its messages stay at the source
     world.remove("leads", lead)
@@ -917,7 +907,7 @@ def test_a_real_server_s_differences_are_all_found_and_repaired(
         vandalise(db, table, keys[:4])
         # as many more are missing as are extra: the counts are equal
         if table in ("requests", "leads"):
-            execute(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", keys[4])
+            change(db, f"DELETE FROM tiledesk.{table} WHERE _id = ?", keys[4])
     found = differences_found(audit(account, db, deep=True))
     result = repaired(account, db, deep=True)
     assert result.is_equal, result
@@ -934,11 +924,11 @@ def test_a_real_server_s_differences_are_all_found_and_repaired(
     assert last["_id"] not in found["requests"][1]
     # leads that were deleted in the dashboard are for other tests
     others = [key for (key,) in query(db, "SELECT _id FROM tiledesk.leads WHERE status = 1000")]
-    execute(db, "UPDATE tiledesk.leads SET status = 100 WHERE status = 1000")
+    change(db, "UPDATE tiledesk.leads SET status = 100 WHERE status = 1000")
     removed = purge(Target(db=db)).rows
     assert removed["requests"] == removed["leads"] == 2
     for key in others:
-        execute(db, "UPDATE tiledesk.leads SET status = 1000 WHERE _id = ?", key)
+        change(db, "UPDATE tiledesk.leads SET status = 1000 WHERE _id = ?", key)
     after = everything(db)
     ours = [*(r["_id"] for r in made), *(r["request_id"] for r in made), *(x["_id"] for x in leads)]
     ours += [damaged["messages"][2]]  # a column that the CSV does not show
@@ -1029,7 +1019,7 @@ def test_another_projects_rows_are_not_called_extra(
         copies = (
             f"SELECT * REPLACE ('x' || _id AS _id, 'another' AS id_project) FROM tiledesk.{name}"
         )
-        execute(db, f"INSERT INTO tiledesk.{name} {copies}")
+        change(db, f"INSERT INTO tiledesk.{name} {copies}")
     for deep in (False, True):
         found = audit(owner, db, deep=deep)
         assert [stream.differing_ids for stream in found.streams] == [set()] * 4
@@ -1047,7 +1037,7 @@ def test_the_command_tells_what_differs_and_ends_with_3(
     done = cli("reconcile", environment=owner.environment)
     assert (done.returncode, "\n6 calls." in done.stdout) == (0, True), done.stderr
     keys = oldest(db, "leads", 25)
-    execute(db, f"DELETE FROM tiledesk.leads WHERE _id IN {tuple(keys)}")
+    change(db, f"DELETE FROM tiledesk.leads WHERE _id IN {tuple(keys)}")
     world.remove("requests", oldest(db, "requests", 1)[0])
     done = cli("reconcile", environment=owner.environment)
     assert done.returncode == 3

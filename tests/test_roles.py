@@ -73,11 +73,6 @@ def extract(desk: Desk, who: str, *names: str, **settings: Any) -> None:
     pipeline.drop()
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "desk.duckdb"
-
-
 def there(desk: Desk, who: str) -> Ids:
     """All that there is in a user's project, as the owner reads it by plain calls."""
     (project,) = open_projects(**desk.settings(desk.owner_of(who)))

@@ -48,11 +48,6 @@ def desk(server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return server
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "desk.duckdb"
-
-
 class Impatient(Progress):
     """Stops a load, as Ctrl-C does, when the streams have a number of rows."""
 

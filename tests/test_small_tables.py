@@ -37,11 +37,6 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Ac
         yield world, account, db
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "desk.duckdb"
-
-
 def load(account: Account, db: Path, *names: str, **settings: Any) -> Summary:
     """A load of some tables, as if they were named."""
     return run(Target(db=db), resources=names, **{**account.settings, **settings})

@@ -24,14 +24,9 @@ def pipeline(tmp_path: Path) -> dlt.Pipeline:
     return dlt.pipeline(
         "tiledesk",
         pipelines_dir=str(tmp_path / "pipelines"),
-        destination=dlt.destinations.duckdb(str(tmp_path / "t.duckdb")),
+        destination=dlt.destinations.duckdb(str(tmp_path / "desk.duckdb")),
         dataset_name="tiledesk",
     )
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "t.duckdb"
 
 
 def streams_of(**settings: Any) -> DltSource:
@@ -109,7 +104,7 @@ def test_a_limit_stops_early_and_the_next_run_goes_on_without_a_gap(
     owner: Account, sandbox: Sandbox, pipeline: dlt.Pipeline, tmp_path: Path
 ) -> None:
     world = generate(requests=700, seed=2)
-    db = tmp_path / "t.duckdb"
+    db = tmp_path / "desk.duckdb"
     with Sandbox(world) as large:
         settings = account_of(large).settings
         for limit in (1, 1, 2):

@@ -33,11 +33,6 @@ app()
 """
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "t.duckdb"
-
-
 def schemas(db: Path) -> set[str]:
     usual = "('main', 'information_schema', 'pg_catalog')"
     found = query(db, f"SELECT schema_name FROM duckdb_schemas() WHERE schema_name NOT IN {usual}")

@@ -74,11 +74,6 @@ class Stopping(Progress):
             self.stopped_by = 2
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "desk.duckdb"
-
-
 def seen(db: Path) -> Status:
     return status(Target(db=db))
 

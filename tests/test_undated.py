@@ -72,11 +72,6 @@ def world() -> World:
     return generate(requests=30, seed=4)
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "t.duckdb"
-
-
 def test_a_row_with_any_stamp_is_loaded_and_told_of_once(
     sandbox: Sandbox, world: World, owner: Account, db: Path
 ) -> None:

@@ -44,11 +44,6 @@ def sandbox(world: World, version: str) -> Iterator[Sandbox]:
     yield from serve(world, version)
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "support.duckdb"
-
-
 def shown(world: World, name: str, does: Behaviour) -> dict[str, dict[str, Any]]:
     """The project's documents that a server of that kind has for its owner."""
     return {

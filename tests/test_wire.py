@@ -38,13 +38,6 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-@pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    pauses: list[float] = []
-    monkeypatch.setattr("tiledesk.client.pause", pauses.append)
-    return pauses
-
-
 Serving = Callable[..., str]
 
 

@@ -67,10 +67,10 @@ def generate(
     desk.hire()
     desk.meet(round(requests * leads_per_request), bulk=requests >= 2 * TIE_CLUSTER)
     desk.work(requests, messages_per_request, activities_per_request)
-    desk.gossip(max(3, requests // 100))
-    desk.come_and_go(round(requests * activities_per_request / 20))
-    desk.found_another_project()
-    desk.furnish()
+    desk.send_direct_messages(max(3, requests // 100))
+    desk.switch_availability(round(requests * activities_per_request / 20))
+    desk.add_second_project()
+    desk.add_small_lists()
     return desk.world
 
 
@@ -103,7 +103,7 @@ class _Desk:
         self.begin = end - HISTORY_DAYS * DAY
         self._process = f"{rng.getrandbits(40):010x}"
         self._serial = rng.getrandbits(20)
-        # not made of a date of the history: the same world made on another day is the same project
+        # does not depend on the date: a world made on another day is the same project
         self.project = self.new_id(FOUNDED)
         self.world = World(self.project)
         self.agents: list[_Agent] = []
@@ -134,8 +134,8 @@ class _Desk:
     def chance(self, probability: float) -> bool:
         return self.rng.random() < probability
 
-    def some_time(self) -> int:
-        """A moment of the history: more on weekdays, by day, and the later the busier."""
+    def random_moment(self) -> int:
+        """A moment of the history: more on weekdays and by day, and more in later months."""
         if not self._day_begins:
             first = self.begin - self.begin % DAY
             self._day_begins = list(range(first, self.end, DAY))
@@ -154,13 +154,13 @@ class _Desk:
 
     def timeline(self, count: int) -> list[int]:
         """Sorted moments; one in twelve is the same millisecond as the one before."""
-        moments = sorted(self.some_time() for _ in range(count))
+        moments = sorted(self.random_moment() for _ in range(count))
         for i in range(1, count):
             if self.chance(1 / 12):
                 moments[i] = moments[i - 1]
         return moments
 
-    # --- the people and the house
+    # --- people and departments
 
     def hire(self) -> None:
         world, project, start = self.world, self.project, self.begin - 30 * DAY
@@ -294,7 +294,7 @@ class _Desk:
         said: str = "",
         *involved: str,
     ) -> None:
-        """An activity of the house: `said` is what the actor did, in words."""
+        """An activity of the team; `said` is what the actor did, in words."""
         user = self.world.user_documents[actor]
         name = f"{user['firstname']} {user['lastname']}"
         activity: Document = {
@@ -313,7 +313,7 @@ class _Desk:
             activity["message"] = f"{name} {said}"
         self.world.activities.put(activity)
 
-    def come_and_go(self, count: int) -> None:
+    def switch_availability(self, count: int) -> None:
         """Agents switch their availability; now and then the admin does it for them."""
         admin = self.world.users["admin"].id
         for i, at in enumerate(self.timeline(count)):
@@ -335,7 +335,7 @@ class _Desk:
                 verb = "PROJECT_USER_UPDATE"
                 self._record(verb, at, admin, action, target, "", agent.person.id)
 
-    def found_another_project(self) -> None:
+    def add_second_project(self) -> None:
         """A second project of the owner, whose rows must never show up in the first."""
         at = self.begin
         self.world.other_project_id = other = self.new_id(at)
@@ -345,10 +345,10 @@ class _Desk:
         lead = next(iter(self.world.leads.values()))
         self.world.insert("leads", {**lead, "_id": self.new_id(at), "id_project": other})
 
-    def furnish(self) -> None:
-        """A few rows of everything else that a project has, as its last hours left it.
+    def add_small_lists(self) -> None:
+        """A few rows of each small list, from the last hours of the history.
 
-        Without a throw of the dice: what the same seed made before stays as it was.
+        It draws no random number, so the documents made before are the same as without it.
         """
         world, at = self.world, self.end - 2 * HOUR
         room = world.project_id
@@ -581,16 +581,16 @@ class _Desk:
         ordinary = max(1, count - len(campaign))
         mean = max(2.0, (count * messages - len(campaign)) / ordinary)
         for i, at in enumerate(moments):
-            visitor = self._who_writes(i, count)
+            visitor = self._requester(i, count)
             talk = _Conversation(self, visitor, at, i + 1, mean, activities)
             if i in campaign:
-                talk.be_part_of_a_campaign()
+                talk.join_bulk_job()
             else:
                 talk.happen()
         self._edit_some_leads()
 
-    def _who_writes(self, i: int, count: int) -> _Visitor:
-        """Mostly somebody who appeared about now; a few regulars write again and again.
+    def _requester(self, i: int, count: int) -> _Visitor:
+        """Mostly a visitor who is new at that time; some customers write again.
 
         Now and then an agent opens a conversation, and is then its requester.
         """
@@ -642,7 +642,7 @@ class _Desk:
                 request["updatedAt"] = iso(at + 3)
                 self.world.requests.put(request)
 
-    def gossip(self, count: int) -> None:
+    def send_direct_messages(self, count: int) -> None:
         """Direct messages between colleagues, outside any conversation."""
         for at in self.timeline(count):
             one, other = self.rng.sample(self.agents, 2)
@@ -733,8 +733,8 @@ class _Conversation:
             self.close(request, only_bot)
         self.keep(request, created, closed)
 
-    def be_part_of_a_campaign(self) -> None:
-        """One of many requests a bulk job opened and touched in the same milliseconds."""
+    def join_bulk_job(self) -> None:
+        """Make it one of many requests that a bulk job opened and changed in one millisecond."""
         self.bot = self.desk.bots[-1]
         self.visitor.in_campaign = True
         self.activities = NONE
@@ -749,7 +749,7 @@ class _Conversation:
         self.now += round(minutes * MINUTE * self.rng.lognormvariate(-(spread**2) / 2, spread)) + 1
 
     def office_delay(self) -> None:
-        """Nobody answers at night: the answer comes the next morning, now and then."""
+        """An answer at night sometimes comes the next morning."""
         hour = self.now // HOUR % 24
         if not 7 <= hour < 20 and self.desk.chance(0.7):
             morning = self.now - self.now % DAY + (8 if hour < 7 else 32) * HOUR
