@@ -370,8 +370,8 @@ def after_the_last_stamp(monkeypatch: pytest.MonkeyPatch) -> None:
     """Goes on after the stamp at which the run before ended, which is not read to its end."""
     go_on = walks._NewestFirst.go_on
 
-    def beyond(self: walks._NewestFirst, last: str, newer: int) -> Any:
-        found = yield from go_on(self, last, newer)
+    def beyond(self: walks._NewestFirst, last: str, newer: int, known: Any) -> Any:
+        found = yield from go_on(self, last, newer, known)
         self._last = last[:-1]
         return found
 
@@ -456,7 +456,7 @@ def on_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch,
         walks,
         "newest_first",
-        'answer, skip = yield from reader.go_on(begun_at, position["newer"])',
+        'answer, skip = yield from reader.go_on(begun_at, position["newer"], known)',
         'reader._last, skip = begun_at, position["newer"] + 1\n'
         "        answer = reader.page(skip / limit if fractions else skip // limit, limit)",
     )

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from itertools import chain, count
 from typing import Any, NamedTuple
 
@@ -51,6 +51,12 @@ FAR_BEHIND = 2_000_000_000
 MOST_STEPS = 2**40
 # Pages whose ids are kept, to find again the rows that stand before those without a date.
 PAGES_KEPT = 8
+
+# Pages without a known row after which a walk begins again with the first page, and skips the rows
+# that it has delivered.
+STEPS_UP = 3
+# Ids of the last rows read that a position holds. Another run goes on where it finds one of them.
+ROWS_KNOWN = 20
 
 # The stamp of a row without a date: older than all dates.
 UNDATED = ""
@@ -343,7 +349,7 @@ def _whole_second(
     it, less the rows that begin after it.
     """
     following = "" if second == LAST_STAMP[:19] else iso(parse(f"{second}Z").add(seconds=1))[:19]
-    group = _Group(end)
+    group = _Group(end, set())
     for size in group.passes(limit):
         rest = None
         if group.may_be_whole:
@@ -369,10 +375,15 @@ def _whole_second(
 
 
 class _Group:
-    """Rows that belong together and do not fit on a page: which were seen, and whether all were."""
+    """Rows that belong together and do not fit on a page: which were seen, and whether all were.
 
-    def __init__(self, end: _End) -> None:
+    Attributes:
+        known: rows that were read before the group, and those of the group that were seen.
+    """
+
+    def __init__(self, end: _End, known: set[str]) -> None:
         self._end = end
+        self.known = known
         self._seen: set[str] = set()
         self._seen_since_counted: set[str] = set()
         self._rows: int | None = None
@@ -410,6 +421,8 @@ class _Group:
         """These rows of the group were on a page."""
         self._seen |= ids
         self._seen_since_counted |= ids
+        if self.known:
+            self.known |= ids
 
     @property
     def may_be_whole(self) -> bool:
@@ -506,11 +519,12 @@ def newest_first(
     Why no row is missed: after each page, every row newer than the last one on it has been
     delivered, in its present state or in one that the next run will replace. That stays true
     because a page is only accepted if it begins with a row newer than the last one of the page
-    before. Then nothing can lie between them, whatever was inserted or deleted above meanwhile, and
-    the rows with the very stamp of that last row, whose order may change from call to call, are on
-    it together. A page that begins too late, because rows above were deleted, is dropped and the
-    walk goes back. A row that is changed during the walk moves to the front, and is newer than the
-    newest row of the first page: that is where the cursor stays, so the next run reads it.
+    before, and has a row that was read before. Then nothing can lie between them, whatever was
+    inserted or deleted above meanwhile, and the rows with the very stamp of that last row, whose
+    order may change from call to call, are on it together. A page that begins too late, because
+    rows above were deleted, is dropped and the walk goes back. A row that is changed during the
+    walk moves to the front, and is newer than the newest row of the first page: that is where the
+    cursor stays, so the next run reads it.
 
     A walk that ended early goes on the same way, however much the list has moved meanwhile: its
     position says which stamp was the last, and about where. The rows with that very stamp are
@@ -526,7 +540,9 @@ def newest_first(
     begin with the first row of a page that has no stamp or a newer one than the row before: the
     page overlaps the dated rows, so that is seen. From there on, they are read as one group of
     equal stamps, to the end of the list; where it begins is known by the ids of the rows before it.
-    They belong to no window but that of everything. A walk that ends early among them goes on
+    A page that begins among them may show newer stamps than the row before. It has no row that was
+    read before, so the walk goes back, or begins again with the first page. Rows without a date
+    belong to no window but that of everything. A walk that ends early among them goes on
     before them.
 
     Args:
@@ -550,7 +566,8 @@ def newest_first(
         newest = max(answer.stamps, default=UNDATED) or None
     else:
         newest, begun_at = position["newest"], position["reached"]
-        answer, skip = yield from reader.go_on(begun_at, position["newer"])
+        known = position.get("known", ())  # an earlier version did not save it
+        answer, skip = yield from reader.go_on(begun_at, position["newer"], known)
     total = None if window.start or answer.total is None else answer.total - skip
     while True:
         batch = reader.unread(answer)._replace(total=total)
@@ -563,21 +580,24 @@ def newest_first(
         end = skip + len(answer.rows)
         newer = end - 1 - answer.stamps.count(last)
         is_last = answer.is_short or reader.is_past(last)
-        yield batch._replace(position=_position(answer, skip, newest, begun_at), is_last=is_last)
+        position = _position(answer, skip, newest, begun_at, reader.known(answer))
+        yield batch._replace(position=position, is_last=is_last)
         if is_last:
             break
         answer, skip = yield from reader.page_after(last, newer, end, begins=newer + 1)
     yield Batch([], newest)
 
 
-def _position(answer: Answer, skip: int, newest: str | None, begun_at: str) -> Position | None:
+def _position(
+    answer: Answer, skip: int, newest: str | None, begun_at: str, known: list[str]
+) -> Position | None:
     """Where another run continues after this page: at its last date; None without progress."""
     dated = len(answer.stamps) - answer.stamps.count(UNDATED)
     last = answer.stamps[dated - 1] if dated else UNDATED
     if last == UNDATED or last >= begun_at:
         return None
     newer = skip + dated - 1 - answer.stamps.count(last)
-    return {"newest": newest, "reached": last, "newer": newer}
+    return {"newest": newest, "reached": last, "newer": newer, "known": known}
 
 
 def _overlapping_page(
@@ -706,6 +726,7 @@ class _NewestFirst:
         self._is_fixed = False  # the size of a page, whatever is asked for
         self._steps_back = 0
         self._last = "~"
+        self._resumed_at = "~"
         self._with_last: set[str] = set()
         self._met = self._met_before = self._repeats = self._unknown_pages = 0
         size = limit
@@ -771,13 +792,18 @@ class _NewestFirst:
         if self._steps_back > PASSES:
             raise _changed_too_often("Rows were deleted again and again")
 
-    def go_on(self, last: str, newer: int) -> Generator[Batch, None, tuple[Answer, int]]:
+    def go_on(
+        self, last: str, newer: int, known: Sequence[str]
+    ) -> Generator[Batch, None, tuple[Answer, int]]:
         """All newer than `last` was delivered by another run: the page that goes on after it.
 
         `newer` is where the last row newer than that was. The page from there on will mostly do; if
-        much was inserted or deleted above since, its place is looked up.
+        much was inserted or deleted above since, its place is looked up. `known` are ids of the
+        rows that were read last.
         """
         self._last = last
+        if known:
+            self._kept.append([*known])
         while place := self._place(newer, newer + 1):
             number, size, skip = place
             answer = self.page(number, size)
@@ -785,8 +811,10 @@ class _NewestFirst:
                 self._limit = answer.size
                 self._go_back()
                 continue
-            if self._begins_above(answer, skip, last) and (
-                answer.is_short or answer.stamps[-1] <= last
+            if (
+                self._begins_above(answer, skip, last)
+                and (answer.is_short or answer.stamps[-1] <= last)
+                and self._has_known_row(answer, skip)
             ):
                 return answer, skip
             break
@@ -844,8 +872,13 @@ class _NewestFirst:
                 self._go_back()
                 continue
             if self._begins_above(answer, skip, last):
-                self._must_overlap(answer)
-                return answer, skip
+                if self._has_known_row(answer, skip):
+                    return answer, skip
+                newer, end, begins = skip - size // 2, skip, None
+                if self._unknown_pages >= STEPS_UP or not self._place(newer, end):
+                    self._resumed_at = self._last
+                    return self.first_page(self._limit), 0
+                continue
             # Rows above were deleted, or the server cuts the fraction off: go back, surely.
             self._fractions = False
             self._go_back()
@@ -861,7 +894,7 @@ class _NewestFirst:
         pass before has met, if that began there, too. The first pass may begin further down, if it
         is known where the group begins.
         """
-        rows = _Group(self._end_check)
+        rows = _Group(self._end_check, {*chain(*self._kept)})
         ends: int | None = None
         beyond: tuple[Answer, int] | None = None
         for turn, size in enumerate(rows.passes(self._limit)):
@@ -887,9 +920,13 @@ class _NewestFirst:
                     # of another size tell which: within a page, an order that is broken shows.
                     begins = ends = None
                     break
-                if is_begin and not self._begins_above(answer, skip, group):
+                if is_begin and not (
+                    self._begins_above(answer, skip, group)
+                    and self._has_known_row(answer, skip, rows.known)
+                ):
                     begins = ends = None
-                    newer -= size  # rows above were deleted: begin further up
+                    # rows above were deleted: begin further up
+                    newer = newer - size if self._unknown_pages < STEPS_UP else 0
                     break
                 yield self.unread(answer, down_to=group)
                 if not has_begun and (place := answer.begins(group, skip)) is not None:
@@ -917,18 +954,25 @@ class _NewestFirst:
             return False
         return answer.ids[0] not in chain(*reversed(self._kept))
 
-    def _must_overlap(self, answer: Answer) -> None:
-        """Check that a page that overlaps the one before has rows of it, or of earlier pages.
+    def _has_known_row(
+        self, answer: Answer, skip: float, known: Collection[str] = frozenset()
+    ) -> bool:
+        """Whether a page that overlaps the one before has rows of it, or of earlier pages.
+
+        Otherwise many rows were inserted above; or so many were deleted that the page begins among
+        the rows without a date, which may show newer stamps. A page further up tells which, or the
+        first page.
 
         Raises:
             IncompleteRead: it had none, `REPEATS` times in a row.
         """
-        if self._before_undated is not None:
-            return
-        is_known = not {*answer.ids}.isdisjoint(chain(*reversed(self._kept)))
+        if self._before_undated is not None or skip == 0 or not self._kept:
+            return True
+        is_known = not {*answer.ids}.isdisjoint(known or chain(*reversed(self._kept)))
         self._unknown_pages = 0 if is_known else self._unknown_pages + 1
         if self._unknown_pages >= REPEATS:
             raise _made_anew()
+        return is_known
 
     def is_past(self, stamp: str) -> bool:
         """Whether rows with this stamp are older than the window."""
@@ -961,10 +1005,18 @@ class _NewestFirst:
             IncompleteRead: there were none, `REPEATS` times in a row, or the list has no end.
         """
         self._end_check.check(answer, skip, answer.size)
-        self._repeats = self._repeats + 1 if self._met == self._met_before else 0
+        is_above = bool(answer.stamps) and answer.stamps[-1] > self._resumed_at
+        is_new = self._met > self._met_before or is_above
+        self._repeats = 0 if is_new else self._repeats + 1
         self._met_before = self._met
         if self._repeats >= REPEATS:
             raise _repeats()
+
+    def known(self, answer: Answer) -> list[str]:
+        """The ids of the last rows with a date that were read, up to this page."""
+        dated = answer.ids[: len(answer.ids) - answer.stamps.count(UNDATED)]
+        before = chain(*self._kept) if self._before_undated is None else ()
+        return list(dict.fromkeys([*before, *dated]))[-ROWS_KNOWN:]
 
     def _keep(self, answer: Answer) -> None:
         """Keep the ids of this page; once it has rows without a date, only those before them."""
