@@ -78,10 +78,12 @@ def seen(db: Path) -> Status:
     return status(Target(db=db))
 
 
-def shown(found: Status, monkeypatch: pytest.MonkeyPatch) -> str:
+def shown(
+    found: Status, monkeypatch: pytest.MonkeyPatch, now: pendulum.DateTime | None = None
+) -> str:
     console = Console(width=80, record=True, file=io.StringIO())
     monkeypatch.setattr(display, "out", console)
-    display.show_status(found, pendulum.now("UTC"))
+    display.show_status(found, now or pendulum.now("UTC"))
     return console.export_text()
 
 
@@ -213,14 +215,21 @@ def test_status_fits_a_terminal_and_calls_nothing(
         type(load)(load.at, "complete", 99_999_999, 99_999_999, 9_999_999, 999_999, 99_999)
         for load in found.loads
     ]
-    for stream in found.streams:
-        stream.rows = 99_999_999
-    text = shown(found, monkeypatch)
-    assert "99,999,999" in text
-    assert "…" not in text
-    place, *lines = text.splitlines()
-    assert place == str(found.target)  # on one line, for who copies it
-    assert max(map(len, lines)) <= 80
+    for cursor, age in (
+        (NOW.add(seconds=100), "0 s"),  # the clock here is late
+        (NOW.subtract(minutes=59), "59 min"),
+        (NOW.subtract(hours=23), "23 h"),
+        (NOW.subtract(days=1200), "1,200 d"),
+    ):
+        for stream in found.streams:
+            stream.rows, stream.cursor = 99_999_999, cursor
+        text = shown(found, monkeypatch, NOW)
+        assert "99,999,999" in text
+        assert f"{age}\n" in text
+        assert "…" not in text
+        place, *lines = text.splitlines()
+        assert place == str(found.target)  # on one line, for who copies it
+        assert max(map(len, lines)) <= 80
 
 
 # --- what a monitor asks --------------------------------------------------------------------------

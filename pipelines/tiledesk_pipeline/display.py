@@ -158,13 +158,12 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
         columns = ("table", "rows", "newest (UTC)", "read up to (UTC)", "age")
         table = _Table(*columns, numbers=("rows",))
         for stream in streams:
-            age = stream.cursor.diff_for_humans(now, absolute=True) if stream.cursor else "-"
             table.add(
                 stream.resource,
                 _number(stream.rows),
                 _time(stream.newest),
                 "first load goes on" if stream.is_in_first_load else _time(stream.cursor),
-                age,
+                _age(stream.cursor, now) if stream.cursor else "-",
             )
             for name, rows in stream.lists.items():
                 table.add("__" + name.partition("__")[2], _number(rows))
@@ -192,6 +191,15 @@ def show_status(status: Status, now: pendulum.DateTime) -> None:
         say(f"Failed {_time(when)}: {error}")
 
 
+def _age(time: pendulum.DateTime, now: pendulum.DateTime) -> str:
+    """Whole days, hours, minutes or seconds, short enough for a column: ``10 h``."""
+    seconds = max(0, int((now - time).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:,} {unit}"
+    return f"{seconds} s"
+
+
 def _show_running(running: Running, now: pendulum.DateTime) -> None:
     since = running.began.diff_for_humans(now, absolute=True)
     if running.outcome:
@@ -216,7 +224,7 @@ def _show_small(tables: Sequence[Small], now: pendulum.DateTime) -> None:
         return
     table = _Table("small table", "rows", "read at (UTC)", "age", numbers=("rows",))
     for small in tables:
-        age = small.read_at.diff_for_humans(now, absolute=True)
+        age = _age(small.read_at, now)
         table.add(small.resource, _number(small.rows), _time(small.read_at), age)
         for name, rows in small.lists.items():
             table.add("__" + name.partition("__")[2], _number(rows))
