@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dlt
 import duckdb
 import pendulum
 import pytest
@@ -23,6 +26,7 @@ from tiledesk import tables
 from tiledesk.outcome import Reading
 from tiledesk.walks import iso
 from tiledesk_pipeline import progress as slicing
+from tiledesk_pipeline import state
 from tiledesk_pipeline.destinations import duckdb as writing
 from tiledesk_pipeline.failures import Failure, explain
 from tiledesk_pipeline.load import Summary
@@ -276,6 +280,26 @@ def test_an_unfinished_first_load_is_no_cursor(desk: Sandbox, db: Path) -> None:
     cut = [stream for stream in summary.streams if not stream.is_complete]
     assert cut
     assert all(stream.cursor is None for stream in cut)
+
+
+def known_ids(pipeline: dlt.Pipeline) -> dict[str, set[str]]:
+    """By stream, the ids in the positions from which first loads go on."""
+    return {
+        name: set(re.findall(r"[0-9a-f]{24}", " ".join(lists)))
+        for name, one in state.resources(pipeline).items()
+        if (lists := re.findall(r'"known": \[.*?\]', json.dumps(one, default=str)))
+    }
+
+
+def test_a_purge_removes_ids_from_where_an_unfinished_first_load_goes_on(
+    desk: Sandbox, db: Path
+) -> None:
+    account_of(desk).load_streams(db, progress=Impatient(900))
+    with Target(db=db).pipeline(for_queries=True) as pipeline:
+        known = known_ids(pipeline)
+        assert any(known.values())
+        assert state.forget_rows(pipeline, known)
+        assert not any(known_ids(pipeline).values())
 
 
 def window(world: World) -> tuple[pendulum.DateTime, pendulum.DateTime]:

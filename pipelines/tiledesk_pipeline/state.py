@@ -72,9 +72,10 @@ def forget(pipeline: dlt.Pipeline, names: list[str]) -> None:
 
 
 def forget_rows(pipeline: dlt.Pipeline, ids: Mapping[str, Collection[str]]) -> bool:
-    """Remove the digests of rows from the state, in a package that has still to be loaded.
+    """Remove the digests and ids of rows from the state, in a package that has still to be loaded.
 
-    A load compares the rows of its lookback with these digests, and does not write equal ones.
+    A load compares the rows of its lookback with these digests, and does not write equal ones. The
+    position of a first load that goes on has ids of the rows that were read last.
 
     Args:
         ids: by stream, the ids of the rows.
@@ -89,7 +90,22 @@ def forget_rows(pipeline: dlt.Pipeline, ids: Mapping[str, Collection[str]]) -> b
                 written = project.get("written", {})
                 found = {key for key in set(keys) & written.keys() if written[key] != ERASED}
                 written.update(dict.fromkeys(found, ERASED))
-                is_changed |= bool(found)
+                is_changed |= bool(found) | _forget_ids(project, set(keys))
+    return is_changed
+
+
+def _forget_ids(value: Any, ids: set[str]) -> bool:
+    """Remove ids from each list ``known`` inside a value; returns whether there were any."""
+    if not isinstance(value, dict):
+        return False
+    is_changed = False
+    for name, inner in value.items():
+        if name == "known" and isinstance(inner, list):
+            left = [key for key in inner if key not in ids]
+            is_changed |= left != inner
+            inner[:] = left
+        else:
+            is_changed |= _forget_ids(inner, ids)
     return is_changed
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from itertools import chain, count
+from itertools import chain, count, islice
 from typing import Any, NamedTuple
 
 import pendulum
@@ -1015,8 +1015,9 @@ class _NewestFirst:
     def known(self, answer: Answer) -> list[str]:
         """The ids of the last rows with a date that were read, up to this page."""
         dated = answer.ids[: len(answer.ids) - answer.stamps.count(UNDATED)]
-        before = chain(*self._kept) if self._before_undated is None else ()
-        return list(dict.fromkeys([*before, *dated]))[-ROWS_KNOWN:]
+        pages = [*self._kept, dated] if self._before_undated is None else [dated]
+        newest_last = chain.from_iterable(map(reversed, reversed(pages)))
+        return list(dict.fromkeys(islice(newest_last, 2 * ROWS_KNOWN)))[:ROWS_KNOWN]
 
     def _keep(self, answer: Answer) -> None:
         """Keep the ids of this page; once it has rows without a date, only those before them."""
