@@ -532,7 +532,7 @@ def _time(option: str, text: str) -> pendulum.DateTime | None:
 @contextmanager
 def report_errors(verbose: bool, log_format: Literal["text", "json"] = "text") -> Iterator[None]:
     """An error becomes a line and an exit code; `verbose` adds the trace."""
-    # dlt sets its log's level anew with every pipeline, so its own setting it has to be
+    # dlt sets the level of its log anew with every pipeline, from this setting of its own
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "WARNING" if verbose else "CRITICAL")
     os.umask(0o077)  # the database and the working files hold other people's messages
     signal.signal(signal.SIGTERM, _terminate)
