@@ -212,7 +212,7 @@ def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture
 def db(tmp_path: Path) -> Path:
     """The path of a DuckDB file that is not there yet."""
-    return tmp_path / "desk.duckdb"
+    return tmp_path / "t.duckdb"
 
 
 def query(db: Path, sql: str) -> list[tuple[Any, ...]]:

@@ -24,7 +24,7 @@ def pipeline(tmp_path: Path) -> dlt.Pipeline:
     return dlt.pipeline(
         "tiledesk",
         pipelines_dir=str(tmp_path / "pipelines"),
-        destination=dlt.destinations.duckdb(str(tmp_path / "desk.duckdb")),
+        destination=dlt.destinations.duckdb(str(tmp_path / "t.duckdb")),
         dataset_name="tiledesk",
     )
 
@@ -104,7 +104,7 @@ def test_a_limit_stops_early_and_the_next_run_goes_on_without_a_gap(
     owner: Account, sandbox: Sandbox, pipeline: dlt.Pipeline, tmp_path: Path
 ) -> None:
     world = generate(requests=700, seed=2)
-    db = tmp_path / "desk.duckdb"
+    db = tmp_path / "t.duckdb"
     with Sandbox(world) as large:
         settings = account_of(large).settings
         for limit in (1, 1, 2):
