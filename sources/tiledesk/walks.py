@@ -584,7 +584,10 @@ def newest_first(
         yield batch._replace(position=position, is_last=is_last)
         if is_last:
             break
-        answer, skip = yield from reader.page_after(last, newer, end, begins=newer + 1)
+        if last > reader.reached:  # another run has delivered all of this page
+            answer, skip = yield from reader.page_after(reader.reached, end - 1, end)
+        else:
+            answer, skip = yield from reader.page_after(last, newer, end, begins=newer + 1)
     yield Batch([], newest)
 
 
@@ -973,6 +976,11 @@ class _NewestFirst:
         if self._unknown_pages >= REPEATS:
             raise _made_anew()
         return is_known
+
+    @property
+    def reached(self) -> str:
+        """All rows newer than this stamp are delivered, by this run or by another."""
+        return self._last
 
     def is_past(self, stamp: str) -> bool:
         """Whether rows with this stamp are older than the window."""
