@@ -725,6 +725,7 @@ def test_rows_without_a_date_are_delivered_once_by_a_walk_over_everything(
 
 @settings(max_examples=150, deadline=None)
 @given(WORLDS, st.booleans(), st.sampled_from([1, 2, 30]), KINDS)
+@example((102, 102, 50, 120), False, 2, ["", "", "", "", "", "", "", "text"])
 def test_rows_are_deleted_between_walks_that_go_on_before_rows_without_a_date(
     world: tuple[int, int, int, int], counts: bool, many: int, kinds: list[str]
 ) -> None:
