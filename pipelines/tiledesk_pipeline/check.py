@@ -130,9 +130,7 @@ def _probe(stream: Stream, project: Project) -> Access:
     try:
         page = stream.endpoint.probe(project)
     except errors.REFUSED:
-        readers = stream.endpoint.readers
-        remark = f"skipped: only {readers} may read them." if readers else "skipped: refused."
-        return Access(stream.table.name, "none", None, remark)
+        return Access(stream.table.name, "none", None, stream.endpoint.refusal)
     return Access(stream.table.name, "all", page.total)
 
 
@@ -235,8 +233,7 @@ def _activities(project: Project, tell: Callable[[str], None]) -> Access:
     try:
         page = ACTIVITIES.probe(project)
     except errors.REFUSED:
-        remark = f"skipped: only {ACTIVITIES.readers} may read the log."
-        return Access("activities", "none", None, remark)
+        return Access("activities", "none", None, ACTIVITIES.refusal)
     if page.per_page == 1:
         tell("the activity log comes in pages of up to 500 (2.19.14 or newer)")
     elif page.per_page is not None:

@@ -32,6 +32,14 @@ class Endpoint:
     params: Mapping[str, str | float] = field(default_factory=dict)
     readers: str = ""
 
+    @property
+    def refusal(self) -> str:
+        """What a user is told who may not read the list."""
+        who = (
+            f"only {self.readers} may read them" if self.readers else "this user may not read them"
+        )
+        return f"skipped: {who}."
+
     def page(self, project: Project, **params: str | float) -> Page:
         """One page of the list."""
         return project.page(self.path, self.key, **{**self.params, **params})

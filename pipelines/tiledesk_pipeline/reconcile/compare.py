@@ -678,5 +678,4 @@ def grown(endpoint: Endpoint, project: Project, stored: DestinationRows, deep: b
     try:
         return _again(stored, compare)
     except errors.RoleTooLow:
-        remark = f"skipped: only {endpoint.readers} may read them."
-        return TableResult(stored.name, stored.count(), is_complete=False, remark=remark)
+        return TableResult(stored.name, stored.count(), is_complete=False, remark=endpoint.refusal)

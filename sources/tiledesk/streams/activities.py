@@ -39,9 +39,7 @@ def activities(
         yield from newest_first(fetch, window, position, limit=limit, first_limit=first_limit)
     except REFUSED:
         project.membership  # noqa: B018 (who may read nothing at all is told so here)
-        yield Batch(
-            [], notice=f"skipped: only {ACTIVITIES.readers} may read them.", is_skipped=True
-        )
+        yield Batch([], notice=ACTIVITIES.refusal, is_skipped=True)
 
 
 STREAM = Stream(tables.ACTIVITIES, ACTIVITIES, activities)
