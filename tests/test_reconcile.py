@@ -461,7 +461,7 @@ def test_a_csv_that_repeats_itself_is_left_for_the_list(
     with closing(owner.api()) as http:
         whole = http.get(f"/{owner.project_id}/messages/csv").content
     columns, rows = whole.split(b"\n", 1)
-    sandbox.faults.add(Answer(200, columns + b"\n" + rows * 60, "text/csv"), "*/messages/csv")
+    sandbox.faults.add(Answer(200, columns + (b"\n" + rows) * 60, "text/csv"), "*/messages/csv")
     found = audit(owner, db, deep=True).streams[1]
     assert (found.is_equal, found.is_complete) == (True, True)
     assert found.in_destination == found.in_api
