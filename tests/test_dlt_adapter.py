@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import dlt
 import pytest
+from dlt.common import validation
+from dlt.common.configuration import resolve
 from dlt.common.configuration.utils import get_resolved_traces
+from dlt.common.typing import TSecretStrValue
 
 from tiledesk import dlt_adapter as connector
 from tiledesk_pipeline import dlt_adapter as commands
@@ -164,6 +167,29 @@ def test_no_display_is_drawn_whatever_the_setting_says(monkeypatch: pytest.Monke
     assert dlt.pipeline("loud", destination="duckdb").collector is not commands.NO_DISPLAY
     quiet = dlt.pipeline("quiet", destination="duckdb", progress=commands.NO_DISPLAY)
     assert quiet.collector is commands.NO_DISPLAY
+
+
+def test_remembered_hints_are_found_out_once_and_go_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    theirs = validation.get_type_hints
+
+    def get_type_hints(spec: Any, **options: Any) -> Any:
+        asked.append(spec)
+        return theirs(spec, **options)
+
+    monkeypatch.setattr(validation, "get_type_hints", get_type_hints)
+    with commands.remembered_hints():
+        for _ in range(2):
+            with commands.remembered_hints():
+                dlt.Schema("one").update_table({"name": "a", "columns": {}})
+        assert resolve.is_secret_hint(TSecretStrValue)
+        assert not resolve.is_secret_hint(str)
+        unhashable = Annotated[str, []]
+        assert resolve.extract_inner_hint(unhashable, preserve_literal=True) is str
+        assert isinstance(resolve.is_secret_hint, commands._Remembered)
+    assert len(asked) == len(set(asked)) > 1
+    assert validation.get_type_hints is get_type_hints
+    assert not isinstance(resolve.is_secret_hint, commands._Remembered)
 
 
 def test_untraced_pipelines_note_nothing(tmp_path: Path) -> None:

@@ -144,10 +144,13 @@ def load(
     summary = Summary(target, progress.run_id)
     with (
         _system_memory_pool(),
-        target.pipeline(record=recorded(target.kind.notes, LOAD, progress)) as pipeline,
+        target.pipeline(
+            replaces_rows=True,
+            drops_tables=full_refresh,
+            record=recorded(target.kind.notes, LOAD, progress),
+        ) as pipeline,
         _stopped_by_signals(progress),
     ):
-        target.kind.must_be_free(pipeline, drops_tables=full_refresh)
         try:
             projects = open_projects(observer=progress, **settings)
         except Exception as error:

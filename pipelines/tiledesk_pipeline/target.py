@@ -19,7 +19,7 @@ from tiledesk.destination import require_usual_tables
 from tiledesk.logs import discreet_logs
 
 from .destinations import Destination, Patience, destination_of
-from .dlt_adapter import NO_DISPLAY, defaults, untraced
+from .dlt_adapter import NO_DISPLAY, defaults, remembered_hints, untraced
 from .failures import Failure
 
 PIPELINE_NAME = "tiledesk"
@@ -63,6 +63,8 @@ class Target:
         *,
         for_queries: bool = False,
         read_only: bool = False,
+        replaces_rows: bool = False,
+        drops_tables: bool = False,
         record: AbstractContextManager[None] | None = None,
     ) -> Iterator[dlt.Pipeline]:
         """The pipeline, in the state that the destination holds.
@@ -74,13 +76,16 @@ class Target:
         Args:
             for_queries: whether whole tables are joined or counted, which needs more memory.
             read_only: whether nothing is written; then other loads are not locked out.
+            replaces_rows: whether rows of the tables are replaced or removed.
+            drops_tables: whether tables are dropped, and made again.
             record: entered when the lock is held, before the destination is opened.
 
         Raises:
-            Failure: the destination cannot be used, or another load into this target is running.
+            Failure: the destination cannot be used, another load into this target is running, or
+                an object that a user has added to it prevents what is about to be done.
             BadSetting: a setting of dlt would change the tables.
         """
-        with defaults(DEFAULTS), discreet_logs(), _working_folder() as home:
+        with defaults(DEFAULTS), remembered_hints(), discreet_logs(), _working_folder() as home:
             if not read_only:
                 require_usual_tables()
             pipeline = dlt.pipeline(
@@ -101,7 +106,10 @@ class Target:
             try:
                 lock = nullcontext() if read_only else self.kind.lock(pipeline)
                 with untraced(pipeline), lock, record or nullcontext():
-                    pipeline.sync_destination()
+                    with self.kind.kept_open(pipeline):
+                        pipeline.sync_destination()
+                        if replaces_rows or drops_tables:
+                            self.kind.must_be_free(pipeline, drops_tables=drops_tables)
                     try:
                         yield pipeline
                     finally:
@@ -120,9 +128,10 @@ class Target:
         Raises:
             Exception: any error of dlt.
         """
-        info = self.kind.write(pipeline, size, is_slice=is_slice)
-        info.raise_on_failed_jobs()
-        self.kind.write_comments(pipeline, info)
+        with self.kind.kept_open(pipeline):
+            info = self.kind.write(pipeline, size, is_slice=is_slice)
+            info.raise_on_failed_jobs()
+            self.kind.write_comments(pipeline, info)
         return info
 
 

@@ -119,24 +119,39 @@ def hidden_fields(table: Table, found: Mapping[str, Treatment]) -> HiddenFields:
     texts: set[str] = set()
     ids: set[str] = set()
     holders: set[str] = set()
-    for root, part, column in _declared():
-        is_own = table in root.with_lists()
-        is_near = column.personal and root in OF_PEOPLE and root_of(table) in OF_PEOPLE
-        treatment = found.get(f"{part.name}.{column.name}", "keep")
-        is_field = column.name != EXTRA and (column.source or part.source)
-        if treatment == "keep" or not (is_own or is_near) or not is_field:
+    for name, groups, fields in _hidden_with(table):
+        treatment = found.get(name, "keep")
+        if treatment == "keep":
             continue
-        *groups, field = column.source.split(".") if column.source else [part.source]
         holders.update(groups)
-        if part.source:
-            holders.add(part.source)
-        hidden = ids if treatment in ("id", "opaque") else texts
-        hidden.update((field, column.name, *OTHER_NAMES.get(field, ())))
+        (ids if treatment in ("id", "opaque") else texts).update(fields)
     return HiddenFields(
         frozenset(map(spelled, texts)),
         frozenset(map(spelled, ids - texts)),
         frozenset(map(spelled, holders)),
     )
+
+
+@functools.cache
+def _hidden_with(table: Table) -> list[tuple[str, list[str], list[str]]]:
+    """The columns whose fields are removed from objects of a table, if they are hidden themselves.
+
+    Returns of each its ``table.column``, the objects that its field is in, and the names that the
+    field has there.
+    """
+    columns = []
+    for root, part, column in _declared():
+        is_own = table in root.with_lists()
+        is_near = bool(column.personal) and root in OF_PEOPLE and root_of(table) in OF_PEOPLE
+        is_field = column.name != EXTRA and (column.source or part.source)
+        if not (is_own or is_near) or not is_field:
+            continue
+        *groups, field = column.source.split(".") if column.source else [part.source]
+        if part.source:
+            groups.append(part.source)
+        names = [field, column.name, *OTHER_NAMES.get(field, ())]
+        columns.append((f"{part.name}.{column.name}", groups, names))
+    return columns
 
 
 def root_of(table: Table) -> Table:

@@ -139,6 +139,10 @@ class Destination:
         """
         return self.name
 
+    def kept_open(self, pipeline: dlt.Pipeline) -> AbstractContextManager[None]:
+        """Keep the destination open for several steps, if opening it takes long."""
+        return nullcontext()
+
     def lock(self, pipeline: dlt.Pipeline) -> AbstractContextManager[None]:
         """Keep every other load out of the dataset, from any machine.
 

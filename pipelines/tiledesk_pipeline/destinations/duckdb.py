@@ -122,6 +122,12 @@ class DuckDB(Destination):
         return self._opened(MEMORY_FOR_QUERIES if for_queries else MEMORY, read_only=read_only)
 
     @contextmanager
+    def kept_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:
+        """Opening the file again costs nothing while it is open."""
+        with pipeline.sql_client():
+            yield
+
+    @contextmanager
     def lock(self, pipeline: dlt.Pipeline) -> Iterator[None]:
         """Lock a file beside the database, which other users of this machine lock, too.
 
@@ -159,9 +165,8 @@ class DuckDB(Destination):
         """
         memory = MEMORY + MEMORY_PER_BYTE * size
         merges = 0 if is_slice else MERGES
-        # dlt opens and closes the file for each table, which is nearly half of the work of a
-        # load. That costs nothing while the file is open anyway.
-        with pipeline.sql_client(), loads_with(pipeline) as load:
+        # dlt opens and closes the file for each table, which is nearly half of the work of a load
+        with self.kept_open(pipeline), loads_with(pipeline) as load:
             try:
                 return load(self._opened(memory, merges))
             except PipelineStepFailed as error:

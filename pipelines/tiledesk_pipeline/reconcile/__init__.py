@@ -68,11 +68,9 @@ def reconcile(
     progress = progress or Progress()
     found = Reconciliation(target, is_repaired=repair)
     record = recorded(target.kind.notes, "reconcile", progress)
-    with target.pipeline(for_queries=True, record=record) as pipeline:
+    with target.pipeline(for_queries=True, replaces_rows=repair, record=record) as pipeline:
         if not state.projects(pipeline):
             raise Failure(f"Nothing is loaded into {target} yet: there is nothing to compare.")
-        if repair:
-            target.kind.must_be_free(pipeline)
         privacy = open_privacy(**settings)
         known = state.resources(pipeline)
         for table in tables.TABLES:

@@ -74,8 +74,7 @@ def purge(target: Target) -> Purged:
     target.kind.must_exist()
     progress = Progress()
     record = recorded(target.kind.notes, "purge", progress)
-    with target.pipeline(for_queries=True, record=record) as pipeline:
-        target.kind.must_be_free(pipeline)
+    with target.pipeline(for_queries=True, replaces_rows=True, record=record) as pipeline:
         progress.step("removing rows")
         _make_log(pipeline)
         done = Purged(marked(pipeline))
