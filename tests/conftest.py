@@ -7,6 +7,7 @@ import os
 import pwd
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +28,9 @@ from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+# A shell script starts background commands with SIGINT ignored, and theirs would ignore it, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from tiledesk.tables import TABLES
 from tiledesk_pipeline.load import Summary, load

@@ -220,15 +220,16 @@ class Destination:
         changed = {name for package in info.load_packages for name in package.schema_update}
         if not self.has_comments or not changed:
             return
-        with pipeline.sql_client() as client:
+        with pipeline.sql_client() as client, client.begin_transaction():
             for table in (part for root in (*ALL_TABLES, LOADS) for part in root.with_lists()):
                 if table.name not in changed:
                     continue
                 name = client.make_qualified_table_name(table.name)
-                client.execute_sql(f"COMMENT ON TABLE {name} IS {_text(table.description)}")
+                comments = [f"COMMENT ON TABLE {name} IS {_text(table.description)}"]
                 for column in table.all_columns():
                     place = f"{name}.{client.escape_column_name(column.name)}"
-                    client.execute_sql(f"COMMENT ON COLUMN {place} IS {_text(column.description)}")
+                    comments.append(f"COMMENT ON COLUMN {place} IS {_text(column.description)}")
+                client.execute_sql("; ".join(comments))
 
     def select(
         self, client: SqlClientBase[Any], query: str, *values: Any
