@@ -351,3 +351,12 @@ def _shuffled(
     chunk = view[left:right]
     chunk.sort(key=lambda e: (e.rank, e.value, shuffle_key(e.row.id, salt)))
     return chunk[begin - left : end - left]
+
+
+def label(key: str, *, update: bool) -> Document:
+    """Attributes of a message that says what happened to a conversation."""
+    return {
+        "subtype": "info/support",
+        "updateconversation": update,
+        "messagelabel": {"key": key},
+    }

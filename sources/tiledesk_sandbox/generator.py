@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import uuid
 from bisect import bisect
@@ -11,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import accumulate
 from typing import Any, TypeVar
 
-from .documents import Document, encode
+from .documents import Document, encode, label
 from .phrases import (
     BROWSERS,
     FIRST_NAMES,
@@ -151,6 +152,10 @@ class _Desk:
             moment = day + hour * HOUR + self.rng.randrange(HOUR)
             if self.begin <= moment < self.end - MINUTE:
                 return moment
+
+    def busyness(self, at: int) -> float:
+        """How much of its work the desk leaves for later: from 0.1 to 1.9, over eleven weeks."""
+        return 1 + 0.9 * math.sin(2 * math.pi * at / (77 * DAY))
 
     def timeline(self, count: int) -> list[int]:
         """Sorted moments; one in twelve is the same millisecond as the one before."""
@@ -579,7 +584,7 @@ class _Desk:
             campaign = range(begin, begin + TIE_CLUSTER)
         moments = _with_tie(self.timeline(count - len(campaign)), campaign)
         ordinary = max(1, count - len(campaign))
-        mean = max(2.0, (count * messages - len(campaign)) / ordinary)
+        mean = max(2.0, (count * messages - 2 * len(campaign)) / ordinary)
         for i, at in enumerate(moments):
             visitor = self._requester(i, count)
             talk = _Conversation(self, visitor, at, i + 1, mean, activities)
@@ -696,6 +701,7 @@ class _Conversation:
         self.messages: list[Document] = []
         self.lines: list[str] = []
         self.last_message: Document | None = None
+        self.closings: list[tuple[int, Person | None]] = []
         self.filled = {
             "order": f"EX-{self.rng.randrange(10_000, 99_999)}",
             "name": str(visitor.lead["fullname"]).split(" ")[0],
@@ -724,14 +730,16 @@ class _Conversation:
         if fate in ("served", "draft") and not only_bot:
             self.agent = rng.choice(team)
             self.filled["agent"] = self.agent.person.firstname
-            self.talk_to_agent()
-        fresh = desk.end - self.now < 2 * DAY
-        closed = fate == "served" and desk.chance(0.35 if fresh else 0.94)
+            is_pooled = desk.departments[department]["routing"] == "pooled"
+            self.talk_to_agent(joins=is_pooled and not bot_first)
         request = self.document(department, fate, team)
         created = self.as_created(request)
-        if closed:
-            self.close(request, only_bot)
-        self.keep(request, created, closed)
+        if fate == "served" and desk.chance(0.995):
+            self.come_to_an_end(request)
+        elif fate in ("temporary", "abandoned") and desk.chance(0.85):
+            self.now += rng.randrange(2 * DAY, 10 * DAY)
+            self.close(request, desk.world.users["admin"])
+        self.keep(request, created)
 
     def join_bulk_job(self) -> None:
         """Make it one of many requests that a bulk job opened and changed in one millisecond."""
@@ -743,7 +751,10 @@ class _Conversation:
         self._add(self.at, f"bot_{self.bot['_id']}", self.bot["name"], self.language.bot_hello)
         self.touched = self.at + 40
         request = self.document(5, "served", self.desk.teams[5])
-        self.keep(request, self.as_created(request), closed=False)
+        created = self.as_created(request)
+        self.now = self.at + 2 * DAY
+        self.close(request, None)
+        self.keep(request, created)
 
     def pause(self, minutes: float, spread: float = 0.8) -> None:
         self.now += round(minutes * MINUTE * self.rng.lognormvariate(-(spread**2) / 2, spread)) + 1
@@ -765,15 +776,17 @@ class _Conversation:
         self.now += self.rng.randrange(400, 1500)
         self._add(self.now, sender, name, self.language.bot_handover, bot=True)
 
-    def talk_to_agent(self) -> None:
+    def talk_to_agent(self, *, joins: bool) -> None:
+        """An agent serves it; the server writes a message only of one who joins a waiting one."""
         assert self.agent is not None  # noqa: S101
         words, rng = self.language, self.rng
-        self._assigned(self.agent)
+        if joins:
+            self._assigned(self.agent)
         slow = {"email": 40.0, "form": 40.0, "whatsapp": 6.0}.get(self.channel["name"], 3.0)
         self.office_delay()
         self.pause(slow * self.agent.speed, 1.0)
         self.say_agent(rng.choice(words.hello))
-        left = max(0, round(rng.gauss(self.mean - 4.5, 3)) - len(self.messages) // 3)
+        left = max(0, round(rng.gauss(self.mean - 4.8, 3)) - len(self.messages) // 3)
         if left:
             self.say_agent(rng.choice(words.ask), 0.3)
             self.say_visitor(rng.choice(self.topic.details), 1.5)
@@ -1004,35 +1017,63 @@ class _Conversation:
         }
         return [note]
 
-    def close(self, request: Document, only_bot: bool) -> None:
-        desk, rng = self.desk, self.rng
-        if only_bot:
-            self.now += 2 * DAY + rng.randrange(HOUR)
+    def come_to_an_end(self, request: Document) -> None:
+        """Close what was served: soon, or after days if it waits for something; reopen a few."""
+        desk = self.desk
+        if self.agent is None:
+            self.now += 2 * DAY + self.rng.randrange(HOUR)
+        elif desk.chance(0.3 * desk.busyness(self.at)):
+            self.pause(7 * DAY / MINUTE, 1.0)
+            self.office_delay()
         else:
             self.pause(12, 1.2)
+        self.close(request, self.agent.person if self.agent else None)
+        if request["status"] != 1000:
+            return
+        if self.agent and desk.chance(0.28):
+            self.rate(request)
+        if desk.chance(0.04) and self.now + 3 * HOUR < desk.end:
+            self.reopen(request)
+
+    def reopen(self, request: Document) -> None:
+        self.pause(90, 0.5)
+        request["status"] = 200
+        self.touched = self.now
+        self._system("Chat reopened", label("CHAT_REOPENED", update=True))
+        if self.agent and self.desk.chance(0.9):
+            self.office_delay()
+            self.say_agent(self.rng.choice(self.topic.solutions), 20)
+            self.pause(30)
+            self.close(request, self.agent.person)
+        request["updatedAt"] = iso(min(self.touched, self.desk.end - 1))
+
+    def close(self, request: Document, by: Person | None) -> None:
+        """Close it now; nobody closes what a bot answered alone, or a bulk job opened."""
+        desk = self.desk
         if self.now >= desk.end:
             return
         closed = self.now
-        by = self.agent.person.id if self.agent else "_bot_unresponsive"
         request |= {
             "status": 1000,
             "transcript": "\r\n".join(self.lines),
             "duration": closed - self.at,
-            "closed_by": by,
+            "closed_by": by.id if by else "_bot_unresponsive",
             "closed_at": iso(closed),
         }
-        self.touched = closed + rng.randrange(1, 6)
-        attributes: Document = {"subtype": "info/support", "updateconversation": False}
-        label = {"messagelabel": {"key": "CHAT_CLOSED"}}
-        self._system("Chat closed", {**attributes, **label})
-        if self.agent and desk.chance(0.28):
-            self.rate(request)
-        if desk.chance(0.04) and self.now + 3 * HOUR < desk.end:
-            self.pause(90, 0.5)
-            request["status"] = 200
-            self.touched = self.now
-            label = {"messagelabel": {"key": "CHAT_REOPENED"}}
-            self._system("Chat reopened", {**attributes, "updateconversation": True, **label})
+        self.closings.append((closed, by))
+        if self.visitor.in_campaign:
+            self.touched = closed + 5
+            self._add(
+                closed + 40,
+                "system",
+                "Bot",
+                "Chat closed",
+                attributes=label("CHAT_CLOSED", update=False),
+                metadata=self.language.code,
+            )
+        else:
+            self.touched = closed + self.rng.randrange(1, 6)
+            self._system("Chat closed", label("CHAT_CLOSED", update=False))
         request["updatedAt"] = iso(min(self.touched, desk.end - 1))
 
     def rate(self, request: Document) -> None:
@@ -1046,6 +1087,7 @@ class _Conversation:
             words = self.language.praise if rating > 3 else self.language.blame
             request["rating_message"] = self.rng.choice(words)
         self.touched += self.rng.randrange(5 * SECOND, 30 * MINUTE)
+        request["updatedAt"] = iso(min(self.touched, self.desk.end - 1))
 
     def as_created(self, request: Document) -> Document:
         """The request as it was when it began."""
@@ -1061,7 +1103,7 @@ class _Conversation:
             "snapshot": {**embedded(request)["snapshot"], "agents": []},
         }
 
-    def keep(self, request: Document, created: Document, closed: bool) -> None:
+    def keep(self, request: Document, created: Document) -> None:
         desk = self.desk
         lead = self.visitor.lead
         bare = encode(embedded(request))
@@ -1085,12 +1127,16 @@ class _Conversation:
             self.note_assignment(before, self.agent.person.id)
         if self.before and self.agent and desk.chance(share):
             self.note_handover(bare, self.before.person, self.agent.person)
-        if closed and "closed_at" in request and desk.chance(share):
-            by = request["closed_by"]
-            name = self.agent.person.fullname if self.agent else "System"
-            who = {"type": "user" if self.agent else "system", "id": by, "name": name}
-            at = to_ms(request["closed_at"]) + 12
-            self.note("REQUEST_CLOSE", at, who, bare, list(dict.fromkeys([by, *people])))
+        for at, by in self.closings:
+            if desk.chance(share):
+                key = by.id if by else "_bot_unresponsive"
+                who = {
+                    "type": "user" if by else "system",
+                    "id": key,
+                    "name": by.fullname if by else "System",
+                }
+                involved = list(dict.fromkeys([key, *people]))
+                self.note("REQUEST_CLOSE", at + 12, who, bare, involved)
 
     def note_assignment(self, whole: bytes, agent: str) -> None:
         action: Document = {

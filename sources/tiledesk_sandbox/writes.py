@@ -12,7 +12,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from .documents import Document, encode
+from .documents import Document, encode, label
 from .reads import ERROR, NOT_FOUND, find_request, populated
 from .routing import ANY_MEMBER, PUBLIC, Context, route
 from .wire import Answer, NeverAnsweredError, answer, refuse
@@ -199,14 +199,6 @@ def _say(world: World, request: Document, text: str, attributes: Document) -> No
         now=world.now(LATE_MS),
     )
     world.insert("messages", message)
-
-
-def _label(key: str, *, update: bool) -> Document:
-    return {
-        "subtype": "info/support",
-        "updateconversation": update,
-        "messagelabel": {"key": key},
-    }
 
 
 def record(
@@ -516,7 +508,7 @@ def close(c: Context) -> Answer:
             closed_by=_object(c).get("closed_by") or who.id,
             closed_at=closed_at,
         )
-    _say(world, request, "Chat closed", _label("CHAT_CLOSED", update=False))
+    _say(world, request, "Chat closed", label("CHAT_CLOSED", update=False))
     actor = {"type": "user", "id": who.id, "name": who.fullname}
     record(world, "REQUEST_CLOSE", actor, request, [who.id, *request["participantsAgents"]])
     return _send(world, request)
@@ -528,8 +520,8 @@ def transcript(world: World, request: Document) -> str:
     lines = []
     for row in sorted(rows, key=lambda r: str(r.created)):
         message = world.messages[row.id]
-        label = (message.get("attributes") or {}).get("messagelabel") or {}
-        if label.get("key") in ("CHAT_CLOSED", "CHAT_REOPENED", "LEAD_UPDATED"):
+        about = (message.get("attributes") or {}).get("messagelabel") or {}
+        if about.get("key") in ("CHAT_CLOSED", "CHAT_REOPENED", "LEAD_UPDATED"):
             continue
         sent = datetime.fromisoformat(message["createdAt"].replace("Z", "+00:00"))
         who, text = message.get("senderFullname"), message.get("text", "")
@@ -543,7 +535,7 @@ def reopen(c: Context) -> Answer:
     if request.get("status") == 1000:
         status = 200 if request.get("participants") else 100
         request = _touch(c.world, request, status=status)
-        _say(c.world, request, "Chat reopened", _label("CHAT_REOPENED", update=True))
+        _say(c.world, request, "Chat reopened", label("CHAT_REOPENED", update=True))
     return _send(c.world, request)
 
 
@@ -787,7 +779,7 @@ def _announce(world: World, lead: Document) -> None:
     chats = [r for r in requests if (r.get("channel") or {}).get("name") == "chat21"]
     if chats:
         attributes = {
-            **_label("LEAD_UPDATED", update=False),
+            **label("LEAD_UPDATED", update=False),
             "updateUserEmail": lead.get("email"),
             "updateUserFullname": lead.get("fullname"),
         }

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tiledesk_sandbox import generate
+
 from .conftest import Conversation, Server, eventually
 
 Act = Callable[[Conversation], object]
@@ -129,6 +131,18 @@ def test_messages_of_the_server_come_after_the_stamp_and_leave_it(server: Server
         assert late["sender"] == "system"
         assert late["createdAt"] > row["updatedAt"]
         assert row.get("attributes", {}).get("last_message", {}).get("_id") != late["_id"]
+        assert without_people(late["attributes"]) in of_a_made_up_desk(label)
+
+
+def of_a_made_up_desk(label: str) -> list[dict[str, Any]]:
+    """The attributes of messages of this kind in a generated world."""
+    found = [message.get("attributes") or {} for message in generate(300).messages.values()]
+    return [without_people(one) for one in found if label in str(one.get("messagelabel"))]
+
+
+def without_people(attributes: dict[str, Any]) -> dict[str, Any]:
+    people = attributes.get("updateconversationfor", [])
+    return {**attributes, "updateconversationfor": len(people)}
 
 
 def test_closing_and_reopening(server: Server) -> None:

@@ -89,6 +89,35 @@ def test_a_world_looks_like_a_desk() -> None:
         assert request["updatedAt"] < "2026-11-21T12"
 
 
+def test_the_backlog_of_a_desk_grows_and_shrinks() -> None:
+    world = generate(2000, until=UNTIL)
+    real = [r for r in world.requests.values() if not r["preflight"] and not r.get("draft")]
+    last = UNTIL.replace(tzinfo=timezone.utc)
+    backlog = [
+        sum(
+            r["createdAt"] < day and not (r["status"] == 1000 and r["closed_at"] < day)
+            for r in real
+        )
+        for day in (f"{last - timedelta(weeks=week):%Y-%m-%d}" for week in range(52, -1, -1))
+    ]
+    assert 10 < min(backlog[20:]) < 0.7 * max(backlog[20:]) < 50
+    assert any(after < 0.8 * before for before, after in zip(backlog, backlog[2:], strict=False))
+    old = f"{last - timedelta(days=60):%Y-%m-%d}"
+    left = [r for r in real if r["createdAt"] < old and r["status"] != 1000]
+    assert len(left) < 0.02 * len(real)
+    labels = [
+        [key for m in world.messages.in_group(r["request_id"]) if (key := label_of(world, m.id))]
+        for r in real
+    ]
+    assert ["CHAT_CLOSED", "CHAT_REOPENED", "CHAT_CLOSED"] in labels
+    assert 0.1 < sum("TOUCHING_OPERATOR" in found for found in labels) / len(real) < 0.4
+
+
+def label_of(world: World, key: str) -> str:
+    attributes = world.messages[key].get("attributes") or {}
+    return str(attributes.get("messagelabel", {}).get("key", ""))
+
+
 def test_every_message_belongs_to_a_request_or_is_direct() -> None:
     world = generate(300, until=UNTIL)
     recipients = {r["request_id"] for r in world.requests.values()}
