@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +25,7 @@ import httpx
 import pytest
 
 from conftest import Account, account_of
+from reverse_proxy import Asked, reverse_proxy
 from tiledesk import errors
 from tiledesk.client import (
     PAUSE_AFTER_TOO_MANY_CALLS,
@@ -716,40 +716,18 @@ def test_what_was_pasted_by_mistake_is_told_in_a_sentence(
 @pytest.fixture
 def proxy(sandbox: Sandbox) -> Iterator[str]:
     """A reverse proxy: the API below some paths, the dashboard everywhere else."""
-    server = httpx.Client(base_url=sandbox.base_url, trust_env=False)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(asked: Asked) -> httpx.Response:
+        below = re.match(r"/(v1|v2|v3|api|tiledesk/api)(?=/)", asked.path)
+        if below is None:
+            return httpx.Response(200, html="<!doctype html><title>Dashboard</title>")
+        return asked.forward(api, asked.path[below.end() :])
 
-        def answer(self) -> None:
-            below = re.match(r"/(v1|v2|v3|api|tiledesk/api)(?=/)", self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if below is None:
-                got = httpx.Response(200, html="<!doctype html><title>Dashboard</title>")
-            else:
-                path = self.path[below.end() :]
-                got = server.request(
-                    self.command, path, content=body, headers=list(self.headers.items())
-                )
-            self.send_response(got.status_code)
-            for name in ("Content-Type", "Date"):
-                if name in got.headers:
-                    self.send_header(name, got.headers[name])
-            self.send_header("Content-Length", str(len(got.content)))
-            self.end_headers()
-            self.wfile.write(got.content)
-
-        do_GET = do_POST = answer
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{listening.server_address[1]}"
-    listening.shutdown()
-    listening.server_close()
-    server.close()
+    with (
+        httpx.Client(base_url=sandbox.base_url, trust_env=False) as api,
+        reverse_proxy(answer) as address,
+    ):
+        yield address
 
 
 @pytest.mark.parametrize("slash", ["", "/", "//", " "])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from conftest import Account, query
+from reverse_proxy import Asked, reverse_proxy
 from tiledesk_pipeline.failures import explain
 from tiledesk_pipeline.load import load
 from tiledesk_pipeline.target import Target
@@ -40,39 +40,20 @@ def sandbox(world: World) -> Iterator[Sandbox]:
 @pytest.fixture
 def behind(sandbox: Sandbox) -> Iterator[Callable[[Change], str]]:
     """The address of a proxy that changes what the API answers; it gets the path with the query."""
-    api = httpx.Client(base_url=sandbox.base_url, trust_env=False)
-    started: list[ThreadingHTTPServer] = []
+    with httpx.Client(base_url=sandbox.base_url, trust_env=False) as api, ExitStack() as running:
 
-    def start(change: Change) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+        def start(change: Change) -> str:
+            def answer(asked: Asked) -> httpx.Response:
+                got = asked.forward(api)
+                if asked.method != "GET":
+                    return got
+                headers = {name: got.headers[name] for name in ("Content-Type", "Date")}
+                body = change(asked.path, got.content)
+                return httpx.Response(got.status_code, headers=headers, content=body)
 
-            def answer(self) -> None:
-                sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {k: v for k, v in self.headers.items() if k != "Accept-Encoding"}
-                got = api.request(self.command, self.path, content=sent, headers=headers)
-                body = change(self.path, got.content) if self.command == "GET" else got.content
-                self.send_response(got.status_code)
-                self.send_header("Content-Type", got.headers["Content-Type"])
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+            return running.enter_context(reverse_proxy(answer))
 
-            do_GET = do_POST = answer
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        started.append(server)
-        return f"http://127.0.0.1:{server.server_address[1]}"
-
-    yield start
-    for server in started:
-        server.shutdown()
-        server.server_close()
-    api.close()
+        yield start
 
 
 def ignores_the_query(world: World) -> Change:
