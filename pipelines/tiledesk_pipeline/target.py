@@ -128,10 +128,9 @@ class Target:
         Raises:
             Exception: any error of dlt.
         """
-        with self.kind.kept_open(pipeline):
-            info = self.kind.write(pipeline, size, is_slice=is_slice)
-            info.raise_on_failed_jobs()
-            self.kind.write_comments(pipeline, info)
+        info = self.kind.write(pipeline, size, is_slice=is_slice)
+        info.raise_on_failed_jobs()
+        self.kind.write_comments(pipeline, info)
         return info
 
 
