@@ -14,6 +14,7 @@ from . import contenders as known
 from . import report
 from .contenders import Contender
 from .environments import NotInstalled, python_of
+from .parts.answers import answers
 from .parts.growth import growth
 from .parts.limiter import limiter
 from .parts.memory import memory
@@ -29,7 +30,10 @@ LARGE = Size(requests=20_000, seconds=1800)
 LARGEST = Size(requests=200_000, seconds=3 * 3600)
 SMOKE = Size(requests=60, messages_per_request=5, changes=30, seconds=120)
 IN_SMOKE = ("ours", "rest_api_tuned", "limit")
+IN_SMOKE_PARTS = ("contenders", "answers")
 CONTENDERS = "contenders"
+# how much of it
+SMALL, USUAL, FULL = "small", "usual", "full"
 
 
 def main(
@@ -44,7 +48,9 @@ def main(
     only: Annotated[str, typer.Option(help="Only these contenders, with commas between.")] = "",
     parts: Annotated[
         str,
-        typer.Option(help="Only these, of: contenders,startup,pages,growth,limiter,roles,memory."),
+        typer.Option(
+            help="Only these, of: contenders,startup,pages,growth,limiter,roles,memory,answers."
+        ),
     ] = "",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = RESULTS,
     name: Annotated[str, typer.Option(help="Name of the results; the date unless given.")] = "",
@@ -54,7 +60,7 @@ def main(
     machine = report.machine()
     facts: dict[str, Any] = {"machine": machine}
     sheets: list[Sheet] = []
-    wanted = parts.split(",") if parts else [CONTENDERS] if smoke else [CONTENDERS, *PARTS]
+    wanted = parts.split(",") if parts else IN_SMOKE_PARTS if smoke else [CONTENDERS, *PARTS]
     if unknown := set(wanted) - {CONTENDERS, *PARTS}:
         raise typer.BadParameter(f"There is no part {min(unknown)}.")
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
@@ -69,7 +75,7 @@ def main(
             else:
                 own = folder / part
                 own.mkdir()
-                found = [PARTS[part](own, full, repeats)]
+                found = [PARTS[part](own, FULL if full else SMALL if smoke else USUAL, repeats)]
             for sheet in found:
                 sheet.show(console)
             sheets += found
@@ -78,14 +84,17 @@ def main(
     console.print(f"Written to {path}")
 
 
-PARTS: dict[str, Callable[[Path, bool, int], Sheet]] = {
-    "startup": lambda folder, full, repeats: startup(folder, repeats),
-    "pages": lambda folder, full, repeats: pages(folder, LARGE, repeats),
-    "growth": lambda folder, full, repeats: growth(folder, [0, 1, 5, 10], Size(), repeats),
-    "limiter": lambda folder, full, repeats: limiter(folder, Size()),
-    "roles": lambda folder, full, repeats: roles(folder, Size()),
-    "memory": lambda folder, full, repeats: memory(
-        folder, [Size(), MIDDLE, LARGE, *([LARGEST] if full else [])]
+PARTS: dict[str, Callable[[Path, str, int], Sheet]] = {
+    "startup": lambda folder, scale, repeats: startup(folder, repeats),
+    "pages": lambda folder, scale, repeats: pages(folder, LARGE, repeats),
+    "growth": lambda folder, scale, repeats: growth(folder, [0, 1, 5, 10], Size(), repeats),
+    "limiter": lambda folder, scale, repeats: limiter(folder, Size()),
+    "roles": lambda folder, scale, repeats: roles(folder, Size()),
+    "memory": lambda folder, scale, repeats: memory(
+        folder, [Size(), MIDDLE, LARGE, *([LARGEST] if scale == FULL else [])]
+    ),
+    "answers": lambda folder, scale, repeats: answers(
+        folder, [SMOKE] if scale == SMALL else [Size(requests=300), Size(), LARGE], repeats
     ),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,10 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.slow
 def test_benchmarks_run_and_ours_misses_no_row(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "--smoke", "--out", str(tmp_path), "--name", "smoke"],
+        [
+            *(sys.executable, "-m", "bench", "--smoke", "--repeats", "1"),
+            *("--out", str(tmp_path), "--name", "smoke"),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -29,6 +33,8 @@ def test_benchmarks_run_and_ours_misses_no_row(tmp_path: Path) -> None:
     table = (tmp_path / "smoke.md").read_text()
     for title in ("tiledesk-dlt load", "rest_api_source, tuned", "limit: DuckDB"):
         assert title in table
+    *_, answers = table.split("## answers")
+    assert re.search(r"^\| 60 \| \d+ (\| [\d.]+ ){6}\|$", answers, re.MULTILINE), answers
     ours = {run["scenario"]: run["gap"] for run in runs if run["contender"] == "ours"}
     whole = {"missing": 0, "stale": 0, "double": 0}
     assert {name: ours[name] for name in ("first load", "quiet run", "incremental")} == {
