@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from conftest import Account
+from conftest import Account, query, starting
+
+COMMAND = str(Path(sys.executable).parent / "tiledesk-dlt")
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -30,6 +36,59 @@ def test_the_help_imports_nothing_but_what_prints_it(cli: Cli) -> None:
     helped.check_returncode()
     assert "typer" in packages(helped)
     assert not packages(helped) & {"dlt", "duckdb", "httpx", "pyarrow", "rich", "tiledesk"}
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["status", "--json"], 0),
+        (["status"], 0),
+        (["status", "--max-age", "1s"], 4),
+        (["check"], 1),
+        (["--version"], 0),
+    ],
+)
+def test_a_reader_that_ends_early_changes_no_exit_code(
+    demo_db: Path, tmp_path: Path, command: list[str], code: int
+) -> None:
+    words = [*command, *(["--db", str(demo_db)] if "status" in command else [])]
+    with unread(words, tmp_path) as printing:
+        assert printing.wait(60) == code
+        assert printing.stderr is not None
+        assert "Error" not in printing.stderr.read().replace("Error: Not configured", "")
+
+
+def test_a_load_goes_on_though_nobody_reads_what_it_prints(
+    owner: Account, tmp_path: Path, db: Path
+) -> None:
+    with starting(owner, tmp_path, str(db)) as start:
+        loading = start()
+        for stream in (loading.stdout, loading.stderr):
+            assert stream is not None
+            stream.close()
+        assert loading.wait(100) == 0
+    assert query(db, "SELECT count(*) FROM tiledesk.requests") == [(60,)]
+
+
+def test_a_log_on_a_full_disk_ends_no_load(owner: Account, tmp_path: Path, db: Path) -> None:
+    words = [COMMAND, "load", "--db", str(db)]
+    environment = {**os.environ, **owner.environment, "DLT_DATA_DIR": str(tmp_path)}
+    with open("/dev/full", "w") as full, open(os.devnull, "w") as nowhere:
+        loading = subprocess.run(words, env=environment, stdout=nowhere, stderr=full, check=False)
+    assert loading.returncode == 0
+    assert query(db, "SELECT count(*) FROM tiledesk.requests") == [(60,)]
+
+
+@contextmanager
+def unread(words: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command whose reader has ended before it prints."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen(
+        [COMMAND, *words], stdout=writing, stderr=subprocess.PIPE, cwd=folder, text=True
+    ) as printing:
+        os.close(writing)
+        yield printing
 
 
 def packages(run: subprocess.CompletedProcess[str]) -> set[str]:

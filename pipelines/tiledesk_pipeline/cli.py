@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -454,6 +454,8 @@ def main() -> None:
     """Entry point of the console command."""
     if not any(word.startswith("--destination") for word in sys.argv):
         sys.meta_path.insert(0, _LeftOut())
+    sys.stdout = _going_on(sys.stdout, BrokenPipeError)
+    sys.stderr = _going_on(sys.stderr, OSError)
     try:
         app()
     finally:
@@ -472,6 +474,33 @@ class _LeftOut:
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name in ("numpy", "pandas"):
             raise ModuleNotFoundError(f"{name} is left out of this command.", name=name)
+
+
+def _going_on(stream: Any, dropped: type[OSError]) -> Any:
+    """A standard stream on which such errors are no reason to end the work of a command.
+
+    `head` reads no more than it needs, and a load must not end because nobody reads its progress.
+    """
+    if not isinstance(stream, io.TextIOWrapper):  # closed, or a test's own
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Output(stream.fileno(), dropped)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+    )
+
+
+class _Output(io.FileIO):
+    def __init__(self, number: int, dropped: type[OSError]) -> None:
+        super().__init__(number, "w", closefd=False)
+        self._dropped = dropped
+
+    def write(self, text: Any) -> int:
+        try:
+            return super().write(text)
+        except self._dropped:
+            return len(text)
 
 
 def _transform(target: Target, publish: Path | None, *, is_json: bool, quiet: bool) -> None:

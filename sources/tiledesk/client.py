@@ -86,20 +86,12 @@ class Client:
         self.began_at: pendulum.DateTime | None = None
         self.calls = self.retries = self.bytes_read = 0
         self._observer = observer or Observer()
-        self._read_timeout = settings.read_timeout
         rate_limit = settings.rate_limit_per_minute
         self._limiter = _limiter(rate_limit) if rate_limit else None
         self._connections = 1 if rate_limit else max(1, connections)
         self._lock = threading.Lock()  # what the threads of `get_many` count and tell
         self._auth = TokenAuth(settings.credentials)
-        self._wire = Wire(
-            self.base_url,
-            _positive("read_timeout", settings.read_timeout),
-            _positive("answer_timeout", settings.answer_timeout),
-            int(_positive("max_answer_mb", settings.max_answer_mb) * 1_000_000),
-            settings.ca_bundle,
-            self._report_waiting,
-        )
+        self._wire = Wire(self.base_url, settings, self._report_waiting)
         # A call without its cookie makes the server begin a session, and keep it (contract 1.5).
         self._cookies = Cookies()
         self._date = ""
@@ -365,12 +357,6 @@ class Client:
                 answer.headers, PAUSE_AFTER_TOO_MANY_CALLS if is_429 else None
             )
         return error
-
-
-def _positive(name: str, value: float) -> float:
-    if not 0 < value < float("inf"):
-        raise errors.BadSetting(f"sources.tiledesk.{name} is not a number above 0.")
-    return value
 
 
 def _limiter(calls_per_minute: int) -> Limiter:

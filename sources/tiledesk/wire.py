@@ -15,6 +15,7 @@ import httpx
 from . import certificates, errors
 from .answers import Answer, as_utf8, decompressed, header_fields, text_lines, within
 from .proxies import proxy_for
+from .settings import TiledeskSettings
 
 CONNECT_TIMEOUT = 10.0
 # The server closes idle connections after 5 s. Using one that was just closed costs a retry.
@@ -34,6 +35,12 @@ _FIELD_WITH_BLANK = re.compile(rb"(" + _TOKEN + rb")[ \t]+(:.*)")
 _IS_INFORMATION = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")
 
 Headers = list[tuple[bytes, bytes]]
+
+
+def _positive(name: str, value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise errors.BadSetting(f"sources.tiledesk.{name} is not a number above 0.")
+    return value
 
 
 class _Call(threading.local):
@@ -60,40 +67,36 @@ class Wire:
 
     Args:
         base_url: the checked address of the server.
-        read_timeout: seconds that the server may be silent.
-        answer_timeout: seconds for a whole answer.
-        max_answer_bytes: the largest size of a whole answer, before and after decompression.
-        ca_bundle: see :func:`.tls_context`.
+        settings: the limits of an answer, and the certificates to trust.
         waiting: called about once a second while waiting for an answer, in the thread that waits.
             It may raise an error, which ends the call.
 
     Raises:
-        BadSetting: the configured proxy or certificates cannot be used.
+        BadSetting: a limit, the configured proxy or the certificates cannot be used.
     """
 
     def __init__(
         self,
         base_url: str,
-        read_timeout: float,
-        answer_timeout: float,
-        max_answer_bytes: int,
-        ca_bundle: str | None,
+        settings: TiledeskSettings,
         waiting: Callable[[], None],
     ) -> None:
         self.base_url = base_url
         self.proxy = proxy_for(base_url)
         self._host = httpx.URL(base_url).netloc.decode()
-        self._read_timeout, self._answer_timeout = read_timeout, answer_timeout
-        self._most = max_answer_bytes
+        self._read_timeout = _positive("read_timeout", settings.read_timeout)
+        self._answer_timeout = _positive("answer_timeout", settings.answer_timeout)
+        # bytes, before and after decompression
+        self._largest = int(_positive("max_answer_mb", settings.max_answer_mb) * 1_000_000)
         self._waiting = waiting
         self._call = _Call()
         self._timeouts = {"timeout": {
-            "connect": CONNECT_TIMEOUT, "read": read_timeout, "write": read_timeout,
-            "pool": read_timeout,
+            "connect": CONNECT_TIMEOUT,
+            **dict.fromkeys(("read", "write", "pool"), self._read_timeout),
         }}  # fmt: skip
         uses_tls = base_url.startswith("https") or "https" in str(self.proxy and self.proxy.scheme)
         context = (
-            certificates.tls_context(ca_bundle)
+            certificates.tls_context(settings.ca_bundle)
             if uses_tls
             else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )
@@ -179,7 +182,7 @@ class Wire:
     def _whole(self, response: httpcore.Response, asked: str) -> Answer:
         try:
             fields = header_fields(response.headers)
-            body = b"".join(self._chunks(response, fields, asked, self._most))
+            body = b"".join(self._chunks(response, fields, asked, self._largest))
         finally:
             response.close()
         return Answer(asked, response.status, fields, as_utf8(body, fields.get("content-type", "")))
@@ -202,9 +205,9 @@ class Wire:
     ) -> Generator[str, None, None]:
         try:
             with self._translated_errors(asked):
-                chunks = self._chunks(response, fields, asked, self._most * STREAM_FACTOR)
+                chunks = self._chunks(response, fields, asked, self._largest * STREAM_FACTOR)
                 yield from text_lines(
-                    self._in_time(chunks, asked), self._most, lambda: self._too_large(asked)
+                    self._in_time(chunks, asked), self._largest, lambda: self._too_large(asked)
                 )
         finally:
             response.close()
@@ -227,8 +230,8 @@ class Wire:
 
     def _too_large(self, asked: str) -> errors.AnswerTooLarge:
         return errors.AnswerTooLarge(
-            f"The answer to {asked} is larger than {self._most / 1e6:g} MB. If it is meant to be,"
-            " raise sources.tiledesk.max_answer_mb."
+            f"The answer to {asked} is larger than {self._largest / 1e6:g} MB. If it is meant to"
+            " be, raise sources.tiledesk.max_answer_mb."
         )
 
     @property
