@@ -11,6 +11,15 @@ from conftest import Account
 from tiledesk.tables import Table
 from truth import as_stored
 
+# Where the API answers what a table holds, and below which key; elsewhere the path is the name.
+PATHS = {
+    "departments": ("departments/allstatus", ""),
+    "canned_responses": ("canned", ""),
+    "pending_invitations": ("pendinginvitations", ""),
+    "segments": ("segments", "segments"),
+    "events": ("events", "events"),
+}
+
 
 def pages(api: httpx.Client, path: str, key: str = "", **params: Any) -> list[dict[str, Any]]:
     """All rows of a list, each once."""
@@ -53,13 +62,7 @@ def answers(account: Account, table: Table) -> list[dict[str, Any]]:
             path = "kb/" + table.name.partition("_")[0]
             found = [get(f"{path}/{n['id']}", limit=9999)["questions"] for n in spaces]
             return [row for rows in found for row in rows]
-        path, key = {
-            "departments": ("departments/allstatus", ""),
-            "canned_responses": ("canned", ""),
-            "pending_invitations": ("pendinginvitations", ""),
-            "segments": ("segments", "segments"),
-            "events": ("events", "events"),
-        }.get(table.name, (table.name, ""))
+        path, key = PATHS.get(table.name, (table.name, ""))
         return pages(api, f"/{project}/{path}", key)
 
 

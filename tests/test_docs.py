@@ -306,9 +306,9 @@ def test_the_variables_of_the_settings_table_reach_the_source(
     assert project.allow_partial
     client = project.client
     assert client.base_url == values["BASE_URL"]
-    assert client._read_timeout == 8.5
+    assert client._wire._read_timeout == 8.5
     assert client._wire._answer_timeout == 9.5
-    assert client._wire._most == 3_000_000
+    assert client._wire._largest == 3_000_000
     assert client._limiter is not None
     client.close()
     assert str(open_privacy()) == "personal data is left out; but leads = pseudonymize"

@@ -294,7 +294,7 @@ def test_a_list_that_cannot_be_empty_and_is_leaves_the_table(
     load(owner, db, name)
     before = query(db, f"SELECT count(*) FROM tiledesk.{name}")
     (table,) = (table for table in SMALL_TABLES if table.name == name)
-    monkeypatch.setitem(table.__dict__, "reads", lambda *_: iter([[]]))
+    monkeypatch.setitem(table.__dict__, "read_rows", lambda *_: iter([[]]))
     summary = load(owner, db, name)
     assert "kept as they were: the server gave none" in notices(summary, name)
     assert query(db, f"SELECT count(*) FROM tiledesk.{name} WHERE {PRESENT}") == before

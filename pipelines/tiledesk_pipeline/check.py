@@ -142,7 +142,7 @@ def look_at_small(project: Project, names: Collection[str]) -> list[Access]:
         if table.name not in names:
             continue
         try:
-            next(table.reads(reader, ""), None)
+            next(table.read_rows(reader, ""), None)
         except CLOSED as error:
             found.append(Access(table.name, "none", None, why_skipped(error, reader)))
             continue

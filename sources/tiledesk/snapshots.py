@@ -138,7 +138,7 @@ def _snapshot(
         observer.noticed(name, f"kept as they were: {ONLY_SOME}")
         return None
     rows: list[Row] = []
-    for page in table.reads(reader, ""):
+    for page in table.read_rows(reader, ""):
         rows += page
         done.rows_read += len(page)
         observer.read(name, len(page), None)
@@ -189,7 +189,7 @@ def _facts(
         newest = ""
     since = iso(parse(newest).subtract(seconds=lookback_seconds)) if newest else ""
     rows: list[Row] = []
-    for page in table.reads(reader, since):
+    for page in table.read_rows(reader, since):
         rows += page
         observer.read(table.name, len(page), None)
         if observer.should_stop(done):

@@ -94,7 +94,7 @@ BOTS = SmallTable(
     is_snapshot=True,
     volatile=STAMPS,
     is_about_customers=False,
-    reads=_bots,
+    read_rows=_bots,
     is_cut_for_agents=True,
 )
 
@@ -132,7 +132,7 @@ FAQ = SmallTable(
     is_snapshot=True,
     volatile=STAMPS,
     is_about_customers=False,
-    reads=_faq,
+    read_rows=_faq,
     is_cut_for_agents=True,
     is_optional=True,
 )

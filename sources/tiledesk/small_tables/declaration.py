@@ -15,8 +15,8 @@ class SmallTable(Table):
     """A table that is read whole (`is_snapshot`), or back to the last reading, with its reader.
 
     Attributes:
-        reads: yields the rows of a project page by page, as :class:`.ProjectReader` gives them. The
-            second argument is for tables that are no snapshot: no page older than this time is
+        read_rows: yields the rows of a project page by page, as :class:`.ProjectReader` gives them.
+            The second argument is for tables that are no snapshot: no page older than this time is
             asked for; it is empty for all.
         is_about_customers: rows tell of leads or conversations, so that what is erased there goes
             here, too: a rule in ``reconcile/erasure.py`` says how. Other tables tell of the team
@@ -31,7 +31,7 @@ class SmallTable(Table):
         is_read_by_every_load: however lately it was read: the server soon forgets its rows.
     """
 
-    reads: Callable[[ProjectReader, str], Iterator[list[Row]]]
+    read_rows: Callable[[ProjectReader, str], Iterator[list[Row]]]
     is_about_customers: bool
     is_optional: bool = False
     keeps_history: bool = False

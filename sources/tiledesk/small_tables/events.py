@@ -25,7 +25,9 @@ EVENTS = SmallTable(
     ),
     cursor="created_at",
     is_about_customers=True,
-    reads=lambda r, since: r.pages("events", "events", size=EVENTS_PER_PAGE, since=since),
+    read_rows=lambda reader, since: reader.pages(
+        "events", "events", size=EVENTS_PER_PAGE, since=since
+    ),
     is_of_people=True,
     is_optional=True,
     is_read_by_every_load=True,

@@ -39,7 +39,7 @@ KB_NAMESPACES = SmallTable(
     is_snapshot=True,
     volatile=STAMPS,
     is_about_customers=False,
-    reads=lambda r, _: iter([r.namespaces]),
+    read_rows=lambda reader, _: iter([reader.namespaces]),
 )
 
 KB_CONTENTS = SmallTable(
@@ -77,7 +77,7 @@ KB_CONTENTS = SmallTable(
     is_snapshot=True,
     volatile=(*STAMPS, "last_refresh"),
     is_about_customers=False,
-    reads=_contents,
+    read_rows=_contents,
 )
 
 UNANSWERED_QUESTIONS = SmallTable(
@@ -103,7 +103,7 @@ UNANSWERED_QUESTIONS = SmallTable(
     ),
     cursor="created_at",
     is_about_customers=True,
-    reads=lambda r, since: _questions(r, "kb/unanswered", since),
+    read_rows=lambda reader, since: _questions(reader, "kb/unanswered", since),
     is_of_people=True,
 )
 
@@ -130,6 +130,6 @@ ANSWERED_QUESTIONS = SmallTable(
     ),
     cursor="created_at",
     is_about_customers=True,
-    reads=lambda r, since: _questions(r, "kb/answered", since),
+    read_rows=lambda reader, since: _questions(reader, "kb/answered", since),
     is_of_people=True,
 )

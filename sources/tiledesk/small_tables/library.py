@@ -22,7 +22,7 @@ TAGS = SmallTable(
     is_snapshot=True,
     volatile=STAMPS,
     is_about_customers=False,
-    reads=lambda r, _: r.pages("tags", size=TAGS_PER_PAGE),
+    read_rows=lambda reader, _: reader.pages("tags", size=TAGS_PER_PAGE),
 )
 
 CANNED_RESPONSES = SmallTable(
@@ -41,7 +41,7 @@ CANNED_RESPONSES = SmallTable(
     is_snapshot=True,
     volatile=STAMPS,
     is_about_customers=False,
-    reads=lambda r, _: r.pages("canned", size=CANNED_PER_PAGE),
+    read_rows=lambda reader, _: reader.pages("canned", size=CANNED_PER_PAGE),
 )
 
 PROPERTIES = SmallTable(
@@ -59,7 +59,7 @@ PROPERTIES = SmallTable(
     is_snapshot=True,
     volatile=STAMPS,
     is_about_customers=False,
-    reads=lambda r, _: r.pages("properties"),
+    read_rows=lambda reader, _: reader.pages("properties"),
 )
 
 SEGMENTS = SmallTable(
@@ -77,6 +77,6 @@ SEGMENTS = SmallTable(
     is_snapshot=True,
     volatile=STAMPS,
     is_about_customers=False,
-    reads=lambda r, _: r.pages("segments", "segments"),
+    read_rows=lambda reader, _: reader.pages("segments", "segments"),
     is_of_people=True,
 )

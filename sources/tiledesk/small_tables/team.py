@@ -52,7 +52,7 @@ PROJECTS = SmallTable(
     is_snapshot=True,
     volatile=(*STAMPS, "trial_expired", "trial_days_left", "is_active_subscription"),
     is_about_customers=False,
-    reads=lambda r, _: iter([[r.document]]),
+    read_rows=lambda reader, _: iter([[reader.document]]),
     is_never_empty=True,
 )
 
@@ -177,7 +177,7 @@ PROJECT_USERS = SmallTable(
         "user_version",
     ),
     is_about_customers=True,
-    reads=_project_users,
+    read_rows=_project_users,
     is_never_empty=True,
     keeps_history=True,
     is_of_people=True,
@@ -240,7 +240,7 @@ DEPARTMENTS = SmallTable(
         ),
     ),
     is_about_customers=False,
-    reads=lambda r, _: r.whole("departments/allstatus"),
+    read_rows=lambda reader, _: reader.whole("departments/allstatus"),
     is_never_empty=True,
     is_cut_by_plan=True,
     keeps_history=True,
@@ -286,7 +286,7 @@ GROUPS = SmallTable(
         ),
     ),
     is_about_customers=False,
-    reads=lambda r, _: r.whole("groups"),
+    read_rows=lambda reader, _: reader.whole("groups"),
     keeps_history=True,
 )
 
@@ -303,7 +303,7 @@ PENDING_INVITATIONS = SmallTable(
     is_snapshot=True,
     volatile=STAMPS,
     is_about_customers=False,
-    reads=lambda r, _: r.whole("pendinginvitations"),
+    read_rows=lambda reader, _: reader.whole("pendinginvitations"),
     is_of_people=True,
 )
 
@@ -320,5 +320,5 @@ ROLES = SmallTable(
     is_snapshot=True,
     volatile=STAMPS,
     is_about_customers=False,
-    reads=lambda r, _: r.pages("roles"),
+    read_rows=lambda reader, _: reader.pages("roles"),
 )
