@@ -452,8 +452,8 @@ def sandbox(
 
 def main() -> None:
     """Entry point of the console command."""
-    if not any(word.startswith("--destination") for word in sys.argv):
-        sys.meta_path.insert(0, _LeftOut())
+    names_destination = any(word.startswith("--destination") for word in sys.argv)
+    sys.meta_path.insert(0, _LeftOut(for_duckdb=not names_destination))
     sys.stdout = _going_on(sys.stdout, BrokenPipeError)
     sys.stderr = _going_on(sys.stderr, OSError)
     try:
@@ -464,15 +464,22 @@ def main() -> None:
 
 
 class _LeftOut:
-    """Keeps from being imported what nobody needs in a load into DuckDB.
+    """Keeps from being imported what nobody needs in a command, or in a load into DuckDB.
 
-    Arrow imports NumPy where it finds it, and DuckDB pandas for the first statement that has a
-    parameter (duckdb/duckdb#18658): together a fifth of the time and memory of a run that finds
-    nothing new. Only in a process of our own: there is no way back, and no data frame.
+    httpx imports a command of its own, if it can. dlt imports SQLAlchemy to take addresses apart,
+    if it is there. Arrow imports NumPy where it finds it, and DuckDB pandas for the first statement
+    that has a parameter (duckdb/duckdb#18658). Together they take a quarter of the time and a fifth
+    of the memory of `status`. Only in a process of our own: there is no way
+    back, and no data frame.
     """
 
+    def __init__(self, *, for_duckdb: bool) -> None:
+        self._names = {"httpx._main"}
+        if for_duckdb:
+            self._names |= {"numpy", "pandas", "sqlalchemy"}
+
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name in ("numpy", "pandas"):
+        if name in self._names:
             raise ModuleNotFoundError(f"{name} is left out of this command.", name=name)
 
 
