@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import dlt
 import psycopg2
 import pytest
 from dlt.common.destination.configuration import CsvFormatConfiguration
+from dlt.common.exceptions import DltException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from conftest import Account, account_of, execute, rows, run_cli
@@ -23,7 +25,10 @@ from crowd import Crowd
 from overlap import differences, documents_of
 from tiledesk import tiledesk_source
 from tiledesk.joins import JOINS
-from tiledesk_pipeline.failures import explain
+from tiledesk.redaction import trace_of
+from tiledesk_pipeline.failures import Failure, explain
+from tiledesk_pipeline.load import Summary, load
+from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate
 
 
@@ -38,16 +43,11 @@ def strange_world() -> World:
     return world
 
 
-def load(account: Account, address: str, folder: Path) -> str:
-    done = run_cli(
-        "load",
-        "--destination",
-        "postgres",
-        cwd=folder,
-        environment={**account.environment, "DESTINATION__POSTGRES__CREDENTIALS": address},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def load_into(address: str, account: Account, dataset: str = "tiledesk", **wishes: Any) -> Summary:
+    """A load as the command makes it, which takes its settings from the environment."""
+    credentials = {"DESTINATION__POSTGRES__CREDENTIALS": address}
+    with mock.patch.dict(os.environ, account.environment | credentials):
+        return load(Target("postgres", dataset=dataset), **wishes)
 
 
 def test_postgres_holds_every_row_and_follows_every_change(
@@ -56,7 +56,7 @@ def test_postgres_holds_every_row_and_follows_every_change(
     world = strange_world
     with Sandbox(world) as sandbox:
         account = account_of(sandbox)
-        load(account, postgres, tmp_path)
+        load_into(postgres, account)
         for name in ("requests", "messages", "leads", "activities"):
             expected = {
                 key
@@ -84,7 +84,7 @@ def test_postgres_holds_every_row_and_follows_every_change(
             if row["tags"] and row["id_project"] == world.project_id
         )
         world.change("requests", tagged, tags=[], updatedAt="2031-01-01T00:00:00.000Z")
-        load(account, postgres, tmp_path)
+        load_into(postgres, account)
         tags = f"SELECT count(*) FROM tiledesk.requests__tags WHERE parent_id = '{tagged}'"
         assert rows(postgres, tags) == [(0,)]
         comment = "SELECT obj_description('tiledesk.requests'::regclass)"
@@ -372,7 +372,7 @@ def test_a_layout_of_csv_files_that_would_lose_empty_texts_is_refused(
 
 
 def test_what_a_role_or_database_lacks_is_told_before_anything_is_read(
-    postgres: str, tmp_path: Path
+    postgres: str,
 ) -> None:
     def execute(*statements: str) -> None:
         connection = psycopg2.connect(postgres)
@@ -397,53 +397,58 @@ def test_what_a_role_or_database_lacks_is_told_before_anything_is_read(
         cursor.execute("CREATE SCHEMA tiledesk AUTHORIZATION poor")
     connection.close()
 
-    def load_into(address: str, *options: str) -> subprocess.CompletedProcess[str]:
-        return run_cli(
-            *("load", "--destination", "postgres", "--resources", "requests,leads", *options),
-            cwd=tmp_path,
-            environment={
-                **account_of(sandbox).environment,
-                "DESTINATION__POSTGRES__CREDENTIALS": address,
-            },
-        )
+    def load_streams(address: str, dataset: str = "tiledesk", **wishes: Any) -> Summary:
+        wishes["resources"] = ["requests", "leads"]
+        return load_into(address, account_of(sandbox), dataset, **wishes)
+
+    def refused(address: str, dataset: str = "tiledesk", **wishes: Any) -> str:
+        with pytest.raises((Failure, DltException)) as caught:
+            load_streams(address, dataset, **wishes)
+        sentence = explain(caught.value)
+        assert "--verbose" not in sentence
+        assert "unused" not in sentence + trace_of(caught.value), "the password"
+        return sentence
 
     with Sandbox(generate(requests=10, seed=7)) as sandbox:
-        for address, options, sentence in (
-            (owned.replace("loader", "poor"), (), "may not create the schema tiledesk_staging."),
-            (
-                postgres.replace("loader", "poor"),
-                ("--dataset", "unmade"),
-                "may not create the schema unmade",
-            ),
-            (postgres.replace("loader", "reader"), (), "allows reader to read only"),
-            (f"{server}/latin", (), "has the encoding LATIN1"),
-            (postgres, ("--dataset", "pg_desk"), "that begin with pg_ for itself"),
-            (f"{server}/nowhere", (), 'database "nowhere" does not exist'),
-            (postgres.replace("loader", "nobody"), (), "There is no such role"),
-            (postgres + "?sslmode=require", (), "does not offer SSL"),
-            (postgres + "?sslmode=no", (), "The sslmode in destination.postgres.credentials"),
-            (postgres + "?nothing=1", (), 'parameter: "nothing"'),
-            ("postgresql+psycopg2" + postgres[10:], (), "without +psycopg2"),
-            ("host=127.0.0.1 password=unused", (), "cannot be read: it has the form postgresql:"),
+        for address, dataset, sentence in (
+            (owned.replace("loader", "poor"), "", "may not create the schema tiledesk_staging."),
+            (postgres.replace("loader", "poor"), "unmade", "may not create the schema unmade"),
+            (postgres.replace("loader", "reader"), "", "allows reader to read only"),
+            (f"{server}/latin", "", "has the encoding LATIN1"),
+            (postgres, "pg_desk", "that begin with pg_ for itself"),
+            (f"{server}/nowhere", "", 'database "nowhere" does not exist'),
+            (postgres.replace("loader", "nobody"), "", "There is no such role"),
+            (postgres + "?sslmode=require", "", "does not offer SSL"),
+            (postgres + "?sslmode=no", "", "The sslmode in destination.postgres.credentials"),
+            (postgres + "?nothing=1", "", 'parameter: "nothing"'),
+            ("postgresql+psycopg2" + postgres[10:], "", "without +psycopg2"),
+            ("host=127.0.0.1 password=unused", "", "cannot be read: it has the form postgresql:"),
         ):
-            done = load_into(address, *options, "--verbose")
-            assert done.returncode == 1, sentence
-            assert sentence in done.stderr.splitlines()[-1]
-            assert "Traceback" in done.stderr
-            assert "unused" not in done.stderr
+            assert sentence in refused(address, dataset or "tiledesk")
         assert sandbox.calls == []
-        done = load_into(f"{server}/encoded")
-        assert done.returncode == 0, done.stderr
-        assert load_into(postgres, "--dataset", "viewed").returncode == 0
+        assert load_streams(f"{server}/encoded").outcome == "complete"
+        load_streams(postgres, "viewed")
         execute("CREATE VIEW public.mine AS SELECT * FROM viewed.leads")
         calls = len(sandbox.calls)
-        done = load_into(postgres, "--dataset", "viewed", "--full-refresh")
-        assert done.returncode == 1
-        assert "the view public.mine" in done.stderr
+        assert "the view public.mine" in refused(postgres, "viewed", full_refresh=True)
         listed = [call.path for call in sandbox.calls[calls:] if call.path.endswith("/leads")]
         assert listed == []
         execute("DROP VIEW public.mine")
-        assert load_into(postgres, "--dataset", "viewed", "--full-refresh").returncode == 0
+        assert load_streams(postgres, "viewed", full_refresh=True).outcome == "complete"
+
+
+def test_a_refusal_by_the_command_is_its_last_line_and_shows_no_password(
+    postgres: str, tmp_path: Path, served: Account
+) -> None:
+    environment = served.environment | {
+        "DESTINATION__POSTGRES__CREDENTIALS": postgres.replace("loader", "nobody")
+    }
+    words = ("load", "--destination", "postgres", "--verbose")
+    done = run_cli(*words, cwd=tmp_path, environment=environment)
+    assert done.returncode == 1
+    assert "There is no such role" in done.stderr.splitlines()[-1]
+    assert "Traceback" in done.stderr
+    assert "unused" not in done.stderr
 
 
 # What Postgres reports (SQLSTATE, in its appendix A), and a word of the cure in the sentence.
