@@ -402,7 +402,7 @@ def test_what_a_role_or_database_lacks_is_told_before_anything_is_read(
         return load_into(address, account_of(sandbox), dataset, **wishes)
 
     def refused(address: str, dataset: str = "tiledesk", **wishes: Any) -> str:
-        with pytest.raises((Failure, DltException)) as caught:
+        with pytest.raises((Failure, DltException, psycopg2.Error)) as caught:
             load_streams(address, dataset, **wishes)
         sentence = explain(caught.value)
         assert "--verbose" not in sentence
