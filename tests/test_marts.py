@@ -356,6 +356,30 @@ def test_each_figure_of_a_conversation_is_right(
     assert desk.row(key, *expected) == expected
 
 
+def test_an_assignment_to_a_department_or_a_bot_is_to_no_agent() -> None:
+    desk = Desk()
+    desk.conversation("sent on", (0, VISITOR), (6, ANNA))
+    for number, (kind, key) in enumerate(
+        (("department", SALES), ("bot", BOT[4:]), ("user", BEN), (None, None))
+    ):
+        desk.add(
+            "activities",
+            _id=f"{number:024}",
+            id_project=PROJECT,
+            verb="REQUEST_ASSIGNED_MANUAL",
+            target_id="sent on",
+            related_type=kind,
+            related_id=key,
+            created_at=at(number + 1),
+        )
+    desk.transform()
+    assert desk.row("sent on", "transfers", "agents", "last_agent_id") == {
+        "transfers": 1,  # from Ben, whom only the log tells of
+        "agents": 1,
+        "last_agent_id": ANNA,
+    }
+
+
 def test_every_customer_turn_has_its_answer(desk: Desk) -> None:
     assert desk.rows(
         "SELECT turn_number, wait_seconds, agent_id, bot_answered_at IS NOT NULL FROM @responses"

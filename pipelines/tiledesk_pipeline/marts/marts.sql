@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: b5fd4ae7d79a7e501fe2a4aa5ce18557ab86ec8e70a1a8655b9baea15598e51d
+-- digest: 1c66705ace60daaee451b089dc141eccc18e505190c68627a18451ba5d7b8e70
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.
@@ -217,6 +217,8 @@ logged as (
     select target_id as conversation_id, related_id as agent_id, created_at as from_at, 2 as precedence
     from "__prep__"."stg_tiledesk__activities"
     where verb in ('REQUEST_ASSIGNED_AUTO', 'REQUEST_ASSIGNED_MANUAL', 'REQUEST_ASSIGNED_SELF')
+        -- others are assignments to a department or a bot, whose ids look the same
+        and related_type = 'user'
 ),
 
 taken as (
@@ -2060,6 +2062,20 @@ visitors as (
     from "__prep__"."stg_tiledesk__project_users" as users
     cross join settings
     where users.role in ('guest', 'user') and users.status = 'active'
+),
+
+events as (
+    select
+        events.id_project,
+        '' as filter_by,
+        cast(null as varchar) as filter_value,
+        events.created_at,
+        events.name as label,
+        cast(extract(year from (events.created_at at time zone 'UTC')) as integer) as year,
+        cast(extract(month from (events.created_at at time zone 'UTC')) as integer) as month,
+        cast(extract(day from (events.created_at at time zone 'UTC')) as integer) as day
+        from "__prep__"."stg_tiledesk__events" as events
+    where events.name is distinct from 'typing.start'
 )
 
 
@@ -2733,6 +2749,27 @@ select
 from visitors
 where filter_by in ('')
 group by id_project, filter_by, filter_value, year, month, week
+union all
+
+select
+    id_project,
+    'events/aggregate/day' as endpoint,
+    filter_by,
+    filter_value,
+    year as year,
+    month as month,
+    cast(null as integer) as week,
+    day as day,
+    cast(null as integer) as weekday,
+    cast(null as integer) as hour,
+    cast(null as bigint) as status,
+    cast(null as boolean) as has_bot,
+    label as label,
+    cast(count(*) as double precision) as value,
+    count(*) as n
+from events
+where filter_by in ('')
+group by id_project, filter_by, filter_value, year, month, day, label
 
 -- model: __marts__.tiledesk__sla
 -- One row for each conversation and target: met, breached, or still running.

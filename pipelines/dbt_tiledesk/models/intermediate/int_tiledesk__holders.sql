@@ -31,6 +31,8 @@ logged as (
     select target_id as conversation_id, related_id as agent_id, created_at as from_at, 2 as precedence
     from {{ ref('stg_tiledesk__activities') }}
     where verb in ('REQUEST_ASSIGNED_AUTO', 'REQUEST_ASSIGNED_MANUAL', 'REQUEST_ASSIGNED_SELF')
+        -- others are assignments to a department or a bot, whose ids look the same
+        and related_type = 'user'
 ),
 
 taken as (

@@ -102,6 +102,20 @@ visitors as (
     from {{ ref('stg_tiledesk__project_users') }} as users
     cross join settings
     where users.role in ('guest', 'user') and users.status = 'active'
+),
+
+events as (
+    select
+        events.id_project,
+        '' as filter_by,
+        cast(null as {{ column_type('text') }}) as filter_value,
+        events.created_at,
+        events.name as label,
+        {% for name in ['year', 'month', 'day'] -%}
+        {{ parts[name] % "(events.created_at at time zone 'UTC')" }} as {{ name }}{{ "," if not loop.last }}
+        {% endfor -%}
+    from {{ ref('stg_tiledesk__events') }} as events
+    where events.name is distinct from 'typing.start'
 )
 
 {% set daily = ['year', 'month', 'day'] -%}
@@ -141,5 +155,6 @@ visitors as (
     own_figure('project_users/aggregate/day', 'visitors', 'count(*)', daily),
     own_figure('project_users/aggregate/month', 'visitors', 'count(*)', monthly),
     own_figure('project_users/aggregate/week', 'visitors', 'count(*)', weekly),
+    own_figure('events/aggregate/day', 'events', 'count(*)', daily + ['label']),
 ] -%}
 {{ figures | join('\nunion all\n') }}
