@@ -77,9 +77,9 @@ def test_a_load_waits_for_a_program_that_has_the_file_open(
     owner.load(db, resources=["leads"])
     reader = has_open(db)
     try:
-        with pytest.raises(PipelineStepFailed) as caught:
+        with pytest.raises(Busy) as caught:
             load(Target(db=db), resources=["leads"], **owner.settings)
-        assert explain(caught.value) == (
+        assert str(caught.value) == (
             f"{db} is open in another program. Close it there and run again."
         )
         told = []

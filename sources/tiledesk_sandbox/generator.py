@@ -728,7 +728,7 @@ class _Conversation:
             self.talk_to_bot()
         only_bot = bot_first and desk.chance(0.25)
         if fate in ("served", "draft") and not only_bot:
-            self.agent = rng.choice(team)
+            self.agent = rng.choice([one for one in team if one.visitor is not self.visitor])
             self.filled["agent"] = self.agent.person.firstname
             is_pooled = desk.departments[department]["routing"] == "pooled"
             self.talk_to_agent(joins=is_pooled and not bot_first)
@@ -808,7 +808,8 @@ class _Conversation:
 
     def hand_over(self) -> None:
         """Another agent takes the conversation over."""
-        others = [a for a in self.desk.agents if a is not self.agent]
+        agents = (one for one in self.desk.agents if one.visitor is not self.visitor)
+        others = [one for one in agents if one is not self.agent]
         self.before, self.agent = self.agent, self.rng.choice(others)
         self.pause(1)
         self.touched = self.now
@@ -989,7 +990,7 @@ class _Conversation:
                 if desk.chance(0.05)
                 else {}
             ),
-            "updatedAt": iso(self.touched),
+            "updatedAt": iso(min(self.touched, desk.end - 1)),
             "ticket_id": self.ticket,
             "__v": 0,
         }
@@ -1124,7 +1125,7 @@ class _Conversation:
             at = self.at + 40 if len(self.messages) > 1 else self.at
             self.note("REQUEST_CREATE", at, who, before, [lead["_id"], *people])
         if self.agent and desk.chance(0.4 * share):
-            self.note_assignment(before, self.agent.person.id)
+            self.note_assignment(before, (self.before or self.agent).person.id)
         if self.before and self.agent and desk.chance(share):
             self.note_handover(bare, self.before.person, self.agent.person)
         for at, by in self.closings:

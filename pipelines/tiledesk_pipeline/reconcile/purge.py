@@ -199,13 +199,15 @@ def _erased_rows(
             "mentions_lead": _mentions(personal, sets, "leads_gone", "_id"),
         }
         conditions += [one for rows in rule.rows if (one := _filled(rows, names))]
+        removed = f"({' OR '.join(conditions)})" if conditions else "false"
         if conditions:
-            yield name, table, place, f"({' OR '.join(conditions)})", ()
+            yield name, table, place, removed, ()
         emptied = _filled(rule.emptied, names)
         columns = tuple(column for column in rule.columns if column in existing)
         if emptied and columns:
             is_left = " OR ".join(f"{column} IS NOT NULL" for column in columns)
-            yield f"{name} (emptied)", table, place, f"{emptied} AND ({is_left})", columns
+            where = f"{emptied} AND ({is_left}) AND NOT coalesce({removed}, false)"
+            yield f"{name} (emptied)", table, place, where, columns
 
 
 def _filled(condition: str, sets: dict[str, str]) -> str:
