@@ -32,6 +32,18 @@ def test_only_a_destination_that_is_named_may_need_what_is_left_out(
     assert "dlt" in packages(loaded)
 
 
+def test_airflow_which_dlt_asks_for_settings_finds_sqlalchemy(
+    cli: Cli, owner: Account, tmp_path: Path
+) -> None:
+    models = tmp_path / "installed" / "airflow" / "models.py"
+    models.parent.mkdir(parents=True)
+    models.with_name("__init__.py").touch()
+    models.write_text(f"import sqlalchemy; open({str(tmp_path / 'asked')!r}, 'w')")
+    environment = owner.environment | {"PYTHONPATH": str(tmp_path / "installed")}
+    cli("load", "--resources", "leads", environment=environment).check_returncode()
+    assert (tmp_path / "asked").exists()
+
+
 def test_the_help_imports_nothing_but_what_prints_it(cli: Cli) -> None:
     helped = cli("--help", environment={"PYTHONPROFILEIMPORTTIME": "1"})
     helped.check_returncode()

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -476,7 +477,10 @@ class _LeftOut:
     def __init__(self, *, for_duckdb: bool) -> None:
         self._names = {"httpx._main"}
         if for_duckdb:
-            self._names |= {"numpy", "pandas", "sqlalchemy"}
+            self._names |= {"numpy", "pandas"}
+            # where Airflow is installed, dlt looks for settings in its database, too
+            if find_spec("airflow") is None:
+                self._names.add("sqlalchemy")
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name in self._names:
