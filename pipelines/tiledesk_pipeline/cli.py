@@ -470,8 +470,7 @@ class _LeftOut:
     httpx imports a command of its own, if it can. dlt imports SQLAlchemy to take addresses apart,
     if it is there. Arrow imports NumPy where it finds it, and DuckDB pandas for the first statement
     that has a parameter (duckdb/duckdb#18658). Together they take a quarter of the time and a fifth
-    of the memory of `status`. Only in a process of our own: there is no way
-    back, and no data frame.
+    of the memory of `status`. Only in a process of our own: there is no way back, and no data frame.
     """
 
     def __init__(self, *, for_duckdb: bool) -> None:
@@ -492,7 +491,7 @@ def _going_on(stream: Any, dropped: type[OSError]) -> Any:
 
     `head` reads no more than it needs, and a load must not end because nobody reads its progress.
     """
-    if not isinstance(stream, io.TextIOWrapper):  # closed, or a test's own
+    if not isinstance(stream, io.TextIOWrapper) or stream.isatty():  # None if it is closed
         return stream
     return io.TextIOWrapper(
         io.BufferedWriter(_Output(stream.fileno(), dropped)),
