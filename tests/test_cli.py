@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -90,6 +91,20 @@ def test_a_log_on_a_full_disk_ends_no_load(owner: Account, tmp_path: Path, db: P
         loading = subprocess.run(words, env=environment, stdout=nowhere, stderr=full, check=False)
     assert loading.returncode == 0
     assert query(db, "SELECT count(*) FROM tiledesk.requests") == [(60,)]
+
+
+@pytest.mark.parametrize("command", ["status --db {db} --json", "status --db {db}", "--version"])
+def test_a_result_that_cannot_be_written_is_an_error(
+    demo_db: Path, tmp_path: Path, command: str
+) -> None:
+    words = [COMMAND, *command.format(db=demo_db).split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            words, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False
+        )
+    assert done.returncode == 1
+    (told,) = done.stderr.splitlines()
+    assert re.match("Error: (The disk is full|the output cannot be written)", told)
 
 
 @contextmanager

@@ -459,6 +459,8 @@ def main() -> None:
     sys.stderr = _going_on(sys.stderr, OSError)
     try:
         app()
+    except OSError as error:  # --help and --version are printed outside of `report_errors`
+        sys.exit(f"Error: the output cannot be written: {error.strerror}.")
     finally:
         # Python looks for garbage once more as it ends: a tenth of a run that finds nothing new.
         gc.freeze()
@@ -470,7 +472,7 @@ class _LeftOut:
     httpx imports a command of its own, if it can. dlt imports SQLAlchemy to take addresses apart,
     if it is there. Arrow imports NumPy where it finds it, and DuckDB pandas for the first statement
     that has a parameter (duckdb/duckdb#18658). Together they take a quarter of the time and a fifth
-    of the memory of `status`. Only in a process of our own: there is no way back, and no data frame.
+    of the memory of `status`. Only in a process of our own, because there is no way back.
     """
 
     def __init__(self, *, for_duckdb: bool) -> None:
@@ -511,6 +513,9 @@ class _Output(io.FileIO):
             return super().write(text)
         except self._dropped:
             return len(text)
+        except OSError:
+            self._dropped = OSError  # told once, not again when Python ends
+            raise
 
 
 def _transform(target: Target, publish: Path | None, *, is_json: bool, quiet: bool) -> None:
@@ -585,6 +590,7 @@ def report_errors(verbose: bool, log_format: Literal["text", "json"] = "text") -
             stream.reconfigure(errors="replace")
     try:
         yield
+        sys.stdout.flush()
     except typer.Exit:
         raise
     except (Exception, KeyboardInterrupt) as error:
