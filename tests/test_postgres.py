@@ -28,6 +28,7 @@ from tiledesk.joins import JOINS
 from tiledesk.redaction import trace_of
 from tiledesk_pipeline.failures import Failure, explain
 from tiledesk_pipeline.load import Summary, load
+from tiledesk_pipeline.reconcile import reconcile
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate
 
@@ -118,7 +119,7 @@ def test_what_postgres_lacks_or_has_too_much_is_found_repaired_and_purged(
                 cursor.execute(sql, values)
             connection.close()
 
-        assert run("load").returncode == 0
+        load_into(postgres, account_of(sandbox), "compared")
         done = run("reconcile")
         assert (done.returncode, "\n6 calls." in done.stdout) == (0, True), done.stdout
         done = run("reconcile", "--deep")
@@ -220,22 +221,14 @@ def test_a_postgres_that_is_not_there_is_told_in_a_line(sandbox: Sandbox, tmp_pa
     assert "Traceback" not in done.stderr
 
 
-def test_postgres_replaces_small_tables_and_keeps_history(postgres: str, tmp_path: Path) -> None:
+def test_postgres_replaces_small_tables_and_keeps_history(postgres: str) -> None:
     world = generate(requests=20, seed=5)
     with Sandbox(world) as sandbox:
         account = account_of(sandbox)
 
         def load_small() -> None:
-            done = run_cli(
-                *("load", "--destination", "postgres", "--dataset", "small"),
-                *("--resources", "groups,tags,project_users,departments"),
-                cwd=tmp_path,
-                environment={
-                    **account.environment,
-                    "DESTINATION__POSTGRES__CREDENTIALS": postgres,
-                },
-            )
-            assert done.returncode == 0, done.stderr
+            names = ["groups", "tags", "project_users", "departments"]
+            load_into(postgres, account, "small", resources=names)
 
         load_small()
         renamed, removed, *_ = world.groups
@@ -297,20 +290,15 @@ def assert_odd_values(address: str, dataset: str, world: World) -> None:
 
 
 def test_an_empty_text_and_a_strange_date_are_in_postgres_as_they_were_sent(
-    postgres: str, odd_world: World, tmp_path: Path
+    postgres: str, odd_world: World
 ) -> None:
     with Sandbox(odd_world) as sandbox:
-        environment = {
-            **account_of(sandbox).environment,
-            "DESTINATION__POSTGRES__CREDENTIALS": postgres,
-        }
-        for command, options in (("load", ()), ("load", ()), ("reconcile", ("--deep",))):
-            done = run_cli(
-                *(command, "--destination", "postgres", "--dataset", "empty", *options),
-                cwd=tmp_path,
-                environment=environment,
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
+        account = account_of(sandbox)
+        for _ in range(2):
+            load_into(postgres, account, "empty")
+        with mock.patch.dict(os.environ, {"DESTINATION__POSTGRES__CREDENTIALS": postgres}):
+            found = reconcile(Target("postgres", dataset="empty"), deep=True, **account.settings)
+        assert found.is_equal
     assert_odd_values(postgres, "empty", odd_world)
 
 
