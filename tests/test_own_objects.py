@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from conftest import Account, change, query, rows, run_cli
+from conftest import Account, change, execute, query, rows
 from tiledesk_pipeline.failures import Failure
+from tiledesk_pipeline.load import load
 from tiledesk_pipeline.reconcile.purge import purge
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox
@@ -123,47 +124,38 @@ def test_a_full_refresh_that_would_drop_them_is_refused(
 
 
 def test_postgres_keeps_them_or_refuses_before_a_call(
-    owner: Account, sandbox: Sandbox, postgres: str, tmp_path: Path
+    owner: Account, sandbox: Sandbox, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = {**owner.environment, "DESTINATION__POSTGRES__CREDENTIALS": postgres}
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres)
+    target = Target("postgres", dataset="own")
 
-    def run(*arguments: str) -> Any:
-        place = ("--destination", "postgres", "--dataset", "own")
-        return run_cli(*arguments, *place, cwd=tmp_path, environment=environment)
+    def load_two(**wishes: Any) -> None:
+        load(target, resources=["requests", "leads"], **wishes, **owner.settings)
 
-    def execute(sql: str) -> None:
-        import psycopg2
-
-        connection = psycopg2.connect(postgres)
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
-        connection.close()
-
-    only = ("--resources", "requests,leads")
-    assert run("load", *only).returncode == 0
-    execute("CREATE VIEW own.mine AS SELECT * FROM own.requests")
-    execute("CREATE INDEX by_lead ON own.requests (lead)")
-    execute("CREATE UNIQUE INDEX key ON own.requests (_id)")
-    execute("ALTER TABLE own.leads ADD COLUMN mine INT DEFAULT 1")
+    load_two()
+    execute(postgres, "CREATE VIEW own.mine AS SELECT * FROM own.requests")
+    execute(postgres, "CREATE INDEX by_lead ON own.requests (lead)")
+    execute(postgres, "CREATE UNIQUE INDEX key ON own.requests (_id)")
+    execute(postgres, "ALTER TABLE own.leads ADD COLUMN mine INT DEFAULT 1")
     execute(
+        postgres,
         "UPDATE own.requests SET _deleted_at = now() WHERE _id ="
-        " (SELECT min(_id) FROM own.requests)"
+        " (SELECT min(_id) FROM own.requests)",
     )
-    assert run("load", *only).returncode == 0
-    done = run("reconcile", "--purge", "--yes")
-    assert "nothing of it was found" in done.stdout, done.stdout + done.stderr
-    assert "VACUUM" not in done.stderr
+    load_two()
+    done = purge(target)
+    assert done.rows["requests"] == 1
+    assert (done.is_rewritten, done.traces) == (True, {})
     assert rows(postgres, "SELECT count(*) FROM own.mine")[0][0] > 0
     assert rows(
         postgres,
         "SELECT count(*) FROM pg_indexes WHERE schemaname = 'own'"
         " AND indexname IN ('by_lead', 'key')",
     ) == [(2,)]
-    done = run("load", "--full-refresh", *only)
-    assert (done.returncode, "own.mine" in done.stderr) == (1, True), done.stderr
-    execute("CREATE TABLE own.notes (id varchar REFERENCES own.requests (_id))")
+    with pytest.raises(Failure, match=r"own\.mine"):
+        load_two(full_refresh=True)
+    execute(postgres, "CREATE TABLE own.notes (id varchar REFERENCES own.requests (_id))")
     calls = len(sandbox.calls)
-    done = run("load", *only)
-    assert (done.returncode, "own.notes DROP CONSTRAINT" in done.stderr) == (1, True), done.stderr
+    with pytest.raises(Failure, match=r"own\.notes DROP CONSTRAINT"):
+        load_two()
     assert len(sandbox.calls) == calls
