@@ -13,7 +13,7 @@ from typing import Any
 import dlt
 import pytest
 
-from conftest import REAL_SERVERS, query
+from conftest import REAL_SERVERS, account_of, query
 from roles import IF_SUPER_ADMIN_IS_NAMED, REFUSED, RESULTS, STREAMS, Desk, made_up_desk, real_desk
 from tiledesk import errors, open_projects, tiledesk_source
 from tiledesk_pipeline.check import check
@@ -227,15 +227,31 @@ def test_the_setting_is_found_in_the_environment(
     assert "load refuses" not in check(**desk.settings("agent"))[0].streams[0].remark
 
 
+@pytest.mark.parametrize("open_ones", [True, False])
 @on_a_sandbox
-def test_an_empty_list_is_not_taken_for_an_empty_project(desk: Desk, sandbox: Sandbox) -> None:
+def test_an_empty_list_is_not_taken_for_an_empty_project(
+    desk: Desk, sandbox: Sandbox, open_ones: bool
+) -> None:
     """Before 2.18.1 a super admin whose token is given is not recognised, and is shown nothing."""
     nothing = Answer(200, b'{"perPage":100,"count":0,"requests":[]}')
     sandbox.faults.add(nothing, "*/requests", times=None)
+    found = b'{"unassigned":0,"assigned":%d,"bot_assigned":0}' % open_ones
+    sandbox.faults.add(Answer(200, found), "*/requests/count", times=None)
     with pytest.raises(Exception, match="does not give the list") as caught:
         extract(desk, "owner", "requests")
     sandbox.faults.clear()
     assert isinstance(find_tiledesk_error(caught.value), errors.NoRequestList)
+
+
+def test_messages_without_their_conversations_are_no_sign_of_hidden_ones() -> None:
+    world = generate(requests=5, seed=3)
+    with Sandbox(world) as sandbox:
+        for key in list(world.requests):
+            world.remove("requests", key)
+        settings = account_of(sandbox).settings
+        pipeline = dlt.pipeline("roles", destination="duckdb", dataset_name="tiledesk")
+        pipeline.extract(tiledesk_source(**settings).with_resources("requests"))
+        assert any("/requests/support-group-" in call.path for call in sandbox.calls)
 
 
 # --- one role after the other ---------------------------------------------------------------------

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
-from .. import tables
-from ..arrow import Page, texts
-from ..endpoints import PREFLIGHT, REQUESTS, day_first
+from .. import errors, tables
+from ..arrow import Page, read_page, texts
+from ..endpoints import MESSAGES, PREFLIGHT, REQUESTS, day_first
 from ..project import Project, no_request_list
 from ..walks import (
     Answer,
@@ -24,6 +25,8 @@ from ..walks import (
 from . import Stream
 
 BEGINNING = "01/01/1970"
+OF_A_CONVERSATION = "support-group-"  # how a message's recipient begins
+ASKED_AT_MOST = 5
 
 
 def requests(project: Project, window: Window, position: Position | None = None) -> Iterator[Batch]:
@@ -116,16 +119,43 @@ def newest_change(project: Project) -> str | None:
 def _must_be_empty(project: Project) -> None:
     """Before 2.18.1 a super admin gets an empty list, where newer servers fail (contract 1.4).
 
-    The counter of the server does not depend on the role.
-
     Raises:
         NoRequestList: there are conversations, although the list is empty.
     """
     if project.allow_partial or not project.membership.sees_all_requests:
         return
-    counted = msgspec.json.decode(project.get("requests/count"), type=dict[str, Any])
-    if any(counted.values()) and newest_change(project) is None:
+    if _has_conversations(project) and newest_change(project) is None:
         raise no_request_list()
+
+
+def _has_conversations(project: Project) -> bool:
+    """Whether there are conversations, asked in other ways than by the list.
+
+    The counter tells of open ones. Messages stay when their conversation is deleted, so
+    the conversations of the newest ones are asked for.
+    """
+    counted = msgspec.json.decode(project.get("requests/count"), type=dict[str, Any])
+    if any(counted.values()):
+        return True
+    if not project.membership.may_list_messages:
+        return False
+    newest = read_page(project.get("messages", {"limit": MESSAGES.limit})).rows
+    recipients = dict.fromkeys(filter(None, texts(newest, "recipient")))
+    names = [name for name in recipients if name.startswith(OF_A_CONVERSATION)]
+    return any(_is_there(project, name) for name in names[:ASKED_AT_MOST])
+
+
+def _is_there(project: Project, request_id: str) -> bool:
+    """Whether a conversation has begun, and is not deleted."""
+    try:
+        body = project.get(f"requests/{quote(request_id, safe='')}")
+        return msgspec.json.decode(body, type=_Begun).preflight is not True
+    except (errors.BadAnswer, errors.Rejected, msgspec.MsgspecError):
+        return False
+
+
+class _Begun(msgspec.Struct):
+    preflight: Any = None
 
 
 def count(project: Project, stamp: str, since: str = "") -> int | None:
