@@ -637,7 +637,9 @@ class _Desk:
             if len(visitor.requests) < 2 or visitor.in_campaign or not self.chance(0.15):
                 continue
             last = max(str(self.world.requests[i]["updatedAt"]) for i in visitor.requests)
-            at = min(to_ms(last) + round(self.rng.expovariate(1 / (5 * DAY))), self.end - 4)
+            at = to_ms(last) + round(self.rng.expovariate(1 / (5 * DAY)))
+            if at >= self.end - 4:
+                continue
             lead["updatedAt"] = iso(at)
             self.world.leads.put(lead)
             copy = {**lead, "createdAt": iso(at + 3), "updatedAt": iso(at + 3)}
