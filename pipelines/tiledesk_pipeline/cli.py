@@ -398,7 +398,7 @@ def reconcile(
             display.show_reconciliation(found, all_ids=verbose)
         if purge:
             rows = display.by_table(found.marked)
-            # without rows, what an interrupted purge has left is done
+            # even without rows, a purge finishes one that was interrupted
             is_wanted = (
                 yes or not any(found.marked.values()) or typer.confirm(f"Remove for good: {rows}?")
             )
@@ -467,7 +467,7 @@ def main() -> None:
 
 
 class _LeftOut:
-    """Keeps from being imported what nobody needs in a command, or in a load into DuckDB.
+    """Prevents imports that no command needs, or that a load into DuckDB does not need.
 
     httpx imports a command of its own, if it can. dlt imports SQLAlchemy to take addresses apart,
     if it is there. Arrow imports NumPy where it finds it, and DuckDB pandas for the first statement

@@ -97,8 +97,8 @@ class _Remembered:
 def untraced(pipeline: dlt.Pipeline) -> Iterator[None]:
     """Keep no trace of the runs of a pipeline, nor of where its settings were found.
 
-    Why: a trace takes as long to save as the rows of a slice take to read. What dlt notes of its
-    settings is emptied by a trace only. Without it, memory grows by 2 MB a slice.
+    Why: saving a trace takes as long as reading the rows of a slice. dlt empties its record of
+    setting look-ups only when it makes a trace. Without it, memory grows by 2 MB a slice.
     """
     pipeline.config.enable_runtime_trace = False
     lookups = get_resolved_traces()

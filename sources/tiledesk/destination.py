@@ -1,8 +1,8 @@
-"""Where rows may go: asked of dlt before anything is read.
+"""Checks, before anything is read, that the destination is supported.
 
 The tables need a destination that deletes and inserts the rows of a key in one transaction, keeps
-JSON columns and time stamps exactly, and tells an empty text from none. dlt loads into many others
-without a word, and appends where it cannot merge.
+JSON columns and time stamps exactly, and distinguishes an empty text from NULL. dlt loads into many
+other destinations without a warning, and appends where it cannot merge.
 """
 
 from __future__ import annotations

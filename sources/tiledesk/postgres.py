@@ -1,7 +1,7 @@
-"""Below dlt's public interface: what its Postgres destination does to values, mended.
+"""Makes dlt's Postgres destination keep every value; this goes below dlt's public interface.
 
-dlt writes CSV files and has Postgres make NULL of every empty text in them. It also writes in the
-encoding that the database or the environment sets, which may know fewer characters.
+dlt writes CSV files and lets Postgres change every empty text in them to NULL. It also writes in
+the encoding that the database or the environment sets, which may lack characters.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Exact(postgres):
 
 
 def make_exact(destination: postgres) -> None:
-    """Have a destination, also one of a user's own kind, write every value as it is."""
+    """Make a destination write every value unchanged, even if a user has derived its class."""
     kind = type(destination)
     if not issubclass(kind, Exact):
         bases = (Exact,) if kind is postgres else (Exact, kind)

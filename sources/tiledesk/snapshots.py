@@ -25,7 +25,7 @@ from .walks import comparable, iso, parse
 
 ONLY_SOME = "agents are shown only some of them."
 ONLY_THE_DEFAULT = "the project's plan has expired, so the server shows the default one only."
-# One that the server is in trouble with does not keep the conversations from being loaded.
+# These errors fail only the table that is read. Conversations are still loaded.
 FAILED_ALONE = (
     errors.BadAnswer,
     errors.IncompleteRead,
@@ -52,18 +52,19 @@ def read_small(
     interval_seconds: float = 0,
     lookback_seconds: float = 0,
 ) -> Iterator[Snapshot | Rows | Reading]:
-    """Reads a snapshot or new facts, if it is time; at the end what was done.
+    """Read a snapshot or new facts if they are due; the last item is the record of the reading.
 
     Args:
-        state: the table's own of this project, kept by dlt: ``read_at``, by the server's clock, of
-            the last reading; ``skipped_at`` instead, of a later attempt at which nothing was taken;
-            ``role``, of the last of both; ``rows`` and ``whole``, of what the table holds; of facts
-            ``newest``, up to where they were read.
-        interval_seconds: how old the last reading has to be; what a user of another role has read
-            is read again in any case.
+        state: the state of this table in this project, stored by dlt. ``read_at`` is the server's
+            time of the last reading. ``skipped_at`` is the time of a later attempt that was
+            skipped. ``role`` is the user's role at the later of the two. ``rows`` and ``whole``
+            describe what the table holds. ``newest`` is the time up to which facts were read.
+        interval_seconds: how old the last reading must be. If the user's role is another one now,
+            the table is read in any case.
 
     Raises:
-        TiledeskError: what is not of this table alone; see `CLOSED` and `FAILED_ALONE`.
+        TiledeskError: an error that concerns more than this table; see `CLOSED` and
+            `FAILED_ALONE`.
     """
     client = reader.project.client
     role = reader.role  # asks the server, so that its time is known

@@ -250,23 +250,23 @@ def moving_window(
 ) -> Iterator[Batch]:
     """Oldest first; each page starts at the second in which the page before ended.
 
-    Why no row is missed: no offset is carried over changing data. A row that is not changed during
-    the walk lies at or after the start of the window when the window starts there, because the
-    start only moves to a second that was reached, and that second is read again from its
-    beginning. A row that is changed meanwhile moves on in the order, so it is still ahead. If it
-    had been delivered already, the walk ends before its new state, and the next run, whose cursor
-    has not passed it, begins there (contract 9.1).
+    Why no row is missed: the walk does not rely on offsets in a changing list. The start moves
+    only to a second that the walk has reached, and that second is read again from its beginning. So
+    an unread row that does not change is never before the start. A row that changes during the walk
+    moves later in the order, so it is still ahead. If it was delivered before it changed, the walk
+    ends before its new state. The cursor of the next run has not passed that state, so the next run
+    begins there (contract 9.1).
 
-    A second with more rows than a page is read by offset, again and again with other page sizes,
-    until as many different rows were seen as it has: that is the difference between the counts of
-    the windows that start with it and after it, and must be the same before they were seen and
-    after. A list that never holds still to be counted is passed over until nothing new comes
-    (`QUIET_PASSES`).
+    A second with more rows than a page is read by offset, in several passes with different page
+    sizes, until all rows of the second were seen. Their number is the difference between two
+    counts: of the window that starts with the second, and of the window that starts after it. It
+    must be the same before and after the rows were seen. If the list never stays unchanged long
+    enough to be counted, the passes end when they bring no new rows (`QUIET_PASSES`).
 
-    Rows whose stamp is no date would be missed: they come first in the whole list, and no start
-    finds them. So where everything is asked for, the second page is asked for before the first is
-    delivered. It must hold the rows again that the first one ended with, and its count must lack no
-    more than those before them.
+    Rows whose stamp is not a date would be missed: they come first in the complete list, and no
+    start finds them. So when the walk reads everything, it requests the second page before it
+    delivers the first. The second page must repeat rows of the last second of the first page. Its
+    count may be smaller only by the number of rows before that second.
 
     Args:
         fetch: ``fetch(start, page, limit)`` answers the rows with ``stamp >= start`` in the order
@@ -431,10 +431,10 @@ class _Group:
         return found or self._quiet_passes >= 3
 
     def is_whole(self, rows: int | None) -> bool:
-        """Whether all rows were seen, given the size of the group now; None if it was changing.
+        """Whether all rows of the group were seen. `rows` is its size now; None if it was changing.
 
-        Only if the group had as many rows before the passes that found them, because rows that left
-        it would otherwise replace others in the count.
+        The group must have had the same size before the passes that found its rows. Otherwise a row
+        that left the group could be counted in place of a row that was not seen.
         """
         if rows is None:
             return self._quiet_passes >= QUIET_PASSES
@@ -517,43 +517,42 @@ def newest_first(
     """Newest first, each page overlapping the one before, until rows are older than the window.
 
     Why no row is missed: after each page, every row newer than the last one on it has been
-    delivered, in its present state or in one that the next run will replace. That stays true
-    because a page is only accepted if it begins with a row newer than the last one of the page
-    before, and has a row that was read before. Then nothing can lie between them, whatever was
-    inserted or deleted above meanwhile, and the rows with the very stamp of that last row, whose
-    order may change from call to call, are on it together. A page that begins too late, because
-    rows above were deleted, is dropped and the walk goes back. A row that is changed during the
-    walk moves to the front, and is newer than the newest row of the first page: that is where the
-    cursor stays, so the next run reads it.
+    delivered, in its present state or in one that the next run will replace. To keep
+    this true, the walk accepts a page only if the page begins with a row newer than the last row of
+    the page before, and has a row that was read before. Then no row can be between the two pages,
+    whatever was inserted or deleted above meanwhile. The page also has all rows with the stamp of
+    that last row together; their order may change from call to call. If rows above were deleted, a
+    page can begin too late: the walk drops it and goes back. A row that changes during the walk
+    moves to the front. It is then newer than the newest row of the first page. The cursor stays at
+    that newest row, so the next run reads the changed row.
 
-    A walk that ended early goes on the same way, however much the list has moved meanwhile: its
-    position says which stamp was the last, and about where. The rows with that very stamp are
-    delivered again.
+    A walk that ended early continues in the same way, however much the list has changed since. Its
+    position holds the last stamp and the approximate place of that stamp. The rows with exactly
+    that stamp are delivered again.
 
-    A group of equal stamps that does not fit on a page has no such page. It is passed over, again
-    and again with other page sizes, until as many different rows were seen as it has: that is the
-    distance between its neighbours' places in the list, and must be the same before they were seen
-    and after. A list that never holds still to be counted is passed over until nothing new comes
-    (`QUIET_PASSES`).
+    A group of equal stamps that does not fit on a page has no such page. The walk reads the group
+    in several passes with different page sizes, until it has seen all rows of the group. Their
+    number is the distance between the places of the rows before and after the group. It must be
+    the same before and after the rows were seen. If the list never stays unchanged long enough to
+    be counted, the passes end when they bring no new rows (`QUIET_PASSES`).
 
-    Rows whose stamp is no date stand at the end of the list, whatever is shown as their stamp. They
-    begin with the first row of a page that has no stamp or a newer one than the row before: the
-    page overlaps the dated rows, so that is seen. From there on, they are read as one group of
-    equal stamps, to the end of the list; where it begins is known by the ids of the rows before it.
-    A page that begins among them may show newer stamps than the row before. It has no row that was
-    read before, so the walk goes back, or begins again with the first page. Rows without a date
-    belong to no window but that of everything. A walk that ends early among them goes on
-    before them.
+    Rows whose stamp is not a date are at the end of the list, whatever stamp the API shows for
+    them. The first of them has no stamp, or a newer one than the row before it. The walk sees this,
+    because the page overlaps the rows with dates. From there, it reads the rest of the list as one
+    group of equal stamps. The ids of the rows before the group show where it begins. A page that
+    begins inside the group may show newer stamps than the row before. It has no row that was read
+    before, so the walk goes back, or begins again with the first page. Rows without a date belong
+    only to the window of everything. A walk that ends early among them continues before them.
 
     Args:
         fetch: ``fetch(page, limit)`` answers rows ordered by the stamp, newest first.
         position: that of the last batch of a walk that ended early.
         limit: the largest page to ask for.
         first_limit: the first page to ask for, where most runs need no second one.
-        fractions: whether the server takes a page like 1.92 for what it multiplies to; where it
-            does not, the walk finds out and does without.
-        sorted_in_memory: whether the database has no index for the order, so that a place far
-            behind in a long list is a call it cannot answer.
+        fractions: whether the server multiplies a fractional page number such as 1.92 by the page
+            size. If it does not, the walk detects this and uses whole numbers.
+        sorted_in_memory: whether the database sorts the list without an index. Then it cannot
+            answer a call for a place far down a long list.
 
     Raises:
         IncompleteRead: a group of equal stamps larger than a page does not hold still, or the list
@@ -652,11 +651,11 @@ def _made_anew() -> IncompleteRead:
 
 
 class _End:
-    """Makes sure that a list has an end, once it turns out longer than was to be expected.
+    """Checks that a list has an end, once the list is longer than expected.
 
-    No count and no stamp can tell that: so a page far behind the end of any list is asked for.
-    Tiledesk answers it with no row (contract 2.7, 2.9), a list without an end does not. The
-    question costs one call, and is asked again whenever the list has doubled its length.
+    Neither a count nor a stamp shows this. So the check requests a page far behind the end of any
+    real list. Tiledesk returns no row for it (contract 2.7, 2.9); a list without an end returns
+    rows. The check costs one call, and is repeated each time the list has doubled in length.
 
     Args:
         fetch_far: answers a page at `FAR_BEHIND`.
@@ -707,7 +706,7 @@ def _changed_too_often(what: str) -> IncompleteRead:
 
 
 class _NewestFirst:
-    """A list that is newest first, and what was delivered of it: all newer than `_last`, and these.
+    """A newest-first list. All rows newer than `_last` were delivered, and those in `_with_last`.
 
     Attributes:
         fetch: answers a page of it.
@@ -798,11 +797,11 @@ class _NewestFirst:
     def go_on(
         self, last: str, newer: int, known: Sequence[str]
     ) -> Generator[Batch, None, tuple[Answer, int]]:
-        """All newer than `last` was delivered by another run: the page that goes on after it.
+        """The page that continues a list of which another run delivered all rows newer than `last`.
 
-        `newer` is where the last row newer than that was. The page from there on will mostly do; if
-        much was inserted or deleted above since, its place is looked up. `known` are ids of the
-        rows that were read last.
+        `newer` is the former place of the last row newer than `last`. Usually the list continues on
+        the page that begins there. If many rows above were inserted or deleted since, the place is
+        searched for. `known` holds ids of the rows that were read last.
         """
         self._last = last
         if known:
@@ -863,10 +862,11 @@ class _NewestFirst:
     def page_after(
         self, last: str, newer: int, end: int, *, begins: int | None = None
     ) -> Generator[Batch, None, tuple[Answer, int]]:
-        """The page that goes on after rows with the stamp `last`, and its place in the list.
+        """The page that continues after the rows with the stamp `last`, and its place in the list.
 
-        `newer` is about where the last row newer than those is, `end` where the list was left;
-        `begins` is where they were just seen to begin, if that is known.
+        `newer` is the approximate place of the last row that is newer than these rows. `end` is the
+        place up to which the list was read. `begins` is the place where these rows were just seen
+        to begin, if it is known.
         """
         while place := self._place(newer, end):
             number, size, skip = place
@@ -882,7 +882,7 @@ class _NewestFirst:
                     self._resumed_at = self._last
                     return self.first_page(self._limit), 0
                 continue
-            # Rows above were deleted, or the server cuts the fraction off: go back, surely.
+            # Rows above were deleted, or the server truncates the fraction: go back in both cases.
             self._fractions = False
             self._go_back()
             newer, end, begins = newer - size, end - size, None
@@ -891,11 +891,11 @@ class _NewestFirst:
     def _large_group(
         self, group: str, newer: int, end: int, begins: int | None
     ) -> Generator[Batch, None, tuple[Answer, int]]:
-        """Delivers all rows with the stamp `group`; returns the page that goes beyond, as above.
+        """Deliver all rows with the stamp `group`; return the page that continues after them.
 
-        Whenever a pass meets its beginning, the group is counted: from there to the end that the
-        pass before has met, if that began there, too. The first pass may begin further down, if it
-        is known where the group begins.
+        When a pass finds the beginning of the group, the group is counted: from there to the end
+        that the previous pass found, if that pass found the same beginning. The first pass may
+        begin further down, if the beginning of the group is known.
         """
         rows = _Group(self._end_check, {*chain(*self._kept)})
         ends: int | None = None
@@ -960,11 +960,11 @@ class _NewestFirst:
     def _has_known_row(
         self, answer: Answer, skip: float, known: Collection[str] = frozenset()
     ) -> bool:
-        """Whether a page that overlaps the one before has rows of it, or of earlier pages.
+        """Whether a page has rows of the page before it, or of earlier pages.
 
-        Otherwise many rows were inserted above; or so many were deleted that the page begins among
-        the rows without a date, which may show newer stamps. A page further up tells which, or the
-        first page.
+        If not, either many rows were inserted above, or so many were deleted that the page begins
+        among the rows without a date, which may show newer stamps. A page further up, or the first
+        page, shows which.
 
         Raises:
             IncompleteRead: it had none, `REPEATS` times in a row.

@@ -338,8 +338,8 @@ class DuckDB(Destination):
             DuckDbCredentials(str(self.db.resolve()), read_only=read_only, global_config=config),
             **LAYOUT,
         )
-        # A unique index would refuse the rows that a merge replaces. As an argument it is dlt's
-        # default, which a setting overrides.
+        # A unique index would refuse the rows that a merge replaces. It is set here, because a
+        # setting of dlt would override an argument.
         destination.config_params["create_indexes"] = False
         destination.opener = self._open
         destination.staged = self.staged

@@ -56,7 +56,7 @@ class StagingClient(SqlJobClientWithStagingDataset):
             super().drop_tables(*tables, delete_schema=delete_schema)
             return
         if delete_schema:
-            # first: what is noted there must never speak of tables that are dropped
+            # first: the stored schema must never name tables that are already dropped
             with suppress(DestinationUndefinedEntity):  # the schema is empty
                 self._delete_schema_in_storage(self.schema)
         super().drop_tables(*tables, delete_schema=False)

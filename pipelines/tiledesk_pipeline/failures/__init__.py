@@ -93,9 +93,9 @@ def _known(error: BaseException) -> str | None:
 def _causes(error: BaseException, *, all_contexts: bool = False) -> Iterator[BaseException]:
     """The error and what led to it, from the outside in.
 
-    What an error was raised from leads to it. What it was raised amid (``__context__``) does so
-    only where a library wrapped it without saying so: otherwise it was dealt with already, and
-    the new error is another one.
+    The error after ``from`` (``__cause__``) always counts as a cause. The error that was being
+    handled (``__context__``) counts only if a library wrapped it without ``from``. Otherwise it was
+    already handled, and the new error is a different one.
     """
     seen: set[int] = set()
     waiting: list[object] = [error]

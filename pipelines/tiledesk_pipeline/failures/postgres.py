@@ -67,8 +67,8 @@ _BY_STATE: dict[str, str] = {
     "XX": "The Postgres server reports an internal error: {}. Look into its log.",
 }
 
-# What is told before a session has begun has no SQLSTATE: by the text of libpq. A server in
-# another language than English ends up with what it said itself.
+# An error before a session begins has no SQLSTATE. It is recognized by the text of libpq. If the
+# server uses another language than English, its own message is shown.
 _BY_TEXT: tuple[tuple[str, str], ...] = (
     (
         r"could not translate host name|Name or service not known|nodename nor servname",

@@ -357,10 +357,10 @@ def _shared(stored: DestinationRows) -> list[pendulum.DateTime]:
 def _without_a_row(
     project: Project, stored: DestinationRows, found: TableResult, request_ids: RequestIds
 ) -> list[pendulum.DateTime]:
-    """Creation times of conversations whose messages are stored, and whose row is not.
+    """Creation times of conversations whose messages are stored but whose row is missing.
 
-    One of the API's two ways to delete a conversation leaves its messages (contract 6), so each
-    costs a call: no count shows a row that is missing beside one that is extra.
+    A count does not show this if another row is extra. One of the API's two ways to delete a
+    conversation leaves its messages (contract 6), so each of these conversations costs a call.
     """
     if not stored.destination.reads_json:
         return []

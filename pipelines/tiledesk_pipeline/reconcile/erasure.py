@@ -4,11 +4,15 @@ A person is a lead. A purge erases conversations, messages, leads and log entrie
 deleted, and leads that were deleted in the dashboard (status 1000). A conversation that Tiledesk
 still has stays if its lead is erased; the copies of the lead's data in it are emptied.
 
-The conditions are SQL for DuckDB, Postgres and others. ``{conversations}`` and ``{leads_gone}``
-select the ``_id`` of what is erased now or was erased before, ``{messages_gone}`` of messages
-that were erased before, ``{request_ids}`` the request ids, and ``{lead_ids}`` the project and
-``lead_id`` of people of whom no other lead is left. ``{mentions}`` holds for a row that names one
-of the request ids in a personal column. ``{mentions_lead}`` is the same for leads.
+The conditions are SQL for DuckDB, Postgres and others. These names stand for queries:
+
+- ``{conversations}`` and ``{leads_gone}``: the ``_id`` of rows that are erased now or were before.
+- ``{messages_gone}``: the ``_id`` of messages that were erased before.
+- ``{request_ids}``: the request ids of the conversations.
+- ``{lead_ids}``: the project and ``lead_id`` of people who have no other lead left.
+
+``{mentions}`` is true for a row that contains one of the request ids in a personal column.
+``{mentions_lead}`` is the same for leads.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from tiledesk.walks import Window
 class RequestIds:
     """Request ids here and in the API: the same unless they were made pseudonyms or left out.
 
-    The list of conversations is read, once, when an id is asked for that only it can tell.
+    The list of conversations is read at most once: when an id is needed that only the list has.
 
     Attributes:
         privacy: what a load does to personal data.
@@ -30,7 +30,7 @@ class RequestIds:
         return self.privacy.value(MESSAGES, "recipient", request_id)
 
     def in_api(self, name: str | None) -> str | None:
-        """The API's id; None for a pseudonym of no conversation that this user is shown now."""
+        """The API's id; None if this user is shown no conversation with this pseudonym."""
         if name is None or not PSEUDONYM.fullmatch(name):
             return name
         return self._by_pseudonym.get(name)

@@ -23,7 +23,7 @@ def _bots(reader: ProjectReader, _: str) -> Iterator[list[Row]]:
     if reader.rank < ADMIN:
         return
     for key, address in zip(texts(reader.bots, "_id"), texts(reader.bots, "url"), strict=True):
-        # its address ends with the id of what was published last; before, with its own
+        # the address ends with the id of the last published version; before, with the bot's own id
         fork = (address or "").rpartition("/")[2]
         if key and fork != key and ID.fullmatch(fork):
             yield _published(reader, key, fork)

@@ -16,14 +16,15 @@ class SmallTable(Table):
 
     Attributes:
         read_rows: yields the rows of a project page by page, as :class:`.ProjectReader` gives them.
-            The second argument is for tables that are no snapshot: no page older than this time is
-            asked for; it is empty for all.
-        is_about_customers: rows tell of leads or conversations, so that what is erased there goes
-            here, too: a rule in ``reconcile/erasure.py`` says how. Other tables tell of the team
-            and its tools; each load replaces them whole, so what Tiledesk erases goes with it.
+            The second argument is for tables that are not snapshots: pages older than this time are
+            not requested. If it is empty, all pages are requested.
+        is_about_customers: rows are about leads or conversations. A rule in
+            ``reconcile/erasure.py`` says which rows to erase together with a lead or conversation.
+            Other tables are about the team and its tools. A load replaces them whole, so rows that
+            were erased in Tiledesk disappear from them.
         is_optional: loaded only if the setting of its name says so, or if it is named.
         keeps_history: keeps each version of a row, unless the setting `history` says otherwise.
-        is_never_empty: every project has a row, so that none is not believed.
+        is_never_empty: every project has at least one row, so an empty answer is not trusted.
         is_cut_for_agents: an agent is shown only some rows, without a word (contract 1.4,
             observed.md 3).
         is_cut_by_plan: an expired plan shows only one row (contract 3).

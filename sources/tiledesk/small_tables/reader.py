@@ -1,8 +1,8 @@
-"""What reads small tables: the lists of a project, and what several tables need of them.
+"""Reads the lists of a project for the small tables.
 
-Lists that come in pages are read newest first by ``_id``, a total order that nothing moves in
-(observed.md 6), with the overlap of :func:`tiledesk.walks.newest_first`: a row that is deleted
-meanwhile cannot make another one slip through.
+Lists that come in pages are read newest first by ``_id``. This order has no ties and never changes
+(observed.md 6). The pages overlap as in :func:`tiledesk.walks.newest_first`, so no row is missed
+if another row is deleted meanwhile.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ProjectReader:
 
     @property
     def age(self) -> float:
-        """Seconds since the first of what it keeps can have been read."""
+        """Seconds since this reader was created. What it keeps is not older than that."""
         return time.monotonic() - self._made_at
 
     @property
@@ -81,8 +81,9 @@ class ProjectReader:
     def namespaces(self) -> list[Row]:
         """The knowledge bases, if there is one.
 
-        The list of them makes the first one where there is none (contract 8.31). That one has the
-        project's id, so whether it is there can be asked for before, by a call that writes nothing.
+        The call for the list creates the first knowledge base if there is none (contract 8.31). The
+        first knowledge base has the project's id. So a call that writes nothing first checks
+        whether it exists.
 
         Raises:
             NoSuchPath: an older server, which cannot be asked.

@@ -36,9 +36,9 @@ def leads(project: Project, window: Window, position: Position | None = None) ->
     elif window.is_everything:
         newest = _newest_change(project)
     reached: dict[str, Position | None] = position["lists"] if position else {}
-    # What is still to read of each list; one that was read to its end is not among them. The lists
-    # are begun in the order opposite to that in which a lead moves: one that moves meanwhile is met
-    # in neither rather than in both, and its new stamp brings it to the next run.
+    # The lists that are not read to their end, and the position in each. A lead moves from one list
+    # to the next; the lists are begun in the opposite order. So a lead that moves meanwhile is read
+    # from neither list, instead of from both. The next run finds it by its new stamp.
     lists = {
         key: reached.get(key) for key in map(str, LEAD_STATUSES) if not position or key in reached
     }
@@ -65,8 +65,9 @@ def leads(project: Project, window: Window, position: Position | None = None) ->
     delivered: set[str | None] = set()
 
     def once(status: str, batch: Batch) -> Batch:
-        """Leads without those that a slow clock moved, but not to the front, so that they come
-        again.
+        """The batch without leads that were delivered before.
+
+        A lead comes twice if it changed, but a slow clock kept it from the front of the list.
         """
         keys = texts(batch.rows, "_id")
         rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]

@@ -78,8 +78,8 @@ def messages(project: Project, window: Window, position: Position | None = None)
         f" are read conversation by conversation. Not included are {left_out}: reconcile --deep"
         " --repair loads them.",
     )
-    # The next run may do with the list again, which has new messages only: no conversation may be
-    # left to it.
+    # The next run may read the list again, and only its new messages. So this run must read every
+    # conversation (`again`).
     for batch in by_conversation(project, window, last, again=True):
         keys = texts(batch.rows, "_id")
         rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]
@@ -128,7 +128,7 @@ def listed(project: Project, window: Window, position: Position | None = None) -
             if newer >= max(ENOUGH, 2 * counted_at) and project.membership.has_request_list:
                 everything = everything or count(project, "createdAt")
                 since = count(project, "createdAt", at["reached"])
-                # as many to a conversation that was begun before as to those begun since
+                # assume that older conversations have as many messages each as those begun since
                 about = round(newer * everything / since) if everything and since else None
                 counted_at = newer
                 is_first = True
@@ -176,8 +176,9 @@ def by_conversation(
         nonlocal conversations_read, rows_read
         for page in of_conversations(project, request_ids):
             found = Answer(page, "createdAt", 0)
-            # All are delivered: the list has a message whose date is stored as text behind all
-            # others, so it may not have come to one that looks newer than where it stopped.
+            # Deliver all messages. The list puts a message whose date is stored as text behind all
+            # others. So such a message can look newer than the place where the list stopped, and
+            # still be unread.
             again = frozenset(key for _, key, written in found if written > newest_of_list)
             rows = [row for row, _, _ in found]
             conversations_read += 1

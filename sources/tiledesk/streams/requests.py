@@ -75,18 +75,18 @@ def requests(project: Project, window: Window, position: Position | None = None)
         newest = position["newest"] if position else newest_change(project)
         if newest is None:
             _must_be_empty(project)
-        for batch in _going_on(project, window, position):
+        for batch in _continued(project, window, position):
             yield batch._replace(position=batch.position and {**batch.position, "newest": newest})
         yield Batch([], newest or None)
     elif window.end:
-        yield from _going_on(project, window, position)
+        yield from _continued(project, window, position)
     elif position or not project.supports_time_filters:
         yield from newest_first_listed(project, window, position)
     else:
         yield from listed(project, window)
 
 
-def _going_on(project: Project, window: Window, position: Position | None) -> Iterator[Batch]:
+def _continued(project: Project, window: Window, position: Position | None) -> Iterator[Batch]:
     """The window from where an earlier run stopped, with its position instead of a cursor.
 
     The server may have had another version then, so a reading that began newest first continues
@@ -201,7 +201,7 @@ def newest_first_listed(
 
     delivered: set[str | None] = set()
     for batch in newest_first(fetch, window, position, limit=REQUESTS.limit, fractions=True):
-        # without those that moved, but by a slow clock not to the front, and are met once more
+        # drop conversations that come twice: they moved, but a slow clock kept them from the front
         keys = texts(batch.rows, "_id")
         rows = [row for row, key in zip(batch.rows, keys, strict=True) if key not in delivered]
         delivered.update(keys)
