@@ -455,8 +455,8 @@ def main() -> None:
     """Entry point of the console command."""
     names_destination = any(word.startswith("--destination") for word in sys.argv)
     sys.meta_path.insert(0, _LeftOut(for_duckdb=not names_destination))
-    sys.stdout = _going_on(sys.stdout, BrokenPipeError)
-    sys.stderr = _going_on(sys.stderr, OSError)
+    sys.stdout = _tolerant(sys.stdout, BrokenPipeError)
+    sys.stderr = _tolerant(sys.stderr, OSError)
     try:
         app()
     except OSError as error:  # --help and --version are printed outside of `report_errors`
@@ -488,7 +488,7 @@ class _LeftOut:
             raise ModuleNotFoundError(f"{name} is left out of this command.", name=name)
 
 
-def _going_on(stream: Any, dropped: type[OSError]) -> Any:
+def _tolerant(stream: Any, dropped: type[OSError]) -> Any:
     """A standard stream on which such errors are no reason to end the work of a command.
 
     `head` reads no more than it needs, and a load must not end because nobody reads its progress.
@@ -496,14 +496,14 @@ def _going_on(stream: Any, dropped: type[OSError]) -> Any:
     if not isinstance(stream, io.TextIOWrapper) or stream.isatty():  # None if it is closed
         return stream
     return io.TextIOWrapper(
-        io.BufferedWriter(_Output(stream.fileno(), dropped)),
+        io.BufferedWriter(_TolerantFile(stream.fileno(), dropped)),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering,
     )
 
 
-class _Output(io.FileIO):
+class _TolerantFile(io.FileIO):
     def __init__(self, number: int, dropped: type[OSError]) -> None:
         super().__init__(number, "w", closefd=False)
         self._dropped = dropped

@@ -517,8 +517,8 @@ def newest_first(
     """Newest first, each page overlapping the one before, until rows are older than the window.
 
     Why no row is missed: after each page, every row newer than the last one on it has been
-    delivered, in its present state or in one that the next run will replace. To keep
-    this true, the walk accepts a page only if the page begins with a row newer than the last row of
+    delivered, in its present state or in one that the next run will replace. To keep this true, the
+    walk accepts a page only if the page begins with a row newer than the last row of
     the page before, and has a row that was read before. Then no row can be between the two pages,
     whatever was inserted or deleted above meanwhile. The page also has all rows with the stamp of
     that last row together; their order may change from call to call. If rows above were deleted, a

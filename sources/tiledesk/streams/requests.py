@@ -131,8 +131,8 @@ def _must_be_empty(project: Project) -> None:
 def _has_conversations(project: Project) -> bool:
     """Whether there are conversations, asked in other ways than by the list.
 
-    The counter tells of open ones. Messages stay when their conversation is deleted, so
-    the conversations of the newest ones are asked for.
+    The counter tells of open ones. Messages stay when their conversation is deleted, so the
+    conversations of the newest messages are asked for.
     """
     counted = msgspec.json.decode(project.get("requests/count"), type=dict[str, Any])
     if any(counted.values()):
