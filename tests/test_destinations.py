@@ -554,6 +554,8 @@ CLASH = "give the file another name with --db."
         ("md:desk", "tiledesk", "md:desk is no file of this machine"),
         ("s3://bucket/t.duckdb", "tiledesk", "is no file of this machine"),
         ("none/t.duckdb", "tiledesk", "There is no folder"),
+        ("why?/t.duckdb", "tiledesk", "since the name has a question mark: give --db a file in"),
+        ("100%/t.duckdb", "tiledesk", ""),
         ("t.duckdb", "", "The dataset has no name: give one with --dataset."),
         ("t.duckdb", "a b", "dlt would call the dataset a_b: give that name with --dataset."),
         ("t.duckdb", 'a"b', "dlt would call the dataset a_b: give that name with --dataset."),
@@ -566,7 +568,8 @@ def test_each_name_works_or_is_refused_in_a_sentence(
     db: str, dataset: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("folder").mkdir()
+    for folder in ("folder", "why?", "100%"):
+        Path(folder).mkdir()
     Path("empty").touch()
     Path("link").symlink_to("file.duckdb")
     Path("circle").symlink_to("circle")
@@ -598,6 +601,15 @@ def test_names_in_postgres(dataset: str, said: str, into_postgres: str) -> None:
     else:
         with Target("postgres", dataset=dataset).pipeline() as pipeline:
             assert pipeline.sql_client().staging_dataset_name == f"{dataset}_staging"
+
+
+def test_a_working_folder_that_dlt_cannot_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "100%"))
+    said = "dlt cannot work in .*100%.*: set DLT_DATA_DIR to another folder."
+    with pytest.raises(Failure, match=said), Target(db=tmp_path / "t.duckdb").pipeline():
+        pass
 
 
 def test_files_can_be_read_by_their_owner_only(owner: Account, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,24 +11,48 @@ from pathlib import Path
 import duckdb
 import psycopg2
 import pytest
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-from conftest import Account, query, rows
+from conftest import Account, change, query, rows
 from tiledesk_pipeline.load import load
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox
 
-# A process that dies at the first statement on the staging schema that has these words.
+# A process that dies at a statement that reads new rows from files and has these words: before it
+# or after it, at the first or a later one. "COMMIT" is the end of such a transaction.
 DIES = """
 import os, sys
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient as Client
-usual = Client.execute_query
-words = sys.argv[1]
-def execute_query(self, query, *args, **kwargs):
-    if words in str(query) and "tiledesk_staging" in str(query):
+usual, commit = Client.execute_query, Client.commit_transaction
+words, when, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+found, merges = 0, False
+def pass_by():
+    global found
+    found += 1
+    if found == at:
         os._exit(9)
-    return usual(self, query, *args, **kwargs)
-Client.execute_query = execute_query
-sys.argv[1:] = ["load", "--db", sys.argv[2], *sys.argv[3:]]
+def execute_query(self, query, *args, **kwargs):
+    global merges
+    is_it = words in str(query) and "read_parquet" in str(query)
+    merges = merges or "read_parquet" in str(query)
+    if is_it and when == "before":
+        pass_by()
+    with usual(self, query, *args, **kwargs) as cursor:
+        if is_it and when == "after":
+            pass_by()
+        yield cursor
+def commit_transaction(self):
+    global merges
+    if words == "COMMIT" and merges and when == "before":
+        pass_by()
+    commit(self)
+    if words == "COMMIT" and merges and when == "after":
+        pass_by()
+    merges = False
+from contextlib import contextmanager
+Client.execute_query = contextmanager(execute_query)
+Client.commit_transaction = commit_transaction
+sys.argv[1:] = ["load", "--db", sys.argv[4], *sys.argv[5:]]
 from tiledesk_pipeline.cli import app
 app()
 """
@@ -74,14 +99,10 @@ def test_only_the_dataset_is_left_after_each_load(
     assert_whole(db, sandbox)
 
 
-def test_a_load_that_finds_nothing_new_stages_nothing(
+def test_a_load_into_duckdb_stages_nothing(
     owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner.load(db)
-    owner.load(db)
     made: list[str] = []
-    from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
-
     execute = DuckDbSqlClient.execute_query
 
     def noted(self: DuckDbSqlClient, statement: str, *values: object, **others: object) -> object:
@@ -90,17 +111,36 @@ def test_a_load_that_finds_nothing_new_stages_nothing(
         return execute(self, statement, *values, **others)
 
     monkeypatch.setattr(DuckDbSqlClient, "execute_query", noted)
-    owner.load(db)
-    assert made == []
+    for wishes in ({}, {}, {"full_refresh": True}):
+        owner.load(db, **wishes)
+        assert made == []
 
 
+@pytest.mark.parametrize("history", ["", "bots"])
 @pytest.mark.parametrize(
-    "statement", ["CREATE SCHEMA", "CREATE TABLE", "INSERT INTO", "DROP TABLE", "DROP SCHEMA"]
+    ("statement", "when", "at"),
+    [
+        ("DELETE FROM", "before", 3),
+        ("DELETE FROM", "after", 5),
+        ("INSERT INTO", "before", 2),
+        ("INSERT INTO", "after", 4),
+        ("COMMIT", "before", 2),
+        ("COMMIT", "after", 3),
+    ],
 )
-def test_a_load_that_dies_at_the_staging_schema_costs_nothing(
-    statement: str, sandbox: Sandbox, owner: Account, db: Path
+def test_a_load_that_dies_at_a_merge_costs_nothing(
+    statement: str,
+    when: str,
+    at: int,
+    history: str,
+    sandbox: Sandbox,
+    owner: Account,
+    db: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    command = [sys.executable, "-c", DIES, statement, str(db)]
+    if history:
+        monkeypatch.setenv("SOURCES__TILEDESK__HISTORY", json.dumps([history]))
+    command = [sys.executable, "-c", DIES, statement, when, str(at), str(db)]
     environment = {**os.environ, **owner.environment, "DLT_DATA_DIR": str(db.parent)}
     for options in ([], ["--full-refresh"]):
         died = subprocess.run(
@@ -110,6 +150,45 @@ def test_a_load_that_dies_at_the_staging_schema_costs_nothing(
         owner.load(db)
         assert schemas(db) == {"tiledesk"}
         assert_whole(db, sandbox)
+
+
+def test_what_an_earlier_version_staged_is_dropped(
+    sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    owner.load(db)
+    change(db, "CREATE SCHEMA tiledesk_staging")
+    change(db, "CREATE TABLE tiledesk_staging.messages AS FROM tiledesk.messages")
+    owner.load(db)
+    assert schemas(db) == {"tiledesk"}
+    assert_whole(db, sandbox)
+
+
+@pytest.mark.parametrize("name", ["a [1] * {0}", "it's; $HOME ☃"])
+def test_files_may_stand_in_a_folder_of_any_name(
+    name: str, sandbox: Sandbox, owner: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.setenv("DLT_DATA_DIR", str(folder))
+    monkeypatch.setenv("SOURCES__TILEDESK__HISTORY", '["bots"]')
+    for wishes in ({}, {}, {"full_refresh": True}):
+        owner.load(folder / "desk.duckdb", **wishes)
+        assert_whole(folder / "desk.duckdb", sandbox)
+
+
+def test_a_table_keeps_columns_that_new_rows_do_not_have(owner: Account, db: Path) -> None:
+    """A user's own column, or one that only an earlier version filled."""
+    owner.load(db)
+    change(db, "ALTER TABLE tiledesk.leads ADD COLUMN score INTEGER")
+    change(db, "UPDATE tiledesk.leads SET score = 7")
+    ((changed,), *_) = query(db, "SELECT _id FROM tiledesk.leads ORDER BY 1")
+    api = owner.api()
+    api.put(f"/{owner.project_id}/leads/{changed}", json={"fullname": "Ada Lovelace"})
+    api.close()
+    owner.load(db)
+    assert query(db, "SELECT _id, score FROM tiledesk.leads WHERE score IS DISTINCT FROM 7") == [
+        (changed, None)
+    ]
 
 
 @pytest.mark.parametrize(

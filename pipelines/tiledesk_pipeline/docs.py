@@ -190,8 +190,8 @@ def _data_dictionary() -> Iterator[str]:
     yield "- A list inside a row is a table of its own. Its rows are found by"
     yield f"  `{PARENT_ID}`, in the order of `{POSITION}`. When the row changes, all rows of its"
     yield "  lists are replaced."
-    yield "- Tables that begin with `_dlt_` are dlt's own. A load stages rows in a schema ending"
-    yield "  with `_staging` and drops it at its end."
+    yield "- Tables that begin with `_dlt_` are dlt's own. A load into Postgres stages rows in a"
+    yield "  schema ending with `_staging` and drops it at its end."
     yield ""
     yield _grid(("type", "in DuckDB", "in Postgres"), TYPES)
     yield ""

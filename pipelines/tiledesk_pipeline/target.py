@@ -139,8 +139,16 @@ def _working_folder() -> Iterator[Path]:
     """A folder for the files of this run; removes the folders of runs that were killed.
 
     The files hold other people's messages, so only the owner can read the folder.
+
+    Raises:
+        Failure: dlt cannot write there.
     """
     root = Path(get_dlt_pipelines_dir()) / "tiledesk-dlt"
+    if "%" in str(root):
+        raise Failure(
+            f"dlt cannot work in {root.parent}, since the name has a percent sign: set DLT_DATA_DIR"
+            " to another folder."
+        )
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(root / "lock"):
         for left in root.iterdir():

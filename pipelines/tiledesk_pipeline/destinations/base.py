@@ -22,10 +22,9 @@ from tiledesk.tables import LOADS
 
 from ..failures import Failure
 from .leftovers import drop_former_states, drop_staging
-from .staging import StagedTables
 
 POLL_SECONDS = 0.2
-# Rows are staged in a schema with the name of the dataset and this suffix.
+# Rows are staged in a schema with the name of the dataset and this suffix, except in DuckDB.
 STAGING = "_staging"
 NAMING = SnakeCaseNaming()
 # Settings that a user's configuration must not change, since they would move the tables.
@@ -69,7 +68,6 @@ class Destination:
     db: Path
     dataset: str
     patience: Patience = field(default_factory=Patience)
-    staged: StagedTables = field(default_factory=StagedTables, init=False, repr=False)
 
     has_comments: ClassVar[bool] = False
     reads_json: ClassVar[bool] = False
@@ -97,8 +95,8 @@ class Destination:
     def check(self, *, read_only: bool = False) -> None:
         """Check the names, before anything is read or opened.
 
-        dlt turns some different names into the same schema. Rows are staged in a second schema, so
-        its name must be free, too.
+        dlt turns some different names into the same schema. A second schema may be used for
+        staging, so its name must be free, too.
 
         Raises:
             Failure: the dataset cannot be named so, or cannot be written there.

@@ -10,25 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import dlt
 import duckdb
-from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.pipeline import LoadInfo
-from dlt.common.schema import Schema
-from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration, DuckDbCredentials
-from dlt.destinations.impl.duckdb.duck import DuckDbClient
-from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
 from ..dlt_adapter import loads_with
 from ..failures import Failure, explain, is_out_of_memory
 from .base import LAYOUT, STAGING, Destination, OwnObject
-from .staging import StagedTables, StagingClient
+from .duckdb_client import MergingDuckDb
 
 # Without a limit, DuckDB uses most of a machine's memory to keep blocks of the file. It needs 100
 # MB to write 13 MB of log entries, less than 60 MB for as many conversations or messages, and no
@@ -98,6 +93,11 @@ class DuckDB(Destination):
         folder = file.parent
         if not folder.is_dir():
             raise Failure(f"There is no folder {folder}.")
+        if "?" in str(folder):
+            raise Failure(
+                f"DuckDB cannot write to {folder}, since the name has a question mark: give --db a"
+                " file in another folder."
+            )
         if file.is_dir():
             raise Failure(f"{self.db} is a folder: give --db a file.")
         if file.exists() and not file.is_file():
@@ -333,7 +333,7 @@ class DuckDB(Destination):
             "preserve_insertion_order": False,
             "max_vacuum_tasks": merges,
         }
-        destination = _DuckDb(
+        destination = MergingDuckDb(
             # an absolute path is never taken for an address
             DuckDbCredentials(str(self.db.resolve()), read_only=read_only, global_config=config),
             **LAYOUT,
@@ -342,7 +342,6 @@ class DuckDB(Destination):
         # setting of dlt would override an argument.
         destination.config_params["create_indexes"] = False
         destination.opener = self._open
-        destination.staged = self.staged
         return destination
 
     def _open(self, opened: Callable[[], Any]) -> Any:
@@ -367,55 +366,6 @@ class DuckDB(Destination):
 
 
 KIND = DuckDB
-
-
-class _SqlClient(DuckDbSqlClient):
-    """dlt's client, which waits while another program has the file open."""
-
-    opener: Callable[[Callable[[], Any]], Any]
-
-    def open_connection(self) -> Any:
-        return self.opener(super().open_connection)
-
-
-class _Client(StagingClient, DuckDbClient):
-    """dlt's client of the load, with fewer staging tables."""
-
-
-class _DuckDb(dlt.destinations.duckdb):
-    """dlt's destination, which waits, and tells its capabilities without its configuration.
-
-    dlt asks for them ten times a slice. They do not depend on the configuration, and resolving it
-    each time takes 4 % of a first load.
-    """
-
-    destination_type = "dlt.destinations.duckdb"
-    opener: Callable[[Callable[[], Any]], Any]
-    staged: StagedTables
-
-    @property
-    def client_class(self) -> type[DuckDbClient]:
-        return _Client
-
-    def client(self, schema: Schema, initial_config: Any = None) -> DuckDbClient:
-        client = cast(_Client, super().client(schema, initial_config))
-        client.staged = self.staged
-        theirs = client.sql_client
-        client.sql_client = _SqlClient(
-            theirs.dataset_name,
-            theirs.staging_dataset_name,
-            theirs.credentials,
-            theirs.capabilities,
-        )
-        client.sql_client.opener = self.opener
-        return client
-
-    def capabilities(
-        self,
-        config: DuckDbClientConfiguration | None = None,
-        naming: NamingConvention | None = None,
-    ) -> DestinationCapabilitiesContext:
-        return super().capabilities(config or self.spec(), naming)
 
 
 def _catalog(file: Path) -> str:

@@ -23,7 +23,7 @@ from tiledesk.postgres import Exact, ExactClient
 from ..failures import Failure
 from .base import LAYOUT, Busy, Destination, OwnObject
 from .leftovers import drop_staging
-from .staging import StagingClient
+from .staging import StagedTables, StagingClient
 
 # The server notices within two minutes that a machine is gone, and frees its lock.
 KEEPALIVE = (
@@ -64,6 +64,7 @@ class Postgres(Destination):
         self.read_only = read_only
         destination = _Postgres(destination_name=DestinationReference.to_name(self.name), **LAYOUT)
         destination.holder = self
+        destination.staged = StagedTables()
         return destination
 
     def check(self, *, read_only: bool = False) -> None:
@@ -346,6 +347,7 @@ class _Postgres(Exact):
     """The source's destination, with the client above."""
 
     holder: Postgres
+    staged: StagedTables
 
     @property
     def client_class(self) -> type[PostgresClient]:
@@ -353,7 +355,7 @@ class _Postgres(Exact):
 
     def client(self, schema: Schema, initial_config: Any = None) -> PostgresClient:
         client = cast(_Client, super().client(schema, initial_config))
-        client.staged = self.holder.staged
+        client.staged = self.staged
         theirs = client.sql_client
         client.sql_client = _SqlClient(
             theirs.dataset_name,
