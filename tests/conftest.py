@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import pwd
@@ -32,11 +33,13 @@ os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+from command_server import COMMAND, CommandServer
 from tiledesk.tables import TABLES
 from tiledesk_pipeline.load import Summary, load
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate
 
+servers: list[CommandServer] = []
 STREAMS = [table.name for table in TABLES]
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 REAL_SERVERS = "TILEDESK_REAL_SERVERS"
@@ -189,20 +192,34 @@ def run_cli(
     timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """Run the console command as a person would, in a process of its own."""
+    environment = {
+        **os.environ,
+        "DLT_DATA_DIR": str(home or cwd),
+        "COLUMNS": "120",
+        **(environment or {}),
+    }
+    if server := _command_server(arguments, environment):
+        return server.run(arguments, cwd, environment, timeout)
     return subprocess.run(
-        [str(Path(sys.executable).parent / "tiledesk-dlt"), *arguments],
+        [COMMAND, *arguments],
         cwd=cwd,
-        env={
-            **os.environ,
-            "DLT_DATA_DIR": str(home or cwd),
-            "COLUMNS": "120",
-            **(environment or {}),
-        },
+        env=environment,
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
     )
+
+
+def _command_server(
+    arguments: tuple[str, ...], environment: dict[str, str]
+) -> CommandServer | None:
+    if os.environ.get("TILEDESK_TEST_COMMANDS") == "exec" or not hasattr(os, "fork"):
+        return None
+    if not servers:
+        servers.append(CommandServer())
+        atexit.register(servers[0].close)
+    return servers[0] if servers[0].can_run(arguments, environment) else None
 
 
 @pytest.fixture

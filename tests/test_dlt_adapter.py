@@ -203,13 +203,13 @@ def test_untraced_pipelines_note_nothing(tmp_path: Path) -> None:
     assert get_resolved_traces().logging_enabled == before
 
 
-def test_loads_with_puts_the_destination_back(tmp_path: Path) -> None:
+def test_another_destination_is_put_back(tmp_path: Path) -> None:
     pipeline = pipeline_into(tmp_path)
     before = pipeline.destination
     pipeline.extract([{"a": 1}], table_name="one")
     pipeline.normalize()
-    with commands.loads_with(pipeline) as load:
-        load(dlt.destinations.duckdb(str(tmp_path / "b.duckdb")))
+    with commands.other_destination(pipeline, dlt.destinations.duckdb(str(tmp_path / "b.duckdb"))):
+        pipeline.load()
     assert pipeline.destination is before
     assert (tmp_path / "b.duckdb").exists()
 

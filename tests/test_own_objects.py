@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Account, change, execute, query, rows
+from conftest import STREAMS, Account, change, execute, query, rows
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import load
 from tiledesk_pipeline.reconcile.purge import purge
@@ -159,3 +159,20 @@ def test_postgres_keeps_them_or_refuses_before_a_call(
     with pytest.raises(Failure, match=r"own\.notes DROP CONSTRAINT"):
         load_two()
     assert len(sandbox.calls) == calls
+
+
+@pytest.mark.parametrize("wishes", [{}, {"full_refresh": True}])
+def test_what_a_killed_load_has_made_is_not_taken_for_a_users(
+    wishes: dict[str, Any], owner: Account, db: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full refresh removes the stored schema first, and stores the new one after its tables."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres)
+    settings = {"resources": STREAMS, **wishes, **owner.settings}
+    load(Target("postgres", dataset="t"), resources=STREAMS, **owner.settings)
+    forgets = "DELETE FROM {}._dlt_version WHERE schema_name = 'tiledesk'"
+    execute(postgres, forgets.format("t"))
+    change(db, forgets.format("tiledesk"))
+    load(Target(db=db), **settings)
+    load(Target("postgres", dataset="t"), **settings)
+    count = "SELECT count(*) FROM {}.messages"
+    assert query(db, count.format("tiledesk")) == rows(postgres, count.format("t"))

@@ -20,7 +20,6 @@ from dlt.common.configuration.providers import CustomLoaderDocProvider, environ
 from dlt.common.configuration.providers.toml import SettingsTomlProvider
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.configuration.utils import get_resolved_traces
-from dlt.common.pipeline import LoadInfo
 from dlt.common.runtime.collector import NULL_COLLECTOR
 
 DEFAULTS = "tiledesk-dlt"
@@ -110,16 +109,16 @@ def untraced(pipeline: dlt.Pipeline) -> Iterator[None]:
 
 
 @contextmanager
-def loads_with(pipeline: dlt.Pipeline) -> Iterator[Callable[[Any], LoadInfo]]:
-    """A function that loads through another object of the pipeline's destination.
+def other_destination(pipeline: dlt.Pipeline, destination: Any) -> Iterator[None]:
+    """Let a pipeline write through another object of its destination.
 
     Why: how much memory DuckDB may use depends on what is written, and is set with the destination,
-    which ``pipeline.load`` then keeps. Without it, a load of large rows runs out of memory, or what
+    which ``pipeline.load`` would keep. Without it, a load of large rows runs out of memory, or what
     comes after a load is given too little.
     """
-    before = pipeline.destination
+    before, pipeline.destination = pipeline.destination, destination
     try:
-        yield lambda destination: pipeline.load(destination, workers=1)
+        yield
     finally:
         pipeline.destination = before
 

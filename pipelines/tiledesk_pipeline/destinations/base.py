@@ -283,10 +283,10 @@ class Destination:
         parts = {part.name for root in ALL_TABLES for part in root.with_lists()}
         return {*parts, LOADS.name}
 
-    def is_declared(self, table: str, column: str) -> bool:
-        """Whether a table of ours has this column in its declaration."""
+    def is_own(self, table: str, column: str) -> bool:
+        """Whether a column of a table of ours is declared, or dlt's own."""
         parts = (part for root in (*ALL_TABLES, LOADS) for part in root.with_lists())
-        return any(
+        return column.startswith("_dlt_") or any(
             one.name == column for part in parts if part.name == table for one in part.all_columns()
         )
 

@@ -20,7 +20,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
-from ..dlt_adapter import loads_with
+from ..dlt_adapter import other_destination
 from ..failures import Failure, explain, is_out_of_memory
 from .base import LAYOUT, STAGING, Destination, OwnObject
 from .duckdb_client import MergingDuckDb
@@ -123,7 +123,7 @@ class DuckDB(Destination):
 
     @contextmanager
     def kept_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:
-        """Opening the file again costs nothing while it is open."""
+        """dlt opens the file for each table, which is nearly half of the work of a load."""
         with pipeline.sql_client():
             yield
 
@@ -165,14 +165,16 @@ class DuckDB(Destination):
         """
         memory = MEMORY + MEMORY_PER_BYTE * size
         merges = 0 if is_slice else MERGES
-        # dlt opens and closes the file for each table, which is nearly half of the work of a load
-        with self.kept_open(pipeline), loads_with(pipeline) as load:
-            try:
-                return load(self._opened(memory, merges))
-            except PipelineStepFailed as error:
-                if not is_out_of_memory(error):
-                    raise
-                return load(self._opened(memory * MEMORY_AGAIN, merges))
+        try:
+            return self._write(pipeline, memory, merges)
+        except PipelineStepFailed as error:
+            if not is_out_of_memory(error):
+                raise
+            return self._write(pipeline, memory * MEMORY_AGAIN, merges)
+
+    def _write(self, pipeline: dlt.Pipeline, memory: int, merges: int) -> LoadInfo:
+        with other_destination(pipeline, self._opened(memory, merges)), self.kept_open(pipeline):
+            return pipeline.load(workers=1)
 
     def own_objects(self, pipeline: dlt.Pipeline) -> list[OwnObject]:
         """Constraints, indexes and columns. Views, macros and other tables do not block loads."""
@@ -210,8 +212,10 @@ class DuckDB(Destination):
                     cure = "copy the table to one without it with CREATE TABLE ... AS, and rename"
                     found.append(OwnObject(what, table, cure, True))
                 elif kind == "NOT NULL" and table in ours:
-                    declared = known.get(table, {}).get("columns", {}).get(names, {})
-                    if declared.get("nullable", True):
+                    declared = known.get(table, {}).get("columns", {}).get(names)
+                    if declared is None and self.is_own(table, names):
+                        continue  # a load that was killed made it, and did not store its schema
+                    if declared is None or declared.get("nullable", True):
                         cure = f"ALTER TABLE {name(self.dataset)}.{name(table)} ALTER COLUMN"
                         cure += f" {name(names)} DROP NOT NULL"
                         found.append(OwnObject(what, table, cure, True))
@@ -224,7 +228,7 @@ class DuckDB(Destination):
             ):
                 if table not in ours & known.keys() or column in known[table].get("columns", {}):
                     continue
-                if not self.is_declared(table, column):
+                if not self.is_own(table, column):
                     cure = f"ALTER TABLE {name(self.dataset)}.{name(table)} DROP COLUMN"
                     cure += f" {name(column)}"
                     found.append(OwnObject(f"the column {column}", table, cure, False))

@@ -132,14 +132,19 @@ class _Client(DuckDbClient):
 
 
 class MergingDuckDb(dlt.destinations.duckdb):
-    """dlt's destination, which waits, and tells its capabilities without its configuration.
+    """dlt's destination, which waits, and finds its configuration out once.
 
-    dlt asks for them ten times a slice. They do not depend on the configuration, and resolving it
-    each time takes 4 % of a first load.
+    dlt asks for it with each file that it loads. Each configuration has an own connection, so the
+    file would be opened each time, even while it is kept open.
     """
 
     destination_type = "dlt.destinations.duckdb"
     opener: Callable[[Callable[[], Any]], Any]
+    found: dict[tuple[str | None, str | None], DuckDbClientConfiguration]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.found = {}
 
     @property
     def client_class(self) -> type[DuckDbClient]:
@@ -156,6 +161,14 @@ class MergingDuckDb(dlt.destinations.duckdb):
         )
         client.sql_client.opener = self.opener
         return client
+
+    def configuration(
+        self, initial_config: DuckDbClientConfiguration, accept_partial: bool = False
+    ) -> DuckDbClientConfiguration:
+        key = (initial_config.dataset_name, initial_config.default_schema_name)
+        if key not in self.found:
+            self.found[key] = super().configuration(initial_config, accept_partial)
+        return self.found[key]
 
     def capabilities(
         self,

@@ -261,8 +261,8 @@ class Postgres(Destination):
                     continue
                 place = f"{name(self.dataset)}.{name(table)}"
                 declared = known[table].get("columns", {}).get(column)
-                if declared is None and self.is_declared(table, column):
-                    declared = {}
+                if declared is None and self.is_own(table, column):
+                    continue  # a load that was killed made it, and did not store its schema
                 is_filled = is_nullable == "YES" or (declared is None and default)
                 if declared is None:
                     cure = f"ALTER TABLE {place} DROP COLUMN {name(column)}"
