@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import pwd
@@ -11,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -33,13 +31,12 @@ os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from command_server import COMMAND, CommandServer
+from command_server import Process, start_command
 from tiledesk.tables import TABLES
 from tiledesk_pipeline.load import Summary, load
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate
 
-servers: list[CommandServer] = []
 STREAMS = [table.name for table in TABLES]
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 REAL_SERVERS = "TILEDESK_REAL_SERVERS"
@@ -120,22 +117,14 @@ class Account:
 
 
 @contextmanager
-def starting(
-    account: Account, folder: Path, db: str
-) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def starting(account: Account, folder: Path, db: str) -> Iterator[Callable[..., Process]]:
     """Starts loads that are still running when it returns; none outlives the block."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process] = []
 
-    def start(**settings: str) -> subprocess.Popen[str]:
+    def start(**settings: str) -> Process:
         changed = {f"SOURCES__TILEDESK__{name.upper()}": text for name, text in settings.items()}
-        process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "tiledesk-dlt"), "load", "--db", db],
-            cwd=folder,
-            env={**os.environ, "DLT_DATA_DIR": str(folder), **account.environment, **changed},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        environment = {**os.environ, "DLT_DATA_DIR": str(folder), **account.environment, **changed}
+        process = start_command("load", "--db", db, cwd=folder, environment=environment)
         started.append(process)
         return process
 
@@ -198,28 +187,14 @@ def run_cli(
         "COLUMNS": "120",
         **(environment or {}),
     }
-    if server := _command_server(arguments, environment):
-        return server.run(arguments, cwd, environment, timeout)
-    return subprocess.run(
-        [COMMAND, *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
-def _command_server(
-    arguments: tuple[str, ...], environment: dict[str, str]
-) -> CommandServer | None:
-    if os.environ.get("TILEDESK_TEST_COMMANDS") == "exec" or not hasattr(os, "fork"):
-        return None
-    if not servers:
-        servers.append(CommandServer())
-        atexit.register(servers[0].close)
-    return servers[0] if servers[0].can_run(arguments, environment) else None
+    process = start_command(*arguments, cwd=cwd, environment=environment)
+    try:
+        out, err = process.communicate(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @pytest.fixture

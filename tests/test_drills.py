@@ -22,13 +22,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from command_server import Process, start_command
 from conftest import Account, account_of, query, small_disk
 from crowd import Crowd
 from tiledesk.tables import TABLES
 from tiledesk_sandbox import Html, Sandbox, Slow, World, generate
 from truth import all_differences, stored_by
 
-COMMAND = str(Path(sys.executable).parent / "tiledesk-dlt")
 # Short, or the load after a bad one would read all that happens in a test again in any case.
 LOOKBACK = 1
 NAMES = [table.name for table in TABLES]
@@ -51,21 +51,18 @@ class Drill:
     def world(self) -> World:
         return self.sandbox.world
 
-    def start(self, *options: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *options: str, **environment: str) -> Process:
         """Starts ``tiledesk-dlt load``."""
-        return subprocess.Popen(
-            [COMMAND, "load", "--db", str(self.db), *options],
+        return start_command(
+            *("load", "--db", str(self.db), *options),
             cwd=self.folder,
-            env={
+            environment={
                 **os.environ,
                 "COLUMNS": "120",
                 **self.account.environment,
                 "SOURCES__TILEDESK__LOOKBACK_SECONDS": str(LOOKBACK),
                 **environment,
             },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
         )
 
     def load(self, *options: str, **environment: str) -> str:
@@ -79,7 +76,7 @@ class Drill:
         """A load that must end with exit code 1 and a sentence: the sentence."""
         return self.told(self.start(*options, **environment))
 
-    def told(self, process: subprocess.Popen[str]) -> str:
+    def told(self, process: Process) -> str:
         out, err = process.communicate(timeout=100)
         assert process.returncode == 1, out + err
         assert "Traceback" not in err
@@ -131,7 +128,7 @@ def drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drill]:
         yield Drill(sandbox, account_of(sandbox), tmp_path, tmp_path / "desk.duckdb")
 
 
-def wait_for(what: Callable[[], Any], process: subprocess.Popen[str]) -> bool:
+def wait_for(what: Callable[[], Any], process: Process) -> bool:
     """Whether it came true before the process ended."""
     until = time.monotonic() + 60
     while not what():
@@ -598,7 +595,7 @@ tiledesk.client.pause = lambda seconds: None
 """
 
 
-def go_away(drill: Drill, calls: int, process: subprocess.Popen[str]) -> None:
+def go_away(drill: Drill, calls: int, process: Process) -> None:
     """The server ends and closes its port after a number of calls."""
     calls += len(drill.sandbox.calls)
     assert wait_for(lambda: len(drill.sandbox.calls) >= calls, process)

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from dlt.common.destination.configuration import CsvFormatConfiguration
 from dlt.common.exceptions import DltException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from command_server import start_command
 from conftest import Account, account_of, execute, rows, run_cli
 from crowd import Crowd
 from overlap import differences, documents_of
@@ -170,18 +170,16 @@ def test_loads_into_postgres_that_are_killed_cost_no_row(postgres: str, tmp_path
             """The exit code, and how many seconds it took."""
             began = time.monotonic()
             command = ["load", "--destination", "postgres", "--dataset", dataset]
-            process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "tiledesk-dlt"), *command],
+            process = start_command(
+                *command,
                 cwd=tmp_path,
-                env={
+                environment={
                     **os.environ,
                     **account.environment,
                     "SOURCES__TILEDESK__LOOKBACK_SECONDS": "1",
                     "DESTINATION__POSTGRES__CREDENTIALS": postgres,
                     "DLT_DATA_DIR": str(tmp_path),
                 },
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
             )
             try:
                 process.wait(killed_after)

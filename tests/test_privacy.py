@@ -10,8 +10,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ import pyarrow as pa
 import pytest
 from dlt.common.versioned_state import decompress_state
 
+from command_server import start_command
 from conftest import (
     STREAMS,
     Account,
@@ -413,12 +412,10 @@ def test_nothing_personal_is_left_by_a_load_that_was_killed(
     needles = needles_in(world) | credentials_of(world)
     killed_with = set()
     for sign in ("/extracted/", "/normalized/", ".parquet", ".wal"):
-        process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "tiledesk-dlt"), "load", "--db", str(db)],
+        process = start_command(
+            *("load", "--db", str(db)),
             cwd=tmp_path,
-            env={**environment, "DLT_DATA_DIR": str(home)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            environment={**environment, "DLT_DATA_DIR": str(home)},
         )
         until = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < until:
