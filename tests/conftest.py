@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pwd
@@ -41,6 +42,14 @@ STREAMS = [table.name for table in TABLES]
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 REAL_SERVERS = "TILEDESK_REAL_SERVERS"
 REAL_TRUTH = "TILEDESK_REAL_TRUTH"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _search_no_old_garbage() -> Iterator[None]:
+    """What tests leave in memory is not looked at again with each later search for garbage."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

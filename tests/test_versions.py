@@ -104,11 +104,11 @@ def test_an_old_conversation_that_changes_is_loaded_although_the_plan_has_expire
     world.change("projects", world.project_id, trialExpired=True)
     with Sandbox(world, version=does) as sandbox:
         owner = account_of(sandbox)
-        owner.load(db)
+        owner.load_streams(db)
         oldest = min(shown(world, "requests", does).values(), key=lambda r: str(r["createdAt"]))
         newest = max(row["updatedAt"] for row in world.requests.values())
         world.change("requests", oldest["_id"], subject="changed", updatedAt=newest)
-        owner.load(db)
+        owner.load_streams(db)
     assert problems(db, world, does) == []
 
 
@@ -117,7 +117,8 @@ def test_conversations_that_have_not_begun_are_told_of_once_where_they_cannot_be
 ) -> None:
     owner = account_of(sandbox)
     first, second = (
-        [text for name, text in owner.load(db).notices if "not begun" in text] for _ in range(2)
+        [text for name, text in owner.load_streams(db).notices if "not begun" in text]
+        for _ in range(2)
     )
     assert len(first) == (version == "2.9.20")
     assert second == []
@@ -135,14 +136,14 @@ def test_messages_that_a_list_too_long_to_sort_leaves_out_are_told_of_and_can_be
         when=lambda call: float(call.query.get("page", 0)) > 0,
     )
     owner = account_of(sandbox)
-    said = [t for _, t in owner.load(db, read_timeout=2).notices if "reconcile --deep" in t]
+    said = [t for _, t in owner.load_streams(db, read_timeout=2).notices if "reconcile --deep" in t]
     assert len(said) == 1
     hidden = [key for key, row in world.requests.items() if row.get("preflight") is True]
     assert hidden
     for key in hidden:
         newest = max(row["updatedAt"] for row in world.requests.values())
         world.change("requests", key, preflight=False, updatedAt=newest)
-    owner.load(db, read_timeout=2)
+    owner.load_streams(db, read_timeout=2)
 
     def missing() -> set[str]:
         wanted = shown(world, "messages", VERSIONS[version])
@@ -161,7 +162,7 @@ def test_by_conversation_no_message_is_missing_though_none_moves_its_conversatio
     sandbox: Sandbox, world: World, version: str, db: Path, who: str
 ) -> None:
     account = account_of(sandbox, who)
-    account.load(db, allow_partial=True)
+    account.load_streams(db, allow_partial=True)
     open_ones = [
         row
         for row in shown(world, "requests", VERSIONS[version]).values()
@@ -172,7 +173,7 @@ def test_by_conversation_no_message_is_missing_though_none_moves_its_conversatio
         path = f"/{world.project_id}/requests/{row['request_id']}/messages"
         api.post(path, json={"text": "anybody there?"}).raise_for_status()
     api.close()
-    account.load(db, allow_partial=True)
+    account.load_streams(db, allow_partial=True)
     requests = {row for (row,) in query(db, "SELECT request_id FROM tiledesk.requests")}
     loaded = {key for (key,) in query(db, "SELECT _id FROM tiledesk.messages")}
     wanted = {key for key, row in world.messages.items() if row["recipient"] in requests}
@@ -232,7 +233,7 @@ def test_a_load_that_was_stopped_goes_on_after_the_server_changed_its_version(
 def test_joined_rows_become_ids_where_the_server_joins_them_unasked(world: World, db: Path) -> None:
     does = Behaviour(joins_on_demand=False, counts_on_demand=False)
     with Sandbox(world, version=does) as sandbox:
-        summary = account_of(sandbox).load(db)
+        summary = account_of(sandbox).load_streams(db)
     assert not [text for _, text in summary.notices if "_extra" in text]
     assert problems(db, world, does) == []
 
@@ -241,7 +242,7 @@ def test_the_super_admin_of_an_older_server_is_told_not_given_an_empty_load(
     world: World, db: Path
 ) -> None:
     with Sandbox(world, version="2.14.5") as sandbox, pytest.raises(Exception, match="super admin"):
-        account_of(sandbox, "superadmin").load(db)
+        account_of(sandbox, "superadmin").load_streams(db)
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -250,7 +251,7 @@ def test_a_comparison_with_an_older_server_finds_what_differs_and_repairs_it(
 ) -> None:
     with Sandbox(world, version=version) as sandbox:
         owner = account_of(sandbox)
-        owner.load(db)
+        owner.load_streams(db)
 
         def found(**wishes: bool) -> dict[str, tuple[int, int, int]]:
             report = reconcile(Target(db=db), deep=deep, **wishes, **owner.settings)

@@ -34,10 +34,11 @@ MEMORY_PER_BYTE = 5
 MEMORY_AGAIN = 8
 # A comparison or a count joins whole tables; what does not fit is written to the disk.
 MEMORY_FOR_QUERIES = 512_000_000
-# Each write adds a small row group to a table. DuckDB merges many into one when it closes the file.
-# With rows as large as conversations that takes 300 MB, whatever the limit. Two hundred row groups
-# make neither the file larger nor queries slower, so merging can wait.
-MERGES = 1
+# Each package adds a small row group to the tables that it writes. When DuckDB closes the file, it
+# could merge several into one, but it begins with the oldest: that writes up to 122,880 rows anew,
+# which takes seconds, and 300 MB with rows as large as conversations, whatever the limit. Two hundred
+# row groups make neither the file larger nor queries slower, so it merges after that many packages.
+PACKAGES_PER_MERGE = 200
 # md:desk, s3://bucket/desk.duckdb, postgres:...: DuckDB opens other databases for these.
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+_-]+:")
 # How DuckDB says that another program has the file open, on Unix and on Windows.
@@ -159,21 +160,20 @@ class DuckDB(Destination):
             lock.release()
 
     def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
-        """Load what was normalized, one table after another, with little memory.
-
-        Small row groups are merged unless `is_slice`.
-        """
+        """Load what was normalized, one table after another, with little memory."""
         memory = MEMORY + MEMORY_PER_BYTE * size
-        merges = 0 if is_slice else MERGES
         try:
-            return self._write(pipeline, memory, merges)
+            return self._write(pipeline, memory, is_slice)
         except PipelineStepFailed as error:
             if not is_out_of_memory(error):
                 raise
-            return self._write(pipeline, memory * MEMORY_AGAIN, merges)
+            return self._write(pipeline, memory * MEMORY_AGAIN, is_slice)
 
-    def _write(self, pipeline: dlt.Pipeline, memory: int, merges: int) -> LoadInfo:
-        with other_destination(pipeline, self._opened(memory, merges)), self.kept_open(pipeline):
+    def _write(self, pipeline: dlt.Pipeline, memory: int, is_slice: bool) -> LoadInfo:
+        # the file stays open: to open it for each table is nearly half of the work of a load
+        with other_destination(pipeline, self._opened(memory)), pipeline.sql_client() as client:
+            if not is_slice and self.count(client, "_dlt_loads") % PACKAGES_PER_MERGE == 0:
+                client.execute_sql("SET max_vacuum_tasks = 1")
             return pipeline.load(workers=1)
 
     def own_objects(self, pipeline: dlt.Pipeline) -> list[OwnObject]:
@@ -281,7 +281,7 @@ class DuckDB(Destination):
             "memory_limit": f"{memory}B",
             "threads": 1,
             "preserve_insertion_order": False,
-            "max_vacuum_tasks": 0,  # only loads merge row groups
+            "max_vacuum_tasks": 0,
         }
         file = str(self.db.resolve())
         connection = self._open(lambda: duckdb.connect(file, read_only=read_only, config=config))
@@ -330,12 +330,12 @@ class DuckDB(Destination):
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _opened(self, memory: int, merges: int = 0, *, read_only: bool = False) -> Any:
+    def _opened(self, memory: int, *, read_only: bool = False) -> Any:
         config = {
             "memory_limit": f"{memory}B",
             "threads": 1,
             "preserve_insertion_order": False,
-            "max_vacuum_tasks": merges,
+            "max_vacuum_tasks": 0,
         }
         destination = MergingDuckDb(
             # an absolute path is never taken for an address
