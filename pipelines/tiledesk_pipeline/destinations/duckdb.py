@@ -36,8 +36,8 @@ MEMORY_AGAIN = 8
 MEMORY_FOR_QUERIES = 512_000_000
 # Each package adds a small row group to the tables that it writes. When DuckDB closes the file, it
 # could merge several into one, but it begins with the oldest: that writes up to 122,880 rows anew,
-# which takes seconds, and 300 MB with rows as large as conversations, whatever the limit. Two hundred
-# row groups make neither the file larger nor queries slower, so it merges after that many packages.
+# which takes seconds, and 300 MB with rows as large as conversations, whatever the limit. Two
+# hundred row groups make neither the file larger nor queries slower: so it may after 200 packages.
 PACKAGES_PER_MERGE = 200
 # md:desk, s3://bucket/desk.duckdb, postgres:...: DuckDB opens other databases for these.
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+_-]+:")
