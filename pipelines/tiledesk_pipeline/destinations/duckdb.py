@@ -124,7 +124,7 @@ class DuckDB(Destination):
 
     @contextmanager
     def kept_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:
-        """dlt opens the file for each table, which is nearly half of the work of a load."""
+        """Opening the file again costs nothing while it is open."""
         with pipeline.sql_client():
             yield
 

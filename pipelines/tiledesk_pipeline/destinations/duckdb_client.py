@@ -47,7 +47,7 @@ class _SqlClient(DuckDbSqlClient):
         The empty part gives the table's columns that the files do not have.
         """
         table = self.make_qualified_table_name(table_name, quote=quote, casefold=casefold)
-        paths = ", ".join(f"{_literal(path)}" for path in self.files[table_name])
+        paths = ", ".join(map(_literal, self.files[table_name]))
         rows = f"SELECT * FROM read_parquet([{paths}], union_by_name = true)"  # noqa: S608 (our own names)
         return table, f"(SELECT * FROM {table} WHERE false UNION ALL BY NAME {rows})"  # noqa: S608
 
@@ -165,9 +165,11 @@ class MergingDuckDb(dlt.destinations.duckdb):
     def configuration(
         self, initial_config: DuckDbClientConfiguration, accept_partial: bool = False
     ) -> DuckDbClientConfiguration:
+        if initial_config is None or accept_partial:
+            return super().configuration(initial_config, accept_partial)
         key = (initial_config.dataset_name, initial_config.default_schema_name)
         if key not in self.found:
-            self.found[key] = super().configuration(initial_config, accept_partial)
+            self.found[key] = super().configuration(initial_config)
         return self.found[key]
 
     def capabilities(
