@@ -44,12 +44,15 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Path:
         db,
         "SELECT r._id, request_id, lead, r.id_project FROM tiledesk.requests r"
         " JOIN tiledesk.leads l ON l._id = r.lead WHERE r._id IN (SELECT target_id FROM"
-        " tiledesk.activities) AND l.lead_id IS NOT NULL LIMIT 1",
+        " tiledesk.activities) AND l.lead_id IS NOT NULL AND request_id NOT IN (SELECT request_id"
+        " FROM tiledesk.unanswered_questions UNION ALL SELECT request_id FROM"
+        " tiledesk.answered_questions) ORDER BY r._id LIMIT 1",
     )
     ((other, other_lead, lead_id),) = query(
         db,
         "SELECT r._id, l._id, l.lead_id FROM tiledesk.requests r JOIN tiledesk.leads l"
-        f" ON l._id = r.lead WHERE l._id <> '{lead}' AND l.lead_id IS NOT NULL LIMIT 1",
+        f" ON l._id = r.lead WHERE l._id <> '{lead}' AND l.lead_id IS NOT NULL"
+        " ORDER BY r._id LIMIT 1",
     )
     json = f'{{"a": "{WORD}"}}'
     change(db, "UPDATE tiledesk.requests SET _deleted_at = now() WHERE _id = ?", key)
