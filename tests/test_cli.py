@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from command_server import COMMAND
 from conftest import Account, query, starting
 
 LEFT_OUT = {"numpy", "pandas", "sqlalchemy"}
-COMMAND = str(Path(sys.executable).parent / "tiledesk-dlt")
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -13,6 +13,7 @@ from dlt.common import validation
 from dlt.common.configuration import resolve
 from dlt.common.configuration.utils import get_resolved_traces
 from dlt.common.typing import TSecretStrValue
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from tiledesk import dlt_adapter as connector
 from tiledesk_pipeline import dlt_adapter as commands
@@ -212,6 +213,17 @@ def test_another_destination_is_put_back(tmp_path: Path) -> None:
         pipeline.load()
     assert pipeline.destination is before
     assert (tmp_path / "b.duckdb").exists()
+
+
+def test_an_sql_client_of_another_class_reads_the_same_dataset(tmp_path: Path) -> None:
+    class Other(DuckDbSqlClient):
+        pass
+
+    pipeline = pipeline_into(tmp_path)
+    pipeline.run([{"a": 1}], table_name="one")
+    with commands.in_place_of(pipeline.sql_client(), Other) as client:
+        assert type(client) is Other
+        assert client.execute_sql("SELECT a FROM one") == [(1,)]
 
 
 def test_changed_state_is_a_package_to_load(tmp_path: Path) -> None:

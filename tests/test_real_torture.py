@@ -6,13 +6,13 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from command_server import COMMAND
 from conftest import RealServer, on_one_real_server, query
 from crowd import Crowd
 from truth import all_differences
@@ -69,7 +69,7 @@ def test_nothing_is_lost_while_four_people_write_and_loads_are_killed(
 
     def load(seconds_per_call: float, killed_after: float | None = None) -> int:
         process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "tiledesk-dlt"), "load", "--db", str(db)],
+            [COMMAND, "load", "--db", str(db)],
             cwd=tmp_path,
             env={
                 **os.environ,

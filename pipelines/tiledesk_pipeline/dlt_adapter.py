@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dlt
 from dlt.common import validation
@@ -22,6 +22,7 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 from dlt.common.configuration.utils import get_resolved_traces
 from dlt.common.runtime.collector import NULL_COLLECTOR
 
+T = TypeVar("T")
 DEFAULTS = "tiledesk-dlt"
 # Why: dlt has no name for "no progress display", and takes one from its setting `progress` unless a
 # collector is given. Without it, two displays write over each other.
@@ -121,6 +122,17 @@ def other_destination(pipeline: dlt.Pipeline, destination: Any) -> Iterator[None
         yield
     finally:
         pipeline.destination = before
+
+
+def in_place_of(theirs: Any, kind: type[T]) -> T:
+    """An SQL client of another class for the same dataset.
+
+    Why: a client of a load makes its SQL client itself and has no setting for the class. Without
+    it, a load could not wait for a locked file, nor check its own lock with each write.
+    """
+    return kind(
+        theirs.dataset_name, theirs.staging_dataset_name, theirs.credentials, theirs.capabilities
+    )  # type: ignore[call-arg]
 
 
 def settings_files() -> Iterator[Path]:

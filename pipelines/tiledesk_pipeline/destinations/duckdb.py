@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import stat
@@ -37,7 +38,8 @@ MEMORY_FOR_QUERIES = 512_000_000
 # Each package adds a small row group to the tables that it writes. When DuckDB closes the file, it
 # could merge several into one, but it begins with the oldest: that writes up to 122,880 rows anew,
 # which takes seconds, and 300 MB with rows as large as conversations, whatever the limit. Two
-# hundred row groups make neither the file larger nor queries slower: so it may after 200 packages.
+# hundred row groups make neither the file larger nor queries slower. So it may with one package of
+# two hundred, by chance: a count of packages would pass over loads that always write two.
 PACKAGES_PER_MERGE = 200
 # md:desk, s3://bucket/desk.duckdb, postgres:...: DuckDB opens other databases for these.
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+_-]+:")
@@ -160,20 +162,22 @@ class DuckDB(Destination):
             lock.release()
 
     def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
-        """Load what was normalized, one table after another, with little memory."""
+        """Load what was normalized, one table after another, with little memory.
+
+        Now and then DuckDB merges row groups, but never while it writes a slice.
+        """
         memory = MEMORY + MEMORY_PER_BYTE * size
+        merges = int(not is_slice and random.randrange(PACKAGES_PER_MERGE) == 0)  # noqa: S311
         try:
-            return self._write(pipeline, memory, is_slice)
+            return self._write(pipeline, self._opened(memory, merges))
         except PipelineStepFailed as error:
             if not is_out_of_memory(error):
                 raise
-            return self._write(pipeline, memory * MEMORY_AGAIN, is_slice)
+            return self._write(pipeline, self._opened(memory * MEMORY_AGAIN, merges))
 
-    def _write(self, pipeline: dlt.Pipeline, memory: int, is_slice: bool) -> LoadInfo:
+    def _write(self, pipeline: dlt.Pipeline, destination: MergingDuckDb) -> LoadInfo:
         # the file stays open: to open it for each table is nearly half of the work of a load
-        with other_destination(pipeline, self._opened(memory)), pipeline.sql_client() as client:
-            if not is_slice and self.count(client, "_dlt_loads") % PACKAGES_PER_MERGE == 0:
-                client.execute_sql("SET max_vacuum_tasks = 1")
+        with other_destination(pipeline, destination), self.kept_open(pipeline):
             return pipeline.load(workers=1)
 
     def own_objects(self, pipeline: dlt.Pipeline) -> list[OwnObject]:
@@ -281,7 +285,7 @@ class DuckDB(Destination):
             "memory_limit": f"{memory}B",
             "threads": 1,
             "preserve_insertion_order": False,
-            "max_vacuum_tasks": 0,
+            "max_vacuum_tasks": 0,  # only loads merge row groups
         }
         file = str(self.db.resolve())
         connection = self._open(lambda: duckdb.connect(file, read_only=read_only, config=config))
@@ -330,12 +334,12 @@ class DuckDB(Destination):
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _opened(self, memory: int, *, read_only: bool = False) -> Any:
+    def _opened(self, memory: int, merges: int = 0, *, read_only: bool = False) -> MergingDuckDb:
         config = {
             "memory_limit": f"{memory}B",
             "threads": 1,
             "preserve_insertion_order": False,
-            "max_vacuum_tasks": 0,
+            "max_vacuum_tasks": merges,
         }
         destination = MergingDuckDb(
             # an absolute path is never taken for an address

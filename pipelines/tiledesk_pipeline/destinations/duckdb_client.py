@@ -25,6 +25,8 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
 
+from ..dlt_adapter import in_place_of
+
 
 class _SqlClient(DuckDbSqlClient):
     """dlt's client, which waits while another program has the file open.
@@ -44,12 +46,11 @@ class _SqlClient(DuckDbSqlClient):
     ) -> tuple[str, str]:
         """A table, and what its new rows are read from: files, in place of a staging table.
 
-        The empty part gives the table's columns that the files do not have.
+        dlt has given each file the columns of the table that its rows do not have.
         """
         table = self.make_qualified_table_name(table_name, quote=quote, casefold=casefold)
         paths = ", ".join(map(_literal, self.files[table_name]))
-        rows = f"SELECT * FROM read_parquet([{paths}], union_by_name = true)"  # noqa: S608 (our own names)
-        return table, f"(SELECT * FROM {table} WHERE false UNION ALL BY NAME {rows})"  # noqa: S608
+        return table, f"read_parquet([{paths}], union_by_name = true)"
 
 
 class _FileJob(RunnableLoadJob, HasFollowupJobs):
@@ -152,13 +153,7 @@ class MergingDuckDb(dlt.destinations.duckdb):
 
     def client(self, schema: Schema, initial_config: Any = None) -> DuckDbClient:
         client = cast(_Client, super().client(schema, initial_config))
-        theirs = client.sql_client
-        client.sql_client = _SqlClient(
-            theirs.dataset_name,
-            theirs.staging_dataset_name,
-            theirs.credentials,
-            theirs.capabilities,
-        )
+        client.sql_client = in_place_of(client.sql_client, _SqlClient)
         client.sql_client.opener = self.opener
         return client
 

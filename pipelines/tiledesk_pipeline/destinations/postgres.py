@@ -20,6 +20,7 @@ from dlt.destinations.typing import DBTransaction
 
 from tiledesk.postgres import Exact, ExactClient
 
+from ..dlt_adapter import in_place_of
 from ..failures import Failure
 from .base import LAYOUT, Busy, Destination, OwnObject
 from .leftovers import drop_staging
@@ -356,12 +357,6 @@ class _Postgres(Exact):
     def client(self, schema: Schema, initial_config: Any = None) -> PostgresClient:
         client = cast(_Client, super().client(schema, initial_config))
         client.staged = self.staged
-        theirs = client.sql_client
-        client.sql_client = _SqlClient(
-            theirs.dataset_name,
-            theirs.staging_dataset_name,
-            theirs.credentials,
-            theirs.capabilities,
-        )
+        client.sql_client = in_place_of(client.sql_client, _SqlClient)
         client.sql_client.holder = self.holder
         return client
