@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count, islice
 from pathlib import Path
+from types import FrameType
 from typing import TypeAlias
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -29,17 +30,26 @@ from simulation import RARE, Dice, Simulation
 Results: TypeAlias = "multiprocessing.Queue[tuple[int, str] | None]"
 
 REPORT_SECONDS = 60
+MOST_SECONDS = 300  # a schedule takes less than one
 AGAIN = "TILEDESK_SIMULATION={seed} .venv/bin/pytest tests/test_simulation.py -k between_two_calls"
 
 
 def run(seed: int) -> tuple[int, str]:
-    """The seed, and what was wrong with it; empty if nothing was."""
+    """The seed, and what was wrong with it; empty if nothing was. Needs the main thread."""
+
+    def too_long(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"it does not end; after {MOST_SECONDS} seconds it was in {frame}")
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(MOST_SECONDS)
     try:
         simulation = Simulation(Dice.throw(seed))
         simulation.run()
         return seed, "; ".join(simulation.differences()[:3])
     except Exception as error:
         return seed, f"{type(error).__name__}: {error}"
+    finally:
+        signal.alarm(0)
 
 
 def work(seeds: Iterable[int], until: float, results: Results) -> None:

@@ -218,6 +218,19 @@ def test_the_rest_of_a_first_load_is_a_slice_though_it_be_the_only_one(
     assert slices == [True, True, False]
 
 
+def test_a_list_that_is_closed_to_a_user_in_the_middle_asks_for_no_second_round(
+    server: Sandbox, db: Path
+) -> None:
+    """What is left of it waits for a user who may read it, and nothing is late."""
+    account_of(server).load(db, resources=["activities"], progress=Impatient(50))
+    rounds = Counting(10_000)
+    account_of(server, "agent").load(db, resources=["activities"], progress=rounds)
+    (readings,) = rounds.readings.values()
+    assert [reading.outcome for reading in readings] == ["skipped"]
+    account_of(server).load(db, resources=["activities"])
+    assert differences(db, tables.ACTIVITIES, stored_by(server.world, "activities")) == []
+
+
 def test_a_slice_opens_the_file_once_and_not_for_each_table(
     desk: Sandbox, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,9 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from simulation import RARE
+import pytest
+
+import soak
+from simulation import RARE, Simulation
 
 SOAK = Path(__file__).parent / "soak.py"
 # rows that become visible a little after their stamp are lost
@@ -58,6 +62,16 @@ def test_a_connector_that_loses_rows_fails_with_the_seeds_that_show_it(tmp_path:
     assert any(is_new)
     assert not all(is_new)
     assert re.match(rf"{8 + len(RARE)} schedules .*, {len(found)} failed$", out.splitlines()[-1])
+
+
+def test_a_load_that_does_not_end_is_a_failure_with_its_seed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(soak, "MOST_SECONDS", 1)
+    monkeypatch.setattr(Simulation, "load", lambda simulation: time.sleep(600))
+    seed, problem = soak.run(7)
+    assert seed == 7
+    assert problem.startswith("TimeoutError: it does not end; after 1 seconds it was in <frame")
 
 
 def test_outside_a_repository_the_new_seeds_are_drawn(tmp_path: Path) -> None:

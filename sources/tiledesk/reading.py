@@ -122,7 +122,7 @@ def read(
         if batch.notice is not None:
             observer.noticed(name, batch.notice)
         if batch.is_skipped:
-            done.outcome = SKIPPED
+            done.outcome, done.is_resumed = SKIPPED, False  # nothing was read
         rows = job.asked_for(batch.rows)
         job.undated += _undated(rows, batch, FIELDS[table.cursor])
         read = counts.add(batch, rows, done)

@@ -9,9 +9,9 @@ from tiledesk_sandbox import VERSIONS
 
 # As many rows to a slice as there are.
 NO_END = 10**9
-# Seeds that once showed a loss by a rare misfortune. A change of what is drawn gives all seeds
-# another meaning: then these go.
-RARE: tuple[int, ...] = (53, 597, 613, 1664, 10258, 1582353497)
+# Seeds that once showed a loss, or a load without an end, by a rare misfortune. A change of what is
+# drawn gives all seeds another meaning: then these go.
+RARE: tuple[int, ...] = (53, 597, 613, 1664, 10258, 1582353497, 1878720731)
 
 
 @dataclass

@@ -34,6 +34,7 @@ from .wire import connected
 
 TimeRange: TypeAlias = "tuple[pendulum.DateTime, pendulum.DateTime]"
 
+MOST_SLICES = 100  # a load takes a dozen or two
 BASE_URL = "https://desk.example"
 FAULTS = (
     TooMany(0),
@@ -118,6 +119,7 @@ class Simulation:
             left = list(TABLES)
             last: dict[str, Reading] = {}
             for number in count():
+                assert number < MOST_SLICES, "the load does not end"
                 # all at once in the end, or it may never catch up
                 slices = self.dice.slices if number < 12 else [NO_END]
                 last |= self.load_slice(project, left, slices=slices)
