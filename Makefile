@@ -1,7 +1,8 @@
 # Everything happens in .venv/, made from constraints.txt: nothing but Python 3.10+ and make is needed.
 PYTHON ?= python3
 HOURS ?= 2
-SCHEDULES ?= 200
+SCHEDULES ?= 150
+VARIATIONS ?= commit
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := --quiet --upgrade --constraint constraints.txt --universal --python-version 3.10 --generate-hashes \
@@ -38,7 +39,7 @@ demo: $(VENV)/.demo  ## see it work: a sandbox full of conversations, loaded int
 	$(BIN)/tiledesk-dlt demo
 
 test: $(VENV)/.ready lint  ## everything that guards the promise
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist loadgroup --variations $(VARIATIONS)
 	$(BIN)/python tests/soak.py --schedules $(SCHEDULES)
 
 soak: $(VENV)/.ready  ## the simulation for hours: make soak HOURS=8

@@ -38,6 +38,8 @@ from tiledesk_pipeline.load import Summary, load
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate
 
+pytest_plugins = ["variations"]
+
 STREAMS = [table.name for table in TABLES]
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 REAL_SERVERS = "TILEDESK_REAL_SERVERS"

@@ -13,7 +13,6 @@ import multiprocessing
 import queue
 import random
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from typing import TypeAlias
 sys.path.insert(0, str(Path(__file__).parent))
 
 from simulation import RARE, Dice, Simulation
+from variations import commit_seed
 
 Results: TypeAlias = "multiprocessing.Queue[tuple[int, str] | None]"
 
@@ -119,16 +119,6 @@ def soak(
     return failed
 
 
-def first_new_seed() -> int:
-    """The seed from which a commit's own seeds start; a random one outside a git repository."""
-    git = ("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return random.SystemRandom().randrange(10**9)
-    return int(commit[:8], 16)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -146,7 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     start = asked.start
     if start is None:
-        start = first_new_seed() if asked.schedules else random.SystemRandom().randrange(10**9)
+        start = commit_seed() if asked.schedules else None
+    if start is None:
+        start = random.SystemRandom().randrange(10**9)
     processes = asked.processes or multiprocessing.cpu_count()
 
     def say(text: str) -> None:

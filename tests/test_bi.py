@@ -112,6 +112,7 @@ with duckdb.connect(sys.argv[1], read_only=True) as connection:
 """
 
 
+@pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["1.0.0", "2.0.1"])
 def test_another_version_of_duckdb_reads_a_published_file(

@@ -51,6 +51,7 @@ def test_the_help_imports_nothing_but_what_prints_it(cli: Cli) -> None:
     assert not packages(helped) & {"dlt", "duckdb", "httpx", "pyarrow", "rich", "tiledesk"}
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize(
     ("command", "code"),
     [

@@ -68,6 +68,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return told
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("by", AHEAD)
 @pytest.mark.parametrize("role", ["owner", "admin"])
 def test_what_changes_after_the_clock_was_put_right_is_not_lost(

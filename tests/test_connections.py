@@ -141,6 +141,7 @@ def loaded(db: Path) -> list[tuple[Any, ...]]:
 # --- the same as with one -------------------------------------------------------------------------
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("sandbox", [NEWEST, OLDER], indirect=True)
 def test_a_load_has_the_same_rows_and_calls_however_many_are_made_at_once(
     sandbox: Sandbox,

@@ -125,6 +125,7 @@ def test_an_interrupted_addition_is_no_obstacle_to_a_full_refresh(
     assert query(db, COPIED) == expected
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("privacy", ["drop", "pseudonymize"])
 def test_what_was_not_kept_is_said_once_with_the_command(
     world: World, owner: Account, tmp_path: Path, privacy: str

@@ -451,6 +451,7 @@ def loaded_rows(db: Path) -> list[tuple[Any, ...]]:
         ]
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("settings", HARMLESS.values(), ids=HARMLESS.keys())
 def test_other_settings_of_dlt_change_no_row_and_cost_no_call(
     settings: dict[str, str],

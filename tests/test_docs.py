@@ -406,6 +406,7 @@ def test_the_python_shown_runs(
     assert {*outcomes} == {("complete",)}
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("delete", ["", "true"])
 def test_what_dlt_leaves_on_disk_is_what_the_readme_says(
     delete: str, desk: Account, tmp_path: Path

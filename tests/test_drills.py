@@ -442,6 +442,7 @@ def wrong_clock(folder: Path, **off_by: float) -> dict[str, str]:
     }
 
 
+@pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("days", [(1, -1, 0), (-1, 0)], ids=["ahead", "behind"])
 def test_a_clock_that_is_wrong_by_a_day_costs_no_row(drill: Drill, days: tuple[int, ...]) -> None:
@@ -516,6 +517,7 @@ def window_is_complete(drill: Drill, since: str, until: str, zone: str) -> None:
     assert all_differences(drill.db, within) == []
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize(
     "zone", ["Europe/Rome", pytest.param("America/New_York", marks=pytest.mark.slow)]
 )

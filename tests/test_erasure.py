@@ -222,6 +222,7 @@ def purge_interrupted(
     )
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize(
     ("when", "point"), [*(("before", point) for point in POINTS), ("after", POINTS[-1])]
 )
@@ -234,6 +235,7 @@ def test_a_purge_that_was_killed_is_finished_by_the_next(db: Path, point: str, w
     assert_erased(db)
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize(
     ("sent", "point"),
     [

@@ -478,6 +478,7 @@ def test_a_load_that_is_killed_loses_nothing_and_leaves_no_secret(
     load_again(owner, sandbox, tmp_path / DB)
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize(
     ("moment", "sent", "code"),
     [
@@ -865,6 +866,7 @@ EVERY_COMMAND = {
 }
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("command", EVERY_COMMAND.values(), ids=EVERY_COMMAND.keys())
 @pytest.mark.parametrize(
     ("damage", "sentence"),

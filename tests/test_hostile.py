@@ -90,6 +90,7 @@ def documents_of(world: World, name: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["id_project"] == world.project_id]
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("lie", [ignores_the_query, never_ends])
 @pytest.mark.parametrize("stream", LISTS)
 def test_a_lie_ends_the_load_and_costs_no_row(

@@ -41,6 +41,7 @@ from tiledesk.privacy import PSEUDONYM, Privacy
 from tiledesk.small_tables import ALL_TABLES
 from tiledesk.small_tables.library import TAGS
 from tiledesk.tables import LOADS, REQUESTS, TABLES, Column, Table
+from tiledesk_pipeline.destinations.duckdb import DuckDB
 from tiledesk_pipeline.load import load
 from tiledesk_pipeline.progress import Progress
 from tiledesk_pipeline.reconcile import reconcile
@@ -194,15 +195,15 @@ def watched(
 ) -> Watching:
     """A load, by settings of the environment, that is looked at at every step."""
     watching = Watching([Path(os.environ["DLT_DATA_DIR"]), db.parent], needles)
-    write = Target.write
+    write = DuckDB.write
 
-    def looked_at(target: Target, pipeline: dlt.Pipeline, *rest: Any, **more: Any) -> Any:
+    def looked_at(target: DuckDB, pipeline: dlt.Pipeline, *rest: Any, **more: Any) -> Any:
         watching.look()  # normalized
         info = write(target, pipeline, *rest, **more)
         watching.look()  # loaded; the packages are not removed yet
         return info
 
-    monkeypatch.setattr(Target, "write", looked_at)
+    monkeypatch.setattr(DuckDB, "write", looked_at)
     monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", "false")
     for name, value in owner.environment.items():
         monkeypatch.setenv(name, value)
@@ -265,6 +266,7 @@ def test_no_key_is_personal() -> None:
 # --- nowhere on the disk --------------------------------------------------------------------------
 
 
+@pytest.mark.varied
 def test_nothing_personal_is_on_the_disk_at_any_step_of_a_load(
     owner: Account, db: Path, world: World, hiding: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -369,6 +371,7 @@ def every_cell(db: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize(
     "settings",
     [{}, *HIDING.values()],
@@ -403,6 +406,7 @@ def test_no_marked_word_of_any_table_is_anywhere_after_a_load(
     assert not any(n in text for n in needles for text in said)
 
 
+@pytest.mark.varied
 @pytest.mark.slow
 def test_nothing_personal_is_left_by_a_load_that_was_killed(
     sandbox: Sandbox, owner: Account, db: Path, world: World, hiding: dict[str, str], tmp_path: Path
@@ -431,6 +435,7 @@ def test_nothing_personal_is_left_by_a_load_that_was_killed(
     assert found_in_tables(db, needles) == []
 
 
+@pytest.mark.varied
 def test_nothing_personal_is_left_by_a_program_of_ones_own(
     owner: Account, db: Path, world: World, hiding: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -757,6 +762,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_table_is_not_gone_on_with_in_another_way_unless_it_is_read_anew(
     owner: Account, db: Path, world: World, change: str
@@ -882,6 +888,7 @@ def test_a_file_with_digests_of_an_earlier_version_loads_on_and_loses_them(
         assert state["privacy"]["key"].keys() == {"salt", "scrypt"}
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("settings", [{}, *HIDING.values()], ids=["keep", *HIDING])
 def test_no_unkeyed_digest_of_an_earlier_version_is_left_by_a_load_of_any_table(
     owner: Account, db: Path, settings: dict[str, Any]
@@ -1022,6 +1029,7 @@ def damage(db: Path) -> None:
         change(db, f"DELETE FROM tiledesk.{name} WHERE _id = '{missing}'")
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("who", ["owner", "admin"])
 def test_a_damaged_load_is_repaired_and_nothing_personal_comes_with_it(
     sandbox: Sandbox, db: Path, world: World, who: str, hiding: dict[str, str]
@@ -1053,6 +1061,7 @@ def telling(world: World) -> str:
     )
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("who", ["owner", "admin"])
 @pytest.mark.parametrize("are_messages_left", [True, False])
 def test_a_deleted_conversation_is_marked_with_what_went_with_it(

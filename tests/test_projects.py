@@ -63,7 +63,10 @@ LoadProjects = Callable[..., Summary]
 @pytest.fixture
 def load_projects(owner: Account, db: Path) -> LoadProjects:
     def run(project_id: Any, **wishes: Any) -> Summary:
-        return load(Target(db=db), **{**owner.settings, "project_id": project_id, **wishes})
+        return load(
+            Target(db=db),
+            **{**owner.settings, "resources": NAMES, "project_id": project_id, **wishes},
+        )
 
     return run
 

@@ -185,6 +185,7 @@ def test_a_table_that_was_emptied_is_read_whole(owner: Account, db: Path, first_
     assert compared(owner, db)["requests"].missing == sorted(key for (key,) in keys)
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("deep", [False, True])
 def test_the_newest_rows_of_a_quiet_desk_are_compared_and_repaired(
     db: Path, until: datetime, deep: bool
@@ -355,7 +356,7 @@ def test_what_is_asked_after_a_repair_has_the_memory_it_had_before(db: Path) -> 
         before = limit(pipeline)
         pipeline.extract([{"number": 1}], table_name="numbers")
         pipeline.normalize()
-        target.write(pipeline)
+        target.kind.write(pipeline)
         assert limit(pipeline) == before
     with target.pipeline() as pipeline:
         assert limit(pipeline) != before
@@ -417,6 +418,7 @@ def test_a_deep_comparison_by_an_admin_reads_every_conversation(
     assert audit(admin, db, deep=True).is_equal
 
 
+@pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("ties", ["natural", "shuffle"])
 def test_a_csv_that_ends_early_makes_nothing_extra(db: Path, world: World, ties: Any) -> None:
@@ -690,6 +692,7 @@ def test_an_agents_rows_are_compared_where_they_can_be(
     assert again["messages"].is_equal
 
 
+@pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ["leads", "activities"])
 def test_one_row_of_a_long_list_is_found_in_the_logarithm_of_its_pages(

@@ -151,6 +151,7 @@ def answers(desk: Desk, who: str) -> tuple[int, ...]:
 # --- what is told is what is done -----------------------------------------------------------------
 
 
+@pytest.mark.varied
 @everywhere(*RESULTS)
 def test_a_load_gives_each_role_what_check_has_told(who: str, desk: Desk, db: Path) -> None:
     wanted = desk.results[who]
@@ -192,6 +193,7 @@ def refused(given: tuple[str, ...]) -> set[str]:
     return {"requests"} if given[1] == "all" else {"requests", "messages"}
 
 
+@pytest.mark.varied
 @everywhere(*PARTIAL)
 def test_what_would_silently_lack_conversations_is_refused(who: str, desk: Desk) -> None:
     given = desk.results[who]
@@ -264,6 +266,7 @@ def test_messages_of_deleted_or_hidden_conversations_are_no_sign_of_a_list_not_g
 # --- one role after the other ---------------------------------------------------------------------
 
 
+@pytest.mark.varied
 @on_a_sandbox
 @pytest.mark.parametrize("who", [who for who in RESULTS if who not in ("owner", "auditor")])
 def test_what_one_was_not_shown_is_loaded_when_the_owner_loads_and_stays(

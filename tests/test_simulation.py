@@ -30,7 +30,7 @@ from tiledesk_sandbox.wire import Call
 from truth import as_stored, differences
 
 # A few here; tests/soak.py runs hundreds, and others for each commit.
-SIMULATIONS = int(os.environ.get("TILEDESK_SIMULATIONS", "20"))
+SIMULATIONS = int(os.environ.get("TILEDESK_SIMULATIONS", "5"))
 REPLAY = os.environ.get("TILEDESK_SIMULATION")
 SEEDS = (*range(SIMULATIONS), *RARE) if REPLAY is None else (int(REPLAY),)
 
@@ -232,6 +232,7 @@ class LoadedByDlt(Simulation):
         return problems
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("seed", range(3) if REPLAY is None else [int(REPLAY)])
 def test_a_file_holds_what_the_desk_holds_after_loads_that_were_killed(
     seed: int, tmp_path: Path
@@ -514,6 +515,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_connector_that_loses_rows_would_be_noticed(
     mistake: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch

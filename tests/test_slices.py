@@ -28,6 +28,7 @@ from tiledesk.walks import iso
 from tiledesk_pipeline import progress as slicing
 from tiledesk_pipeline import state
 from tiledesk_pipeline.destinations import duckdb as writing
+from tiledesk_pipeline.destinations.duckdb import DuckDB
 from tiledesk_pipeline.failures import Failure, explain
 from tiledesk_pipeline.load import Summary
 from tiledesk_pipeline.progress import Progress
@@ -109,6 +110,7 @@ def test_a_load_in_slices_holds_everything_for_a_few_calls_more(
     assert sliced <= len(desk.calls) + 4
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("stops", [True, False])
 def test_a_row_is_counted_once_however_often_it_was_delivered(
     desk: Sandbox, db: Path, stops: bool, monkeypatch: pytest.MonkeyPatch
@@ -138,6 +140,7 @@ def test_a_row_is_counted_once_however_often_it_was_delivered(
         assert read >= rows if stops else read == rows
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("is_long", [True, False])
 def test_what_changes_during_a_load_in_slices_comes_with_it_or_with_the_next(
     is_long: bool, db: Path, monkeypatch: pytest.MonkeyPatch
@@ -203,13 +206,13 @@ def test_row_groups_are_merged_now_and_then_and_never_by_a_slice(
 def test_the_rest_of_a_first_load_is_a_slice_though_it_be_the_only_one(
     server: Sandbox, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, slices = Target.write, []
+    write, slices = DuckDB.write, []
 
-    def watched(target: Target, *wishes: Any, is_slice: bool = False) -> Any:
+    def watched(target: DuckDB, *wishes: Any, is_slice: bool = False) -> Any:
         slices.append(is_slice)
         return write(target, *wishes, is_slice=is_slice)
 
-    monkeypatch.setattr(Target, "write", watched)
+    monkeypatch.setattr(DuckDB, "write", watched)
     owner = account_of(server)
     owner.load_streams(db, progress=Impatient(900))
     monkeypatch.setattr(Progress, "is_behind", lambda progress: False)  # no slice to catch up
@@ -342,6 +345,7 @@ def cursors(summary: Summary) -> dict[str, Any]:
     return {stream.resource: stream.cursor for stream in summary.streams}
 
 
+@pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["owner", "admin"])
 def test_a_window_is_complete_to_the_row_and_leaves_the_cursors_alone(

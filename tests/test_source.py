@@ -307,6 +307,7 @@ def test_one_hundred_and_fifty_rows_of_one_millisecond_are_all_found(
     assert query(db, largest)[0][0] >= 150
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("who", ["admin", "agent", "supervisor"])
 def test_every_role_gets_what_it_may_see(
     who: str, sandbox: Sandbox, pipeline: dlt.Pipeline, db: Path, world: World

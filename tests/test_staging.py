@@ -115,6 +115,7 @@ def test_a_load_into_duckdb_stages_nothing(
         assert made == []
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize(
     ("statement", "when", "at", "options"),
     [
@@ -163,6 +164,7 @@ def test_what_an_earlier_version_staged_is_dropped(
     assert_whole(db, sandbox)
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("name", ["a [1] * {0}", "it's; $HOME ☃"])
 def test_files_may_stand_in_a_folder_of_any_name(
     name: str, sandbox: Sandbox, owner: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -191,6 +193,7 @@ def test_a_table_keeps_columns_that_new_rows_do_not_have(owner: Account, db: Pat
     ]
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize(
     "thing",
     ["VIEW v AS SELECT 1", "MACRO m(x) AS x", "TYPE t AS ENUM ('a')", "TABLE notes (x int)"],

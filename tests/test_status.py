@@ -92,8 +92,8 @@ def shown(
 
 
 def test_a_load_is_one_line_with_what_it_said_at_its_end(owner: Account, db: Path) -> None:
-    first = owner.load(db)
-    quiet = owner.load(db, lookback_seconds=0)
+    first = owner.load_streams(db)
+    quiet = owner.load_streams(db, lookback_seconds=0)
     newest, oldest = seen(db).loads
     for load, summary in ((oldest, first), (newest, quiet)):
         assert load.outcome == "complete"
@@ -120,7 +120,7 @@ def test_a_load_in_slices_is_one_line(
 ) -> None:
     """With what changed meanwhile, if it was long."""
     monkeypatch.setattr(slicing, "LONG_SECONDS", long)
-    summary = owner.load(db, progress=Slicing())
+    summary = owner.load_streams(db, progress=Slicing())
     assert query(db, "SELECT count(*) FROM tiledesk._dlt_loads") == [(packages,)]
     (load,) = seen(db).loads
     assert load.outcome == "complete"
@@ -130,7 +130,7 @@ def test_a_load_in_slices_is_one_line(
 def test_a_first_load_that_was_stopped_says_so_until_it_is_finished(
     owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner.load(db, progress=Stopping(6))
+    owner.load_streams(db, progress=Stopping(6))
     found = seen(db)
     assert [load.outcome for load in found.loads] == ["goes on"]
     unfinished = {stream.resource for stream in found.streams if stream.is_in_first_load}
@@ -138,7 +138,7 @@ def test_a_first_load_that_was_stopped_says_so_until_it_is_finished(
     assert all(stream.cursor is None for stream in found.streams if stream.is_in_first_load)
     text = shown(found, monkeypatch)
     assert re.search(r"^messages .*first load goes on +-", text, re.MULTILINE)
-    owner.load(db)
+    owner.load_streams(db)
     found = seen(db)
     assert found.loads[0].outcome == "complete"
     assert not any(stream.is_in_first_load for stream in found.streams)
@@ -149,10 +149,10 @@ def test_a_load_that_failed_is_there_with_its_sentence(
     sandbox: Sandbox, owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tiledesk.client.pause", lambda seconds: None)
-    owner.load(db)
+    owner.load_streams(db)
     sandbox.faults.add(ServerError(), "*/requests", times=None)
     with pytest.raises(PipelineStepFailed):
-        owner.load(db)
+        owner.load_streams(db)
     sandbox.faults.clear()
     found = seen(db)
     assert [load.outcome for load in found.loads] == ["failed", "complete"]
@@ -161,8 +161,8 @@ def test_a_load_that_failed_is_there_with_its_sentence(
 
 
 def test_what_was_not_written_to_its_end_does_not_count(owner: Account, db: Path) -> None:
-    owner.load(db)
-    owner.load(db)
+    owner.load_streams(db)
+    owner.load_streams(db)
     with duckdb.connect(str(db)) as connection:
         connection.execute(
             "DELETE FROM tiledesk._dlt_loads WHERE load_id ="
@@ -172,9 +172,9 @@ def test_what_was_not_written_to_its_end_does_not_count(owner: Account, db: Path
 
 
 def test_a_window_has_no_new_rows(owner: Account, db: Path) -> None:
-    owner.load(db)
+    owner.load_streams(db)
     window = {"since": pendulum.datetime(2020, 1, 1), "until": pendulum.now("UTC")}
-    owner.load(db, **window)
+    owner.load_streams(db, **window)
     load = seen(db).loads[0]
     assert load.read
     assert (load.outcome, load.new, load.changed) == ("complete", None, None)
@@ -183,7 +183,7 @@ def test_a_window_has_no_new_rows(owner: Account, db: Path) -> None:
 def test_a_file_of_an_older_version_shows_when_it_was_loaded(
     owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner.load(db)
+    owner.load_streams(db)
     with duckdb.connect(str(db)) as connection:
         connection.execute("DROP TABLE tiledesk._tiledesk_loads")
     found = seen(db)
@@ -208,7 +208,7 @@ def test_a_file_without_anything_has_had_no_load(db: Path, monkeypatch: pytest.M
 def test_status_fits_a_terminal_and_calls_nothing(
     sandbox: Sandbox, owner: Account, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner.load(db)
+    owner.load_streams(db)
     sandbox.calls.clear()
     found = seen(db)
     assert sandbox.calls == []

@@ -199,6 +199,7 @@ def test_a_report_that_cannot_be_made_is_refused(
     assert words in done.stderr
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("format", ["parquet", "csv"])
 def test_marts_and_tables_are_exported_whole(
     cli: Cli, db: Path, tmp_path: Path, format: str

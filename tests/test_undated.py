@@ -93,6 +93,7 @@ def test_a_row_with_any_stamp_is_loaded_and_told_of_once(
     assert len(sandbox.calls) <= 9
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("stamp", ["null", "missing", "invalid", "newer text"])
 @pytest.mark.parametrize("many", [1, 120])
 @pytest.mark.parametrize("role", ["owner", "admin"])
@@ -119,6 +120,7 @@ def test_some_rows_without_dates_among_others_are_loaded(
                 assert f"{len(changed[name])} row" in notices(summary, name)[0]
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("stamp", ["null", "invalid"])
 @pytest.mark.parametrize("field", ["createdAt", "updatedAt", None])
 def test_a_project_of_such_rows_only_is_loaded_once_and_then_followed(
@@ -146,6 +148,7 @@ def soon() -> str:
     return iso(pendulum.now("UTC"))
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("arguments", [{}, {"deep": True}])
 @pytest.mark.parametrize("stamp", ["null", "invalid", "newer text", "older text"])
 def test_reconcile_finds_such_a_row_that_is_missing_and_no_other(

@@ -81,6 +81,7 @@ def change(world: World, name: str, number: int, **fields: Any) -> list[str]:
     return keys[:number]
 
 
+@pytest.mark.varied
 def test_no_row_is_missing_or_stale_after_a_first_load_and_the_next(
     sandbox: Sandbox, world: World, version: str, db: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_an_old_conversation_that_changes_is_loaded_although_the_plan_has_expire
     assert problems(db, world, does) == []
 
 
+@pytest.mark.varied
 def test_conversations_that_have_not_begun_are_told_of_once_where_they_cannot_be_had(
     sandbox: Sandbox, version: str, db: Path
 ) -> None:
@@ -124,6 +126,7 @@ def test_conversations_that_have_not_begun_are_told_of_once_where_they_cannot_be
     assert second == []
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("version", ["2.19.16", "2.9.20"])
 def test_messages_that_a_list_too_long_to_sort_leaves_out_are_told_of_and_can_be_had(
     sandbox: Sandbox, world: World, version: str, db: Path
@@ -157,6 +160,7 @@ def test_messages_that_a_list_too_long_to_sort_leaves_out_are_told_of_and_can_be
     assert missing() == set()
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("who", ["admin", "agent"])
 def test_by_conversation_no_message_is_missing_though_none_moves_its_conversation(
     sandbox: Sandbox, world: World, version: str, db: Path, who: str
@@ -193,6 +197,7 @@ class Impatient(Observer):
         return reading.can_resume and reading.rows_read >= self._rows
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("before", OLD)
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_load_that_was_stopped_goes_on_after_the_server_changed_its_version(
@@ -245,6 +250,7 @@ def test_the_super_admin_of_an_older_server_is_told_not_given_an_empty_load(
         account_of(sandbox, "superadmin").load_streams(db)
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_comparison_with_an_older_server_finds_what_differs_and_repairs_it(
     world: World, version: str, db: Path, deep: bool

@@ -303,7 +303,7 @@ def _forget(
     belongs_to_itself(pipeline, tables.LOADS.name)
     state.forget(pipeline, names)
     pipeline.normalize()
-    target.write(pipeline)
+    target.kind.write(pipeline)
 
 
 def _newest_load(pipeline: dlt.Pipeline) -> pendulum.DateTime | None:
@@ -333,7 +333,7 @@ def _load_slice(
         len(of_one) > 1 or of_one[0].is_resumed or not of_one[0].is_complete for of_one in readings
     )
     largest = max((of_one[-1].bytes_read for of_one in readings), default=0)
-    target.write(pipeline, largest, is_slice=is_slice)
+    target.kind.write(pipeline, largest, is_slice=is_slice)
 
 
 def _record_failures(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.pipeline import LoadInfo, get_dlt_pipelines_dir
+from dlt.common.pipeline import get_dlt_pipelines_dir
 from filelock import FileLock, Timeout
 
 from tiledesk.destination import require_usual_tables
@@ -117,21 +117,6 @@ class Target:
                             self.kind.drop_leftovers(pipeline)
             finally:
                 pipeline.drop()
-
-    def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
-        """Load what was normalized, and write comments for new or changed tables.
-
-        Args:
-            size: bytes of the largest table.
-            is_slice: whether this is one of many packages of a load.
-
-        Raises:
-            Exception: any error of dlt.
-        """
-        info = self.kind.write(pipeline, size, is_slice=is_slice)
-        info.raise_on_failed_jobs()
-        self.kind.write_comments(pipeline, info)
-        return info
 
 
 @contextmanager

@@ -178,7 +178,7 @@ class Destination:
         return f"Another load into {self} is running. Wait for it to end, or stop it."
 
     def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
-        """Load what was normalized.
+        """Load what was normalized, and write comments for new or changed tables.
 
         Args:
             size: bytes of the largest table.
@@ -187,7 +187,10 @@ class Destination:
         Raises:
             Exception: any error of dlt.
         """
-        return pipeline.load()
+        info = pipeline.load()
+        info.raise_on_failed_jobs()
+        self.write_comments(pipeline, info)
+        return info
 
     def drop_leftovers(self, pipeline: dlt.Pipeline) -> None:
         """Drop the staging schema and former states, so that only what people query is left.

@@ -55,6 +55,8 @@ class DuckDB(Destination):
     holds_nothing_else = True
     remains = "Copies of the file, such as backups and exports, keep the rows."
 
+    _has_leftovers = True
+
     @property
     def place(self) -> str:
         return str(self.db)
@@ -154,6 +156,7 @@ class DuckDB(Destination):
             return True
 
         self.wait_until(is_free, f"another load into {self}", self.is_busy)
+        self._has_leftovers = True  # of whoever wrote before
         try:
             if file.exists() and not file.stat().st_size:
                 file.unlink()  # mktemp makes such files, which DuckDB refuses
@@ -176,9 +179,18 @@ class DuckDB(Destination):
             return self._write(pipeline, self._opened(memory * MEMORY_AGAIN, merges))
 
     def _write(self, pipeline: dlt.Pipeline, destination: MergingDuckDb) -> LoadInfo:
-        # the file stays open: to open it for each table is nearly half of the work of a load
+        # The file stays open: to open it for each table is nearly half of the work of a load.
         with other_destination(pipeline, destination), self.kept_open(pipeline):
-            return pipeline.load(workers=1)
+            info = pipeline.load(workers=1)
+            info.raise_on_failed_jobs()
+            self.write_comments(pipeline, info)
+            super().drop_leftovers(pipeline)
+            self._has_leftovers = False
+        return info
+
+    def drop_leftovers(self, pipeline: dlt.Pipeline) -> None:
+        if self._has_leftovers:
+            super().drop_leftovers(pipeline)
 
     def own_objects(self, pipeline: dlt.Pipeline) -> list[OwnObject]:
         """Constraints, indexes and columns. Views, macros and other tables do not block loads."""

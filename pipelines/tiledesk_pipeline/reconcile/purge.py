@@ -129,7 +129,7 @@ def _forget_rows(pipeline: dlt.Pipeline, target: Target) -> None:
         }
     if state.forget_rows(pipeline, removed):
         pipeline.normalize()
-        target.write(pipeline)
+        target.kind.write(pipeline)
     with pipeline.sql_client() as client:
         drop_former_states(client, pipeline.pipeline_name)
 

@@ -109,7 +109,7 @@ def _load(
     if rows:
         pipeline.extract(rows_source(rows, progress, request_ids.privacy))
         pipeline.normalize()
-        target.write(pipeline, max(sizes.values()))
+        target.kind.write(pipeline, max(sizes.values()))
     return loaded
 
 

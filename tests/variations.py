@@ -1,0 +1,62 @@
+"""What a commit draws: seeds of its simulations, and variations of expensive tests.
+
+A test that is marked ``varied`` has variations that cost a load or more each. With
+``--variations commit``, as `make test` runs pytest, a commit tries one in five of them and at least
+one. The next commit draws others. `make test VARIATIONS=all` tries all.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ONE_IN = 5
+
+
+def commit_seed() -> int | None:
+    """A number that each commit has another of; None outside a git repository."""
+    git = ("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return int(commit[:8], 16)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--variations",
+        choices=("all", "commit"),
+        default="all",
+        help="of tests marked `varied`: all variations, or those that the commit draws",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    if config.getoption("--variations") == "all":
+        return None
+    return (
+        f"variations: one in {ONE_IN} of each test that is marked `varied`, another"
+        " with each commit; all of them with `make test VARIATIONS=all`"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out variations that the commit does not draw; each test keeps at least one."""
+    seed = commit_seed()
+    if config.getoption("--variations") == "all" or seed is None:
+        return
+    varied: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("varied"):
+            varied.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    out: set[pytest.Item] = set()
+    for name, variations in varied.items():
+        number = len(variations) - math.ceil(len(variations) / ONE_IN)
+        out.update(random.Random(f"{seed} {name}").sample(variations, number))
+    items[:] = [item for item in items if item not in out]
+    config.hook.pytest_deselected(items=list(out))
