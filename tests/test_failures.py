@@ -339,7 +339,7 @@ def test_a_disk_that_fills_up_under_the_file_loses_nothing(
     load_with: Cli, owner: Account, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"
-    with small_disk(disk, "1500k") as enlarge:
+    with small_disk(disk, "700k") as enlarge:
         message = told(load_with(db=str(disk / DB)), owner)
         assert "The disk is full. Free some space and run again: nothing was lost." in message
         enlarge()

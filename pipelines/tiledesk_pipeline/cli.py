@@ -182,6 +182,10 @@ def load(
     " reports/support.duckdb; tiledesk-dlt transform --destination postgres",
 )
 def make_marts(
+    full_refresh: Annotated[
+        bool,
+        typer.Option("--full-refresh", help="Make all marts anew, not only what changed."),
+    ] = False,
     publish: Publish = None,
     destination: Destination = "duckdb",
     db: Db = Path("support.duckdb"),
@@ -197,7 +201,7 @@ def make_marts(
         from .target import Target
 
         target = Target(destination, db, dataset, Patience(wait))
-        _transform(target, publish, is_json=json, quiet=quiet)
+        _transform(target, publish, full_refresh=full_refresh, is_json=json, quiet=quiet)
 
 
 @app.command(
@@ -518,11 +522,18 @@ class _TolerantFile(io.FileIO):
             raise
 
 
-def _transform(target: Target, publish: Path | None, *, is_json: bool, quiet: bool) -> None:
+def _transform(
+    target: Target,
+    publish: Path | None,
+    *,
+    full_refresh: bool = False,
+    is_json: bool,
+    quiet: bool,
+) -> None:
     from . import display, documents
     from .transform import transform
 
-    done = transform(target, publish)
+    done = transform(target, publish, full_refresh=full_refresh)
     if is_json:
         documents.show(documents.of_transformation(done))
     elif not quiet:

@@ -116,6 +116,8 @@ def show_transformed(done: Transformed) -> None:
     """Rows of each mart."""
     show_rows("mart", done.rows)
     say(f"The marts are in the schema {done.schema}.")
+    if done.conversations is not None:
+        say(f"{done.conversations:,} conversations were made again; the others are as they were.")
     for notice in done.notices:
         say((notice, "yellow"))
 

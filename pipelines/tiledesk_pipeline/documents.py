@@ -129,10 +129,11 @@ def of_status(found: Status, exit_code: int, reason: str) -> Document:
 
 
 def of_transformation(done: Transformed) -> Document:
-    """The marts that were made."""
+    """The marts that were made; `conversations_made` is null if all were."""
     return {
         "event": "transformed",
         "schema": done.schema,
+        "conversations_made": done.conversations,
         "marts": [{"mart": mart, "rows": rows} for mart, rows in done.rows.items()],
         "notices": done.notices,
     }

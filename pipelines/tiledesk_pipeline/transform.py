@@ -27,11 +27,14 @@ MEMORY = 320_000_000
 MEMORY_AGAIN = 8
 
 
-def transform(target: Target, publish: Path | None = None) -> Transformed:
+def transform(
+    target: Target, publish: Path | None = None, *, full_refresh: bool = False
+) -> Transformed:
     """Make the marts of a target; readers see the old ones until all are made.
 
     Args:
         publish: put a copy of the DuckDB file there afterwards, for readers.
+        full_refresh: make all conversations anew, not only those that changed. dbt always does.
 
     Raises:
         Failure: nothing is loaded, a setting cannot be used, the copy cannot be written, or dbt is
@@ -46,10 +49,10 @@ def transform(target: Target, publish: Path | None = None) -> Transformed:
         if isinstance(target.kind, DuckDB):
             try:
                 with target.kind.connection(MEMORY) as connection:
-                    done = make(connection, target.dataset)
+                    done = make(connection, target.dataset, full_refresh=full_refresh)
             except duckdb.OutOfMemoryException:
                 with target.kind.connection(MEMORY * MEMORY_AGAIN) as connection:
-                    done = make(connection, target.dataset)
+                    done = make(connection, target.dataset, full_refresh=full_refresh)
             if publish is not None:
                 target.kind.publish(publish)
         else:

@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: 1c66705ace60daaee451b089dc141eccc18e505190c68627a18451ba5d7b8e70
+-- digest: 11b3eb093bd0b1982ac98e057044647a4ad5dc73baa4f907ca7b4dc0cfc36480
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.
@@ -1100,9 +1100,9 @@ written as (
 ),
 
 first_messages as (
-    select conversation_id, sender as agent_id,
+    select conversation_id, author_id as agent_id,
         row_number() over (partition by conversation_id order by created_at, message_id) as place
-    from "__prep__"."int_tiledesk__messages"
+    from "__marts__"."tiledesk__messages"
     where is_public and author = 'agent'
 ),
 

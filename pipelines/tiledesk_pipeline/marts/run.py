@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -12,12 +12,9 @@ from dlt.common.configuration.resolve import resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration, configspec
 
 from ..failures import Failure
-from . import compiled, staging
-
-# Where DuckDB keeps what the marts are made of while they are made.
-TEMPORARY = "temp.main"
-# What the report reads of it, which is therefore kept in the schema whose name ends with _prep.
-KEPT = ("int_tiledesk__members", "int_tiledesk__open_spells", "int_tiledesk__projects")
+from . import changes, compiled, staging
+from .changes import TEMPORARY
+from .changes import name as _name
 
 
 @configspec
@@ -93,11 +90,13 @@ class Transformed:
     Attributes:
         schema: the schema of the marts.
         rows: rows of each mart.
+        conversations: how many conversations were made anew; None for all.
         notices: what a person should know, a sentence each.
     """
 
     schema: str
     rows: dict[str, int] = field(default_factory=dict)
+    conversations: int | None = None
     notices: list[str] = field(default_factory=list)
 
 
@@ -107,13 +106,18 @@ def transform(
     *,
     schema: str = "",
     settings: MartSettings | None = None,
+    full_refresh: bool = False,
 ) -> Transformed:
     """Make the marts from the tables of a dataset; readers see the old ones until all are made.
+
+    The rows of conversations that have not changed stay as they are. What is made from all
+    conversations, such as figures by day, is made anew.
 
     Args:
         connection: to the DuckDB file, which may be written.
         dataset: the schema of the loaded tables.
         schema: the schema of the marts; the dataset's name and ``_marts`` unless given.
+        full_refresh: make all conversations anew.
 
     Raises:
         Failure: there is no such dataset, or a setting cannot be used.
@@ -131,37 +135,11 @@ def transform(
         raise Failure(f"Nothing is loaded into dataset {dataset}. Load first.")
     settings.check()
     done = Transformed(schema)
-    told = compiled.descriptions()
-    schemas = {compiled.PREP: TEMPORARY, compiled.MARTS: _name(schema)}
-    variables = settings.as_sql()
-    lists = {
-        "int_tiledesk__holidays": _values("holiday", "date", settings.holidays),
-        "int_tiledesk__excluded_agents": _values("user_id", "varchar", settings.excluded_agents),
-    }
     connection.begin()
     try:
-        for name in (schema, f"{schema}_prep"):
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_name(name)}")
-        for part in staging.staged_tables():
-            source = f"{_name(dataset)}.{_name(part.name)}"
-            query = staging.duckdb_select(part, source, loaded.get(part.name))
-            view = f"{schemas[compiled.PREP]}.stg_tiledesk__{part.name}"
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {query}")
-        for model in compiled.models():
-            query = lists.get(model.name) or compiled.filled(model.query, schemas, variables)
-            place = f"{schemas[model.schema]}.{model.name}"
-            kind = "TEMP TABLE" if model.schema == compiled.PREP else "TABLE"
-            connection.execute(f"CREATE OR REPLACE {kind} {place} AS {query}")
-            if model.schema == compiled.MARTS:
-                _describe(connection, place, *told[model.name])
-                counted = connection.execute(f"SELECT count(*) FROM {place}").fetchone()  # noqa: S608
-                done.rows[model.name] = counted[0] if counted else 0
-        for name in KEPT:
-            place = f"{_name(f'{schema}_prep')}.{name}"
-            connection.execute(f"CREATE OR REPLACE TABLE {place} AS FROM {TEMPORARY}.{name}")
+        _make(connection, dataset, loaded, settings, done, full_refresh=full_refresh)
         unknown = connection.execute(
-            f"SELECT count(*) FROM {schemas[compiled.PREP]}.int_tiledesk__projects"  # noqa: S608
-            " WHERE NOT is_time_zone_known"
+            f"SELECT count(*) FROM {TEMPORARY}.int_tiledesk__projects WHERE NOT is_time_zone_known"
         ).fetchone()
         connection.commit()
     except BaseException:
@@ -174,14 +152,94 @@ def transform(
     return done
 
 
+def _make(
+    connection: duckdb.DuckDBPyConnection,
+    dataset: str,
+    loaded: dict[str, set[str]],
+    settings: MartSettings,
+    done: Transformed,
+    *,
+    full_refresh: bool,
+) -> None:
+    """Make all models; those of conversations only for the changed ones where that can be."""
+    marts, prep = _name(done.schema), _name(f"{done.schema}_prep")
+    for schema in (marts, prep):
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    views = _make_views(connection, dataset, loaded)
+    models = dict(changes.models_by_kind())
+    lasting = {name: f"{prep}.{name}" for name in changes.KEPT}
+    for model in (*models["conversations"], *models["aggregates"]):
+        if model.schema == compiled.MARTS:
+            lasting[model.name] = f"{marts}.{model.name}"
+    variables = settings.as_sql()
+    lists = {
+        "int_tiledesk__holidays": _values("holiday", "date", settings.holidays),
+        "int_tiledesk__excluded_agents": _values("user_id", "varchar", settings.excluded_agents),
+    }
+
+    def make(kind: str, place: Callable[[str], str]) -> None:
+        for model in models[kind]:
+            query = lists.get(model.name) or compiled.filled(model.query, place, variables)
+            table = place(model.name)
+            word = "TEMP TABLE" if table.startswith(f"{TEMPORARY}.") else "TABLE"
+            connection.execute(f"CREATE OR REPLACE {word} {table} AS {query}")
+
+    def temporary(name: str) -> str:
+        return f"{TEMPORARY}.{name}"
+
+    def final(name: str) -> str:
+        return lasting.get(name) or temporary(name)
+
+    make("shared", temporary)
+    changes.make_digests(connection)
+    mark = changes.fingerprint(connection, dataset, variables, views)
+    done.conversations = None if full_refresh else changes.find(connection, done.schema, mark)
+    if done.conversations is None:
+        make("conversations", lambda name: final(changes.narrowed(name)))
+        changes.keep_all(connection, done.schema)
+    else:
+        make("conversations", lambda name: temporary(changes.changed(name)))
+        changes.replace(connection, done.schema)
+    make("aggregates", final)
+    for name in changes.KEPT_SHARED:
+        connection.execute(f"CREATE OR REPLACE TABLE {prep}.{name} AS FROM {TEMPORARY}.{name}")
+    told = compiled.descriptions()
+    for name, table in lasting.items():
+        if name in told:
+            _describe(connection, table, *told[name])
+            counted = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+            done.rows[name] = counted[0] if counted else 0
+    changes.remember(connection, done.schema, mark)
+
+
+def _make_views(
+    connection: duckdb.DuckDBPyConnection, dataset: str, loaded: dict[str, set[str]]
+) -> dict[str, str]:
+    """Make the staging views, and the narrow ones; the queries of the narrow ones by name."""
+    narrow = {}
+    for part in staging.staged_tables():
+        source = f"{_name(dataset)}.{_name(part.name)}"
+        query = staging.duckdb_select(part, source, loaded.get(part.name))
+        view = f"stg_tiledesk__{part.name}"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {TEMPORARY}.{view} AS {query}")
+        if part.name in changes.COLUMNS:
+            narrow[changes.narrowed(view)] = changes.narrow(part.name, query)
+    for view, query in narrow.items():
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {TEMPORARY}.{view} AS {query}")
+    return narrow
+
+
 def _describe(
     connection: duckdb.DuckDBPyConnection, place: str, about: str, columns: dict[str, str]
 ) -> None:
     """Give a mart and its columns their descriptions as comments, as dbt does in Postgres."""
-    connection.execute(f"COMMENT ON TABLE {place} IS {_literal(about)}")
-    for name, *_ in connection.execute(f"DESCRIBE {place}").fetchall():
-        if text := columns.get(name):
-            connection.execute(f"COMMENT ON COLUMN {place}.{_name(name)} IS {_literal(text)}")
+    comments = [f"COMMENT ON TABLE {place} IS {_literal(about)}"]
+    comments += [
+        f"COMMENT ON COLUMN {place}.{_name(name)} IS {_literal(columns[name])}"
+        for name, *_ in connection.execute(f"DESCRIBE {place}").fetchall()
+        if columns.get(name)
+    ]
+    connection.execute("; ".join(comments))
 
 
 def _time_zones() -> set[str]:
@@ -195,7 +253,7 @@ def _values(column: str, type: str, values: Sequence[str]) -> str:
     rows = ", ".join(f"(CAST({_literal(value)} AS {type}))" for value in values)
     if not rows:
         return f"SELECT CAST(NULL AS {type}) AS {column} WHERE false"
-    return f"SELECT * FROM (VALUES {rows}) AS given({column})"  # noqa: S608 (literals only)
+    return f"SELECT * FROM (VALUES {rows}) AS given({column})"
 
 
 def _literal(value: Any) -> str:
@@ -204,7 +262,3 @@ def _literal(value: Any) -> str:
     if isinstance(value, (bool, int, float)):
         return str(value)
     return "'" + str(value).replace("'", "''") + "'"
-
-
-def _name(word: str) -> str:
-    return '"' + word.replace('"', '""') + '"'

@@ -18,9 +18,9 @@ written as (
 ),
 
 first_messages as (
-    select conversation_id, sender as agent_id,
+    select conversation_id, author_id as agent_id,
         row_number() over (partition by conversation_id order by created_at, message_id) as place
-    from {{ ref('int_tiledesk__messages') }}
+    from {{ ref('tiledesk__messages') }}
     where is_public and author = 'agent'
 ),
 

@@ -1,0 +1,301 @@
+"""Which conversations have changed since the marts were last made.
+
+Rows that are loaded do not say when they were written, and rows can vanish: a purge, a repair or a
+user removes them. So each transform makes a digest of everything that the models of a conversation
+read, and compares it with the one that the last transform kept. Whatever the digests do not cover,
+such as a setting or the name of a department, is in a fingerprint. If that differs, all is made
+anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import duckdb
+
+from ..reconcile.destination_rows import PURGES
+from . import compiled
+
+# Where DuckDB keeps what the marts are made of while they are made.
+TEMPORARY = "temp.main"
+# The loaded columns that models of conversations read, by table. They are shown no others, so the
+# digests cover all that they read.
+COLUMNS = {
+    "requests": (
+        *("_id", "id_project", "request_id", "ticket_id", "status", "status_name", "preflight"),
+        *("draft", "lead", "department", "channel_name", "language", "location_country"),
+        *("source_page", "priority", "working_status", "created_at", "closed_at", "closed_by"),
+        *("rating", "waiting_time", "first_response_at", "has_bot", "updated_at"),
+    ),
+    "messages": (
+        *("_id", "id_project", "recipient", "sender", "created_at", "subtype", "label_key"),
+        *("label_member_ids", "type", "channel_name", "text"),
+    ),
+    "leads": ("_id", "lead_id"),
+    "activities": ("target_id", "related_id", "related_type", "verb", "created_at"),
+    "requests__tags": ("parent_id", "position", "tag"),
+    "departments": ("_id", "id_project", "name"),
+    "bots": ("_id", "id_project", "name"),
+}
+# Rows of the changed conversations, by table. Departments and bots are read whole.
+CHANGED_ROWS = {
+    "requests": "_id IN (FROM changed)",
+    "messages": "recipient IN (SELECT request_id FROM changed_requests)",
+    "leads": "_id IN (SELECT lead FROM changed_requests)",
+    "activities": "target_id IN (FROM changed)",
+    "requests__tags": "parent_id IN (FROM changed)",
+}
+# Models that are made from all rows each time, first.
+SHARED = (
+    "int_tiledesk__excluded_agents",
+    "int_tiledesk__holidays",
+    "int_tiledesk__settings",
+    "int_tiledesk__projects",
+    "int_tiledesk__members",
+)
+# Marts of conversations. All others are made from them.
+MARTS = (
+    "tiledesk__conversations",
+    "tiledesk__messages",
+    "tiledesk__responses",
+    "tiledesk__sla",
+    "tiledesk__transcripts",
+)
+# What other marts and the report read of conversations beside the marts. It is kept in the schema
+# whose name ends with _prep, as are members and projects, which the report reads.
+KEPT = (
+    "int_tiledesk__events",
+    "int_tiledesk__open_spells",
+    "int_tiledesk__holders",
+    "int_tiledesk__handle_time",
+)
+KEPT_SHARED = ("int_tiledesk__members", "int_tiledesk__projects")
+DIGESTS = "_tiledesk_digests"
+MEMORY = "_tiledesk_transformed"
+# dbt, which can write into the same schemas, gives tables of this schema no comments.
+COMMENT = "Kept by tiledesk-dlt transform."
+# Above this share, all anew is cheaper.
+MOST = 1 / 3
+
+_DIGESTS = """
+CREATE OR REPLACE TEMP TABLE digests AS
+WITH
+messages AS (
+    SELECT hash(recipient) AS key, sum(hash({messages})) AS digest FROM narrow_messages GROUP BY 1
+),
+activities AS (
+    SELECT target_id AS key, sum(hash({activities})) AS digest FROM narrow_activities GROUP BY 1
+),
+tags AS (
+    SELECT parent_id AS key, sum(hash({requests__tags})) AS digest FROM narrow_requests__tags
+    GROUP BY 1
+),
+leads AS (
+    SELECT _id AS key, sum(hash({leads})) AS digest FROM narrow_leads GROUP BY 1
+)
+SELECT
+    requests._id AS conversation_id,
+    hash(sum(hash(
+        {requests}, messages.digest, activities.digest, tags.digest, leads.digest
+    ))) AS digest
+FROM narrow_requests AS requests
+    LEFT JOIN messages ON messages.key = hash(requests.request_id)
+    LEFT JOIN activities ON activities.key = requests._id
+    LEFT JOIN tags ON tags.key = requests._id
+    LEFT JOIN leads ON leads.key = requests.lead
+GROUP BY 1
+"""
+
+# The time that an open conversation has been running depends on the newest time of its project.
+_CHANGED = """
+CREATE OR REPLACE TEMP TABLE changed AS
+SELECT conversation_id
+FROM digests FULL JOIN {prep}.{digests} AS before USING (conversation_id)
+WHERE digests.digest IS DISTINCT FROM before.digest
+UNION
+SELECT conversation_id FROM {marts}.tiledesk__conversations WHERE is_open
+"""
+
+# With the conversations that hold the oldest and the newest times of a project, the business clock
+# begins and ends where it would with all of them.
+_EDGES = """
+INSERT INTO changed
+WITH
+requests AS (FROM narrow_requests ANTI JOIN changed ON changed.conversation_id = _id),
+messages AS (FROM {marts}.tiledesk__messages ANTI JOIN changed USING (conversation_id)),
+holders AS (FROM {prep}.int_tiledesk__holders ANTI JOIN changed USING (conversation_id)),
+edges AS (
+    SELECT unnest([
+        arg_min(_id, created_at),
+        arg_max(_id, created_at),
+        arg_max(_id, closed_at),
+        arg_max(_id, greatest(created_at, updated_at, closed_at))
+            FILTER (WHERE created_at IS NOT NULL)
+    ]) AS conversation_id
+    FROM requests GROUP BY id_project
+    UNION
+    SELECT unnest([arg_min(conversation_id, created_at), arg_max(conversation_id, created_at)])
+    FROM messages GROUP BY id_project
+    UNION
+    SELECT arg_max(conversation_id, from_at) FROM holders GROUP BY id_project
+)
+SELECT conversation_id FROM edges WHERE conversation_id IS NOT NULL
+"""
+
+
+def narrow(table: str, query: str) -> str:
+    """The query of a staging view with only the columns that the digests cover."""
+    return f"SELECT {', '.join(COLUMNS[table])} FROM ({query})"
+
+
+def narrowed(model: str) -> str:
+    """The view that a model of conversations reads in place of a staging model."""
+    table = model.removeprefix("stg_tiledesk__")
+    return model if table == model else f"narrow_{table}"
+
+
+def changed(model: str) -> str:
+    """The same, with the rows of the changed conversations."""
+    table = model.removeprefix("stg_tiledesk__")
+    return f"changed_{table}" if table in CHANGED_ROWS else narrowed(model)
+
+
+def make_digests(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make a digest of each conversation from the narrow views."""
+    columns = {table: ", ".join(names) for table, names in COLUMNS.items()}
+    columns["requests"] = ", ".join(f"requests.{name}" for name in COLUMNS["requests"])
+    connection.execute(_DIGESTS.format_map(columns))
+
+
+def fingerprint(
+    connection: duckdb.DuckDBPyConnection,
+    dataset: str,
+    variables: Mapping[str, str],
+    views: Mapping[str, str],
+) -> str:
+    """A digest of all that decides about a conversation beside its own rows.
+
+    Args:
+        variables: the settings, as SQL.
+        views: the queries of the narrow views: a column that is loaded from now on changes them.
+    """
+    parts: list[Any] = [duckdb.__version__, compiled.FILE.read_text(encoding="utf-8")]
+    parts += [sorted(views.items())]
+    # as_of changes figures of all conversations together, never of one
+    parts += [sorted((name, value) for name, value in variables.items() if name != "as_of")]
+    shared = [name for name in SHARED if name != "int_tiledesk__settings"]
+    for table in (*shared, "narrow_departments", "narrow_bots"):
+        query = f"SELECT count(*), sum(hash(t)) FROM {TEMPORARY}.{table} AS t"
+        parts += [connection.execute(query).fetchall()]
+    # after a purge, nothing of what it removed may be left in the blocks of a mart
+    if _exists(connection, dataset, PURGES):
+        parts += connection.execute(f"SELECT count(*) FROM {name(dataset)}.{PURGES}").fetchall()
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+def find(connection: duckdb.DuckDBPyConnection, marts: str, fingerprint: str) -> int | None:
+    """Find the conversations that have to be made anew; how many, or None for all.
+
+    Afterwards, their ids are in the temporary table ``changed``, and their rows in tables whose
+    names begin with ``changed_``.
+    """
+    prep = f"{marts}_prep"
+    places = {"marts": name(marts), "prep": name(prep), "digests": DIGESTS}
+    if not all(_exists(connection, prep, table) for table in (MEMORY, DIGESTS)):
+        return None
+    memory = connection.execute(f"FROM {places['prep']}.{MEMORY}").fetchall()
+    if memory != [(fingerprint, _catalog(connection, marts))]:
+        return None
+    connection.execute(_CHANGED.format_map(places))
+    connection.execute(_EDGES.format_map(places))
+    (changed, everything), *_ = connection.execute(
+        "SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM digests)"
+    ).fetchall()
+    if changed > everything * MOST:
+        return None
+    for table, where in CHANGED_ROWS.items():
+        query = f"FROM narrow_{table} WHERE {where}"
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE changed_{table} AS {query}")
+    return int(changed)
+
+
+def replace(connection: duckdb.DuckDBPyConnection, marts: str) -> None:
+    """Put the changed conversations that were made as temporary tables in place of the old ones."""
+    tables = [(marts, table) for table in MARTS] + [(f"{marts}_prep", table) for table in KEPT]
+    for schema, table in (*tables, (f"{marts}_prep", DIGESTS)):
+        place = f"{name(schema)}.{table}"
+        made = f"{TEMPORARY}.{table}"
+        if table == DIGESTS:
+            made = "digests SEMI JOIN changed USING (conversation_id)"
+        connection.execute(f"DELETE FROM {place} WHERE conversation_id IN (FROM changed)")
+        connection.execute(f"INSERT INTO {place} FROM {made}")
+
+
+def keep_all(connection: duckdb.DuckDBPyConnection, marts: str) -> None:
+    """Keep the digests of all conversations."""
+    connection.execute(f"CREATE OR REPLACE TABLE {name(f'{marts}_prep')}.{DIGESTS} AS FROM digests")
+
+
+def remember(connection: duckdb.DuckDBPyConnection, marts: str, fingerprint: str) -> None:
+    """Keep what the next transform compares with, at the end."""
+    for table in KEPT:
+        connection.execute(f"COMMENT ON TABLE {name(f'{marts}_prep')}.{table} IS '{COMMENT}'")
+    memory = f"{name(f'{marts}_prep')}.{MEMORY}"
+    connection.execute(f"CREATE OR REPLACE TABLE {memory} (fingerprint VARCHAR, catalog VARCHAR)")
+    connection.execute(
+        f"INSERT INTO {memory} VALUES (?, ?)",
+        [fingerprint, _catalog(connection, marts)],
+    )
+
+
+def _catalog(connection: duckdb.DuckDBPyConnection, marts: str) -> str:
+    """Comments, columns and numbers of rows of the tables that are changed in place.
+
+    They tell whether somebody else has made or changed one of them.
+    """
+    whole = hashlib.sha256()
+    for schema, tables in ((marts, MARTS), (f"{marts}_prep", (*KEPT, DIGESTS))):
+        for table in tables:
+            rows = connection.execute(
+                "SELECT t.comment, c.column_name, c.data_type FROM duckdb_tables() AS t"
+                " JOIN duckdb_columns() AS c USING (database_name, schema_name, table_name)"
+                " WHERE database_name = current_database() AND schema_name = ? AND table_name = ?"
+                " ORDER BY c.column_index",
+                [schema, table],
+            ).fetchall()
+            if rows:
+                place = f"{name(schema)}.{table}"
+                rows += connection.execute(f"SELECT count(*) FROM {place}").fetchall()
+            whole.update(json.dumps([table, rows]).encode())
+    return whole.hexdigest()
+
+
+def _exists(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()"
+        " AND schema_name = ? AND table_name = ?",
+        [schema, table],
+    ).fetchall()
+    return bool(found)
+
+
+def name(word: str) -> str:
+    """A name in SQL."""
+    return '"' + word.replace('"', '""') + '"'
+
+
+def models_by_kind() -> Iterator[tuple[str, list[compiled.Model]]]:
+    """The kinds of models in the order in which they are made, each with its models in order."""
+    models = list(compiled.models())
+    for kind in ("shared", "conversations", "aggregates"):
+        yield kind, [model for model in models if _kind(model) == kind]
+
+
+def _kind(model: compiled.Model) -> str:
+    if model.name in SHARED:
+        return "shared"
+    is_of_conversations = model.schema == compiled.PREP or model.name in MARTS
+    return "conversations" if is_of_conversations else "aggregates"

@@ -1,0 +1,334 @@
+"""Marts of which only changed conversations are made again equal marts that are made anew."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from test_marts import ANNA, BEN, BOT, CLOSED, HOURS, NOTE, PROJECT, REOPENED, SALES, Desk, at
+from tiledesk_pipeline.marts import MartSettings, Transformed, changes, compiled, transform
+
+OTHER = "5f0000000000000000000002"
+SUPPORT = "5f00000000000000000000d2"
+AS_OF = at(60 * 24 * 30).isoformat()
+
+
+class Living(Desk):
+    """A desk to which anything can happen."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.rng = random.Random(seed)
+        self.minute = 0.0
+        self.number = 0
+        self.add("projects", _id=OTHER, id_project=OTHER, name="Other", active_operating_hours=True)
+        self.change("projects", OTHER, operating_hours=json.dumps(HOURS))
+        self.add("departments", _id=SUPPORT, id_project=PROJECT, name="Support")
+        for _ in range(12):
+            self.opens()
+
+    def change(self, table: str, key: str, **row: Any) -> None:
+        sets = ", ".join(f'"{name}" = ?' for name in row)
+        self.connection.execute(
+            f"UPDATE tiledesk.{table} SET {sets} WHERE _id = ?", [*row.values(), key]
+        )
+
+    def present(self, table: str = "requests") -> list[str]:
+        query = f"SELECT _id FROM tiledesk.{table} WHERE _deleted_at IS NULL ORDER BY 1"
+        return [key for (key,) in self.connection.execute(query).fetchall()]
+
+    def some(self, table: str = "requests") -> str:
+        return self.rng.choice(self.present(table))
+
+    def now(self) -> Any:
+        self.minute += self.rng.choice([0, 0.5, 7, 600, 2000])
+        return at(self.minute)
+
+    def says(self, sender: str, *rest: Any, key: str = "") -> None:
+        key = key or self.some()
+        self.messages += 1
+        subtype, label, members = (*rest, None, None, None)[:3]
+        (project,) = self.connection.execute(
+            "SELECT id_project FROM tiledesk.requests WHERE _id = ?", [key]
+        ).fetchall()[0]
+        self.add(
+            "messages",
+            _id=f"{self.messages:06}",
+            recipient=f"support-group-{key}",
+            id_project=project,
+            sender=sender,
+            text=self.rng.choice(["...", "", None]),
+            type="text",
+            created_at=self.now(),
+            subtype=subtype,
+            label_key=label,
+            label_member_ids=members,
+        )
+
+    # --- what happens to a conversation
+
+    def opens(self) -> None:
+        self.number += 1
+        key, lead = f"c{self.number:04}", f"lead{self.number}"
+        project = self.rng.choice([PROJECT, PROJECT, OTHER])
+        self.add("leads", _id=lead, lead_id=f"v-{lead}", id_project=project, status=100)
+        self.conversation(
+            key,
+            lead=lead,
+            id_project=project,
+            created_at=self.now(),
+            updated_at=at(self.minute),
+            department=self.rng.choice([SALES, SUPPORT, None]),
+            rating=self.rng.choice([None, 1, 5]),
+        )
+        for sender in self.rng.choices([f"v-{lead}", BOT, ANNA, BEN], k=self.rng.randint(0, 4)):
+            self.says(sender, key=key)
+        if self.rng.random() < 0.7:
+            self.closes(key)
+
+    def closes(self, key: str = "") -> None:
+        key = key or self.some()
+        self.says(*CLOSED, key=key)
+        self.change("requests", key, status=1000, closed_at=at(self.minute), closed_by=ANNA)
+
+    def reopens(self) -> None:
+        key = self.some()
+        self.says(*REOPENED, key=key)
+        self.change("requests", key, status=200, closed_at=None)
+
+    def is_handed_on(self) -> None:
+        self.says("system", "info", "TOUCHING_OPERATOR", self.rng.choice([ANNA, BEN]))
+
+    def is_noted(self) -> None:
+        self.says(self.rng.choice([ANNA, BEN]), self.rng.choice([NOTE, None]))
+
+    def is_moved(self) -> None:
+        self.change("requests", self.some(), department=self.rng.choice([SALES, SUPPORT, None]))
+
+    def is_touched(self) -> None:
+        """Nothing but the time of its last change."""
+        self.change("requests", self.some(), updated_at=self.now())
+
+    def is_tagged(self) -> None:
+        key = self.some()
+        self.add("requests__tags", parent_id=key, tag=self.rng.choice("abc"), position=0)
+        self.change("requests", key, updated_at=self.now())
+
+    def is_logged(self) -> None:
+        self.number += 1
+        self.add(
+            "activities",
+            _id=f"a{self.number}",
+            id_project=PROJECT,
+            target_id=self.some(),
+            related_id=self.rng.choice([ANNA, BEN]),
+            related_type="user",
+            verb="REQUEST_ASSIGNED_MANUAL",
+            created_at=self.now(),
+        )
+
+    def is_marked_as_deleted(self) -> None:
+        self.change("requests", self.some(), _deleted_at=self.now())
+
+    def is_there_again(self) -> None:
+        self.connection.execute("UPDATE tiledesk.requests SET _deleted_at = NULL")
+
+    def is_purged(self) -> None:
+        key = self.some()
+        self.connection.execute("DELETE FROM tiledesk.requests WHERE _id = ?", [key])
+        self.connection.execute(
+            "DELETE FROM tiledesk.messages WHERE recipient = ?", [f"support-group-{key}"]
+        )
+
+    def a_message_is_marked_as_deleted(self) -> None:
+        self.change("messages", self.some("messages"), _deleted_at=self.now())
+
+    def a_message_is_removed(self) -> None:
+        """By a purge, or by somebody."""
+        self.connection.execute(
+            "DELETE FROM tiledesk.messages WHERE _id = ?", [self.some("messages")]
+        )
+
+    def a_lead_is_another(self) -> None:
+        lead_id = self.rng.choice([ANNA, BEN, "v-other"])
+        self.change("leads", self.some("leads"), lead_id=lead_id)
+
+    def a_lead_is_marked_as_deleted(self) -> None:
+        self.change("leads", self.some("leads"), _deleted_at=self.now())
+
+    # --- what happens to all
+
+    def a_department_is_renamed(self) -> None:
+        self.change("departments", SALES, name=self.rng.choice(["Sales", "Shop"]))
+
+    def an_agent_is_renamed(self) -> None:
+        self.change("project_users", f"m{ANNA}", firstname=self.rng.choice(["Anna", "Carla"]))
+
+    def hours_change(self) -> None:
+        hours = {**HOURS, "6": self.rng.choice([[], [{"start": "10:00", "end": "11:00"}]])}
+        self.change("projects", PROJECT, operating_hours=json.dumps(hours))
+
+    OF_ONE: tuple[Callable[[Living], None], ...] = (
+        *(opens, closes, reopens, is_handed_on, is_noted, is_moved, is_touched, is_tagged),
+        *(is_logged, is_marked_as_deleted, is_there_again, is_purged),
+        *(a_message_is_marked_as_deleted, a_message_is_removed),
+        *(a_lead_is_another, a_lead_is_marked_as_deleted),
+    )
+    OF_ALL: tuple[Callable[[Living], None], ...] = (
+        a_department_is_renamed,
+        an_agent_is_renamed,
+        hours_change,
+    )
+
+    def make(self, **settings: Any) -> Transformed:
+        given = MartSettings(**{"as_of": AS_OF, **settings})
+        return transform(self.connection, "tiledesk", settings=given)
+
+    def differences(self, **settings: Any) -> dict[str, int]:
+        """By table how many rows differ from those that are made anew."""
+        given = MartSettings(**{"as_of": AS_OF, **settings})
+        transform(self.connection, "tiledesk", schema="anew", settings=given, full_refresh=True)
+        found = {}
+        for name in (*compiled.descriptions(), *changes.KEPT, *changes.KEPT_SHARED):
+            here, there = ("_prep", name) if name.startswith("int") else ("", name)
+            one, other = f"FROM tiledesk_marts{here}.{there}", f"FROM anew{here}.{there}"
+            ((number,),) = self.rows(
+                "SELECT count(*) FROM"
+                f" (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))"
+            )
+            if number:
+                found[name] = number
+        return found
+
+
+@pytest.mark.varied
+@pytest.mark.parametrize("seed", range(10))
+def test_marts_equal_those_made_anew_whatever_happens_between_two_transformations(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MOST", 1)
+    desk = Living(seed)
+    desk.make()
+    ways = set()
+    for step in range(6):
+        happened = desk.rng.choices(Living.OF_ONE, k=desk.rng.randint(0, 3))
+        if desk.rng.random() < 0.1:
+            happened.append(desk.rng.choice(Living.OF_ALL))
+        for event in happened:
+            event(desk)
+        ways.add(desk.make().conversations is None)
+        assert desk.differences() == {}, (step, [event.__name__ for event in happened])
+    assert False in ways, "some were made of changed conversations only"
+
+
+@pytest.fixture
+def desk() -> Living:
+    """Forty closed conversations."""
+    made = Living()
+    for _ in range(28):
+        made.opens()
+    for key in made.present():
+        made.closes(key)
+    made.make()
+    return made
+
+
+@pytest.mark.varied
+@pytest.mark.parametrize("event", [*Living.OF_ONE, *Living.OF_ALL])
+def test_each_event_reaches_every_mart(desk: Living, event: Callable[[Living], None]) -> None:
+    desk.rng.seed(5)
+    event(desk)
+    done = desk.make()
+    if event in Living.OF_ALL:
+        assert done.conversations is None
+    else:
+        assert done.conversations is not None
+        assert done.conversations < 12
+    assert desk.differences() == {}
+
+
+def test_nothing_new_makes_only_what_time_changes(desk: Living) -> None:
+    done = desk.make()
+    assert done.conversations is not None
+    assert done.conversations <= 2 * 6, "those with the newest times"
+
+
+@pytest.mark.varied
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"csat_good_from": 2},
+        {"excluded_agents": [ANNA]},
+        {"holidays": ["2026-03-03"]},
+        {"time_zone": "Asia/Tokyo"},
+        {"sla_first_reply_seconds": None},
+    ],
+)
+def test_another_setting_makes_all_anew(desk: Living, settings: dict[str, Any]) -> None:
+    assert desk.make(**settings).conversations is None
+    assert desk.differences(**settings) == {}
+    assert desk.make(**settings).conversations is not None
+
+
+def test_what_was_changed_by_hand_is_found(desk: Living) -> None:
+    desk.rows("UPDATE tiledesk.messages SET text = 'other' WHERE _id = '000001'")
+    assert desk.make().conversations is not None
+    assert desk.differences() == {}
+
+
+def test_a_mart_that_was_changed_by_hand_is_made_anew_when_it_is_asked_for(desk: Living) -> None:
+    desk.rows("UPDATE @conversations SET rating = 3")
+    desk.make()
+    assert "tiledesk__conversations" in desk.differences()
+    given = MartSettings(as_of=AS_OF)
+    done = transform(desk.connection, "tiledesk", settings=given, full_refresh=True)
+    assert done.conversations is None
+    assert desk.differences() == {}
+
+
+@pytest.mark.varied
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DROP TABLE tiledesk_marts.tiledesk__sla",
+        "ALTER TABLE tiledesk_marts.tiledesk__conversations DROP COLUMN rating",
+        "DROP TABLE tiledesk_marts_prep.int_tiledesk__events",
+        "DROP TABLE tiledesk_marts_prep._tiledesk_digests",
+        "DROP TABLE tiledesk_marts_prep._tiledesk_transformed",
+        "DELETE FROM tiledesk_marts.tiledesk__messages WHERE author = 'agent'",
+        "DROP SCHEMA tiledesk_marts_prep CASCADE",
+        "ALTER TABLE tiledesk.requests DROP COLUMN rating",
+    ],
+)
+def test_marts_that_somebody_changed_are_made_anew(desk: Living, damage: str) -> None:
+    desk.connection.execute(damage)
+    assert desk.make().conversations is None
+    assert desk.differences() == {}
+
+
+def test_a_transformation_that_fails_is_not_remembered(
+    desk: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.opens()
+    with monkeypatch.context() as broken:
+        broken.setattr(changes, "remember", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            desk.make()
+    done = desk.make()
+    assert done.conversations
+    assert desk.differences() == {}
+
+
+def test_marts_of_days_read_nothing_that_is_made_of_changed_conversations_only() -> None:
+    models = dict(changes.models_by_kind())
+    readable = {*changes.KEPT, *changes.SHARED, *compiled.descriptions()}
+    for model in models["aggregates"]:
+        read = set(compiled.references(model.query))
+        assert {name for name in read if not name.startswith("stg_")} <= readable, model.name
+    for model in models["shared"]:
+        read = set(compiled.references(model.query))
+        assert {name for name in read if not name.startswith("stg_")} <= set(changes.SHARED)
