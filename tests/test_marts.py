@@ -574,7 +574,18 @@ def test_the_week_begins_when_it_is_told_to() -> None:
         assert desk.rows("SELECT DISTINCT week FROM @daily") == [(expected,)]
 
 
-def test_what_is_generated_of_the_package_is_up_to_date_otherwise_run_make_docs() -> None:
+def test_a_tag_without_an_id_counts_like_the_others() -> None:
+    """Elements of a list that were imported may have none."""
+    desk = Desk()
+    desk.conversation("one", (0, VISITOR))
+    for place, (key, tag) in enumerate((("5f", "refund"), (None, "late"))):
+        desk.add("requests__tags", parent_id="one", position=place, _id=key, tag=tag)
+    desk.transform()
+    assert desk.row("one", "tags") == {"tags": "refund, late"}
+    assert desk.rows("SELECT DISTINCT tag FROM @tags_daily ORDER BY 1") == [("late",), ("refund",)]
+
+
+def test_what_is_generated_of_the_package_is_up_to_date_otherwise_run_make_marts() -> None:
     stale = [
         file.name
         for file, text in package.staging_files()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -206,6 +207,10 @@ class LoadedByDlt(Simulation):
             while cause is not None and not isinstance(cause, (Killed, TiledeskError)):
                 cause = cause.__cause__ or cause.__context__
             raise cause or error from error
+        finally:
+            for thread in threading.enumerate():
+                if thread.name == "tiledesk":
+                    thread.join()  # its last call would go on beside what people do
         if not wishes:
             self.saved = {
                 s.resource: {"incremental": {"cursor": {"last_value": s.cursor}}}

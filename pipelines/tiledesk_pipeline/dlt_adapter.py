@@ -1,8 +1,9 @@
 """What the commands use below dlt's public interface.
 
 Each part says why it is needed and what breaks without it. `tests/test_dlt_adapter.py` runs each
-against the installed dlt and names the one that no longer works. The destinations derive from dlt's
-own and stand in :mod:`tiledesk_pipeline.destinations`, one file a kind.
+function against the installed dlt, so that a failure names the function that no longer works. The
+destinations derive from dlt's. They are in :mod:`tiledesk_pipeline.destinations`, one file for each
+kind.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def defaults(values: Mapping[str, Any]) -> Iterator[None]:
 def remembered_hints() -> Iterator[None]:
     """Remember what dlt finds out about type hints.
 
-    Why: dlt reads the hints of the same few specs thousands of times a load, for settings and for
-    schemas. Without it, a load of 60 conversations, and one that finds nothing new, take an eighth
+    Why: dlt reads the hints of the same few specs thousands of times in each load, for settings and
+    for schemas. Without this, a load of 60 conversations, and one that finds nothing new, take 12 %
     more CPU.
     """
     kept: list[tuple[Any, str, Any]] = []
@@ -98,7 +99,8 @@ def untraced(pipeline: dlt.Pipeline) -> Iterator[None]:
     """Keep no trace of the runs of a pipeline, nor of where its settings were found.
 
     Why: saving a trace takes as long as reading the rows of a slice. dlt empties its record of
-    setting look-ups only when it makes a trace. Without it, memory grows by 2 MB a slice.
+    setting look-ups only when it makes a trace. Without this, memory grows by 2 MB with each
+    slice.
     """
     pipeline.config.enable_runtime_trace = False
     lookups = get_resolved_traces()
@@ -114,8 +116,8 @@ def other_destination(pipeline: dlt.Pipeline, destination: Any) -> Iterator[None
     """Let a pipeline write through another object of its destination.
 
     Why: how much memory DuckDB may use depends on what is written, and is set with the destination,
-    which ``pipeline.load`` would keep. Without it, a load of large rows runs out of memory, or what
-    comes after a load is given too little.
+    which ``pipeline.load`` would keep. Without this, a load of large rows runs out of memory, or
+    the steps after a load get too little memory.
     """
     before, pipeline.destination = pipeline.destination, destination
     try:
@@ -128,7 +130,7 @@ def in_place_of(theirs: Any, kind: type[T]) -> T:
     """An SQL client of another class for the same dataset.
 
     Why: a client of a load makes its SQL client itself and has no setting for the class. Without
-    it, a load could not wait for a locked file, nor check its own lock with each write.
+    this, a load could not wait for a locked file, and could not check its own lock at each write.
     """
     return kind(
         theirs.dataset_name, theirs.staging_dataset_name, theirs.credentials, theirs.capabilities
@@ -138,8 +140,8 @@ def in_place_of(theirs: Any, kind: type[T]) -> T:
 def settings_files() -> Iterator[Path]:
     """The files in which dlt looks for settings, whether they exist or not.
 
-    Why: dlt passes over what it cannot read. Without it, the error for a missing setting could not
-    say that its file is a folder.
+    Why: dlt skips files that it cannot read. Without this, the error for a missing setting could
+    not say that its file is a folder.
     """
     for provider in Container()[PluggableRunContext].providers.providers:
         if isinstance(provider, SettingsTomlProvider):
@@ -150,17 +152,17 @@ def settings_files() -> Iterator[Path]:
 def changed_state(pipeline: dlt.Pipeline) -> Iterator[dict[str, Any]]:
     """The state, to be changed; the change becomes a package to normalize and load.
 
-    Why: dlt writes a state with the rows of a source only. Without it, a full refresh that is
-    killed leaves cursors without rows, and the next load skips what they stand for.
+    Why: dlt writes a state with the rows of a source only. Without this, a full refresh that
+    is killed leaves cursors without rows, and the next load skips the rows before those cursors.
     """
     with pipeline.managed_state(extract_state=True) as state:
         yield state  # type: ignore[misc]
 
 
 def belongs_to_itself(pipeline: dlt.Pipeline, table: str) -> None:
-    """Count a table to no other resource than one of its own name.
+    """Assign a table only to the resource that has its name.
 
-    Why: dlt counts a table to the resource that wrote it last. Without it, a full refresh of that
-    resource would drop the table of loads.
+    Why: dlt assigns a table to the resource that wrote it last. Without this, a full refresh of
+    that resource would drop the table of loads.
     """
     pipeline.default_schema.tables.get(table, {})["resource"] = table

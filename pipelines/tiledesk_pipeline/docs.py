@@ -395,7 +395,7 @@ def _settings() -> Iterator[tuple[str, str, str]]:
 
 
 def config_comments() -> str:
-    """The settings that are no secrets as commented lines of TOML, each with its meaning."""
+    """The settings that are not secrets as commented lines of TOML, each with its meaning."""
     lines = []
     for name, meaning in _attributes(TiledeskSettings).items():
         if is_secret_hint(TiledeskSettings.get_resolvable_fields()[name]):

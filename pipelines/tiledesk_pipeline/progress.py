@@ -155,7 +155,8 @@ class Progress(Observer):
         return any(readings[-1 if is_long else 0].is_resumed for readings in self.readings.values())
 
     def stop(self, number: int) -> None:
-        """End the load after a signal: with the current page if it comes soon, or out of a pause.
+        """End the load after a signal: after the current page if it arrives soon; during a pause,
+        at once.
 
         Raises:
             Stopped: no page is being read.

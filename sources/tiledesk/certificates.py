@@ -22,8 +22,8 @@ _PRIVATE_CA = (
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     """The TLS context that verifies the server's certificate.
 
-    It trusts the authorities in `ca_bundle`. Without it, it trusts those that the environment
-    names, and else those of certifi.
+    It trusts the authorities in `ca_bundle`. Without that, it trusts those that the environment
+    names or, if it names none, those of certifi.
 
     Args:
         ca_bundle: a PEM file, or a folder of PEM files prepared by ``openssl rehash``.
@@ -45,7 +45,8 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
 
 
 def _of_environment(*variables: str) -> list[tuple[str, str]]:
-    """The paths in these variables, with their variable. A ``_DIR`` may hold several."""
+    """The paths in these environment variables, each with the variable's name. A ``_DIR`` may hold
+    several."""
     return [
         (name, path)
         for name in variables

@@ -125,10 +125,11 @@ class Client:
         return self._read(lambda: self._get_once(path, params or {}))
 
     def get_many(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """The same for each of these paths, in this order, with several calls at once.
+        """The body of the answer for each of these paths, in this order, from several calls at
+        once.
 
         No call is open between two answers, so a caller who stops there leaves none behind. A
-        failed call is tried again when its turn comes, alone.
+        failed call is repeated alone, when its place in the order is reached.
 
         Raises:
             TiledeskError: as `get` does, after the answers before it.
@@ -150,9 +151,9 @@ class Client:
     def _try_all(self, paths: Sequence[str]) -> dict[str, bytes | Exception]:
         """One attempt at each path, over all connections, until one fails.
 
-        The threads end then. They do not pause, so that a signal, which only the main thread
-        receives, can end every pause. They are daemons, because a call that is never answered would
-        keep the program alive.
+        The threads end after the first failure. They do not pause, so that a signal, which only the
+        main thread receives, can end every pause. They are daemons, because a call that is never
+        answered would keep the program alive.
         """
         left = deque(dict.fromkeys(paths))
         tried: dict[str, bytes | Exception] = {}
@@ -205,7 +206,7 @@ class Client:
             yield from lines
 
     def _with_retries(self, once: Callable[[], T]) -> T:
-        """The result of `once`. If it fails and that may pass, it is called again after a pause.
+        """The result of `once`. After an error that may be temporary, it is called again.
 
         It is called at most `TRIES` times, whatever happens.
         """
@@ -260,7 +261,7 @@ class Client:
         return self._checked(self._counted(asked, send), token)
 
     def _open(self, path: str) -> Generator[str, None, None]:
-        """The lines still to come of an answer; raises an error if it is a refusal."""
+        """The remaining lines of an answer; raises an error if it is a refusal."""
         token = self._auth.token(self._sign_in)
         url = self._url(path, {})
         asked = _shown(url.path)
@@ -340,7 +341,7 @@ class Client:
         raise self._named(answer, statuses.READ)
 
     def _named(self, answer: Answer, table: Sequence[statuses.Meaning]) -> errors.TiledeskError:
-        """The error for an answer, from the table."""
+        """The error for an answer, from a table of statuses."""
         row = statuses.meaning(answer, table)
         error = row.error(
             row.sentence.format(
@@ -360,10 +361,10 @@ class Client:
 
 
 def _limiter(calls_per_minute: int) -> Limiter:
-    """A limiter without the background thread of pyrate_limiter, which nobody would stop.
+    """A limiter without the background thread of pyrate_limiter, which would never end.
 
-    The server counts calls when they arrive, and some arrive sooner than others. So the period is a
-    minute and a second.
+    The server counts calls when they arrive, and the network delays some more than others. So the
+    period is a minute and a second.
     """
     bucket = InMemoryBucket([Rate(calls_per_minute, Duration.MINUTE + Duration.SECOND)])
     return Limiter(SingleBucketFactory(bucket, schedule_leak=False))

@@ -24,7 +24,7 @@ class Cookies:
         self.header: list[tuple[bytes, bytes]] = []
 
     def take(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Store the cookies that an answer sets, and remove those it ends."""
+        """Store the cookies that an answer sets, and remove those that it expires."""
         for name, value in headers:
             if name.lower() != b"set-cookie":
                 continue

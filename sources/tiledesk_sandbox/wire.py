@@ -46,7 +46,7 @@ class Call:
 
 @dataclass
 class Answer:
-    """An answer. `content_type` None sends no such header, as plain refusals of the server do."""
+    """An answer. With `content_type=None` it has no such header, as the server's plain refusals."""
 
     status: int
     body: bytes
@@ -55,7 +55,7 @@ class Answer:
 
 
 class NeverAnsweredError(Exception):
-    """The handler of the real server fails here without an answer."""
+    """At this point the handler of the real server fails and sends no answer."""
 
 
 class RefusedError(Exception):

@@ -134,7 +134,7 @@ def guest_member(world: World, project: str, visitor: str) -> Document:
 
 
 def _request(c: Context, status: int, *, error: str = "", msg: str = "") -> Document:
-    """The request that the path names. Refuses an unknown one in the words of the route."""
+    """The request that the path names. For an unknown one, raises the error text of the route."""
     row = find_request(c)
     if row is None:
         raise refuse(status, {"success": False, **({"msg": msg} if msg else {"error": error})})
@@ -185,7 +185,7 @@ def make_message(
 
 
 def _say(world: World, request: Document, text: str, attributes: Document) -> None:
-    """A message of the server, a moment after its cause."""
+    """Add a message of the server, a few milliseconds after the change that caused it."""
     message = make_message(
         world,
         request["id_project"],
@@ -204,7 +204,7 @@ def _say(world: World, request: Document, text: str, attributes: Document) -> No
 def record(
     world: World, verb: str, actor: Document, request: Document, involved: list[str], **more: Any
 ) -> None:
-    """An activity about a request, a moment after its cause."""
+    """Add an activity about a request, a few milliseconds after the change that caused it."""
     now = world.now(LATE_MS)
     whole = embedded(request)
     activity: Document = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -25,6 +26,7 @@ class Desk:
     Attributes:
         dice: what the seed decides.
         clock: the time now.
+        one_call: held during a call, as the server answers one after another.
         world: all documents.
         app: the sandbox's application that serves them.
         behaviour: what the server's version does.
@@ -34,6 +36,7 @@ class Desk:
 
     def __init__(self, dice: Dice) -> None:
         self.dice = dice
+        self.one_call = threading.RLock()
         self.clock = BEGIN
         self.behaviour = VERSIONS[dice.version]
         self.world = generate(

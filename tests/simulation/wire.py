@@ -34,7 +34,14 @@ class Wire:
         """There is nothing to close."""
 
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
-        """The answer as it comes over a network that may fail."""
+        """The answer as it comes over a network that may fail; one call after another.
+
+        The real server is one thread, too. Calls of several connections come from several.
+        """
+        with self._desk.one_call:
+            return self._handle(request)
+
+    def _handle(self, request: httpcore.Request) -> httpcore.Response:
         desk, dice = self._desk, self._desk.dice
         sent: list[Any] = []
         headers = [(key.lower(), value) for key, value in request.headers]
@@ -76,7 +83,8 @@ def connected(desk: Desk) -> Iterator[None]:
 
     def pause(seconds: float) -> None:
         """Before another try; how long is drawn here, since the client draws for itself."""
-        desk.pass_time(desk.dice.rng.choice([0, 0.5, 15, 60]))
+        with desk.one_call:
+            desk.pass_time(desk.dice.rng.choice([0, 0.5, 15, 60]))
 
     with ExitStack() as stack:
         for name, size in desk.dice.page_sizes().items():

@@ -49,7 +49,7 @@ where true
     {%- if '_deleted_at' in loaded %} and _deleted_at is null{% endif %}
     {%- if '_deleted' in loaded %} and _deleted is not true{% endif %}
     {%- if '_dlt_valid_to' in loaded %} and _dlt_valid_to is null{% endif %}
-    {%- if '_id' in loaded %} and _id is not null{% endif %}
+    {%- if '_id' in loaded and 'parent_id' not in loaded %} and _id is not null{% endif %}
 {%- else -%}
 where false
 {%- endif %}

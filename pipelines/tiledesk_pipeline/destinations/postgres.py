@@ -169,7 +169,7 @@ class Postgres(Destination):
             )
 
     def fence(self, client: Psycopg2SqlClient) -> None:
-        """In a transaction, keep the next load out until it ends.
+        """In a transaction, block the next load until the transaction ends.
 
         Raises:
             LostLock: the lock is not held any more.

@@ -24,7 +24,8 @@ class StagedTables:
 class StagingClient(SqlJobClientWithStagingDataset):
     """dlt's client of a load, which stages only tables that get rows.
 
-    By itself, dlt makes a staging table in each load for every table that it ever merged.
+    Without this class, dlt makes a staging table in each load for every table that it has ever
+    merged.
     """
 
     staged: StagedTables

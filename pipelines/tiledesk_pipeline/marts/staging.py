@@ -116,7 +116,8 @@ def duckdb_select(table: Table, source: str, loaded: Collection[str] | None) -> 
             (DELETED_AT, f"{DELETED_AT} IS NULL"),
             (DELETED, f"{DELETED} IS NOT TRUE"),
             (VALID_TO, f"{VALID_TO} IS NULL"),
-            ("_id", "_id IS NOT NULL"),
+            # the id of an element of a list is one of its fields, which it may lack
+            *(() if table.source else [("_id", "_id IS NOT NULL")]),
         )
         if column in loaded
     ]
