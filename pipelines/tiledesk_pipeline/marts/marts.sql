@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: 11b3eb093bd0b1982ac98e057044647a4ad5dc73baa4f907ca7b4dc0cfc36480
+-- digest: 4d242a4e6ab8efaab7834217a1fbddbed500fb7fd542c0365f6a0c547e724401
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.
