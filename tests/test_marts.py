@@ -94,21 +94,32 @@ class Desk:
         )
         for minute, sender, *rest in said:
             subtype, label, members = (*rest, None, None, None)[:3]
-            self.messages += 1
-            self.add(
-                "messages",
-                _id=f"{self.messages:06}",
-                recipient=f"support-group-{key}",
-                id_project=PROJECT,
-                sender=sender,
-                text="...",
-                type="text",
+            self.message(
+                key,
+                at(minute),
+                sender,
                 channel_name="chat21",
-                created_at=at(minute),
                 subtype=subtype,
                 label_key=label,
                 label_member_ids=members,
             )
+
+    def message(self, key: str, when: datetime, sender: str, **more: Any) -> None:
+        """A message of a conversation."""
+        self.messages += 1
+        self.add(
+            "messages",
+            **{
+                "_id": f"{self.messages:06}",
+                "recipient": f"support-group-{key}",
+                "id_project": PROJECT,
+                "sender": sender,
+                "text": "...",
+                "type": "text",
+                "created_at": when,
+                **more,
+            },
+        )
 
     def transform(self, **settings: Any) -> Any:
         return transform(self.connection, "tiledesk", settings=MartSettings(**settings))

@@ -53,22 +53,22 @@ class Living(Desk):
         self.minute += self.rng.choice([0, 0.5, 7, 600, 2000])
         return at(self.minute)
 
-    def says(self, sender: str, *rest: Any, key: str = "") -> None:
+    def says(
+        self,
+        sender: str,
+        subtype: str | None = None,
+        label: str | None = None,
+        members: str | None = None,
+        key: str = "",
+    ) -> None:
         key = key or self.some()
-        self.messages += 1
-        subtype, label, members = (*rest, None, None, None)[:3]
-        (project,) = self.connection.execute(
-            "SELECT id_project FROM tiledesk.requests WHERE _id = ?", [key]
-        ).fetchall()[0]
-        self.add(
-            "messages",
-            _id=f"{self.messages:06}",
-            recipient=f"support-group-{key}",
+        ((project,),) = self.rows(f"SELECT id_project FROM tiledesk.requests WHERE _id = '{key}'")
+        self.message(
+            key,
+            self.now(),
+            sender,
             id_project=project,
-            sender=sender,
             text=self.rng.choice(["...", "", None]),
-            type="text",
-            created_at=self.now(),
             subtype=subtype,
             label_key=label,
             label_member_ids=members,
@@ -119,9 +119,8 @@ class Living(Desk):
         self.change("requests", self.some(), updated_at=self.now())
 
     def is_tagged(self) -> None:
-        key = self.some()
-        self.add("requests__tags", parent_id=key, tag=self.rng.choice("abc"), position=0)
-        self.change("requests", key, updated_at=self.now())
+        tag = self.rng.choice("abc")
+        self.add("requests__tags", parent_id=self.some(), tag=tag, position=0)
 
     def is_logged(self) -> None:
         self.number += 1
@@ -232,7 +231,7 @@ def test_marts_equal_those_made_anew_whatever_happens_between_two_transformation
 
 @pytest.fixture
 def desk() -> Living:
-    """Forty closed conversations."""
+    """Forty conversations, all closed."""
     made = Living()
     for _ in range(28):
         made.opens()

@@ -47,8 +47,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out variations that the commit does not draw; each test keeps at least one."""
-    seed = commit_seed()
-    if config.getoption("--variations") == "all" or seed is None:
+    if config.getoption("--variations") == "all" or (seed := commit_seed()) is None:
         return
     varied: dict[str, list[pytest.Item]] = {}
     for item in items:
