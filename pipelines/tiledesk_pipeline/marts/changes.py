@@ -119,17 +119,16 @@ UNION
 SELECT conversation_id FROM {marts}.tiledesk__conversations WHERE is_open
 """
 
-# With the conversations that hold the oldest and the newest times of a project, the business clock
-# begins and ends where it would with all of them.
-_EDGES = """
+# With the conversations that hold the newest times of a project, the business clock ends where it
+# would with all of them. Only differences of it are used, so its beginning does not matter.
+_NEWEST = """
 INSERT INTO changed
 WITH
 requests AS (FROM narrow_requests ANTI JOIN changed ON changed.conversation_id = _id),
 messages AS (FROM {marts}.tiledesk__messages ANTI JOIN changed USING (conversation_id)),
 holders AS (FROM {prep}.int_tiledesk__holders ANTI JOIN changed USING (conversation_id)),
-edges AS (
+newest AS (
     SELECT unnest([
-        arg_min(_id, created_at),
         arg_max(_id, created_at),
         arg_max(_id, closed_at),
         arg_max(_id, greatest(created_at, updated_at, closed_at))
@@ -137,12 +136,11 @@ edges AS (
     ]) AS conversation_id
     FROM requests GROUP BY id_project
     UNION
-    SELECT unnest([arg_min(conversation_id, created_at), arg_max(conversation_id, created_at)])
-    FROM messages GROUP BY id_project
+    SELECT arg_max(conversation_id, created_at) FROM messages GROUP BY id_project
     UNION
     SELECT arg_max(conversation_id, from_at) FROM holders GROUP BY id_project
 )
-SELECT conversation_id FROM edges WHERE conversation_id IS NOT NULL
+SELECT conversation_id FROM newest WHERE conversation_id IS NOT NULL
 """
 
 
@@ -210,7 +208,7 @@ def find(connection: duckdb.DuckDBPyConnection, marts: str, fingerprint: str) ->
     if memory != [(fingerprint, _catalog(connection, marts))]:
         return None
     connection.execute(_CHANGED.format_map(places))
-    connection.execute(_EDGES.format_map(places))
+    connection.execute(_NEWEST.format_map(places))
     (changed, everything), *_ = connection.execute(
         "SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM digests)"
     ).fetchall()
