@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,20 @@ class Living(Desk):
         if self.rng.random() < 0.7:
             self.closes(key)
 
-    def answered(self, key: str, **more: Any) -> None:
-        """A conversation with a question, an answer and nothing drawn."""
+    def is_closed(self, key: str) -> bool:
+        query = f"SELECT status >= 1000 FROM tiledesk.requests WHERE _id = '{key}'"
+        return bool(self.rows(query)[0][0])
+
+    def asked(self, key: str, **more: Any) -> None:
+        """A conversation with a question."""
         self.add("leads", _id=f"lead of {key}", lead_id=f"v-{key}", id_project=PROJECT, status=100)
         created_at = self.now()
         self.conversation(key, lead=f"lead of {key}", created_at=created_at, **more)
         self.message(key, created_at, f"v-{key}")
+
+    def answered(self, key: str, **more: Any) -> None:
+        """A conversation with a question and an answer."""
+        self.asked(key, **more)
         self.message(key, self.now(), ANNA, _id=f"answer in {key}")
 
     def closes(self, key: str = "") -> None:
@@ -145,7 +154,7 @@ class Living(Desk):
             _id=f"a{self.number}",
             id_project=PROJECT,
             target_id=self.some(),
-            related_id=self.rng.choice([ANNA, BEN]),
+            related_id=BEN if self.chosen else self.rng.choice([ANNA, BEN]),
             related_type="user",
             verb="REQUEST_ASSIGNED_MANUAL",
             created_at=self.now(),
@@ -175,7 +184,7 @@ class Living(Desk):
         )
 
     def a_lead_is_another(self) -> None:
-        lead_id = self.rng.choice([ANNA, BEN, "v-other"])
+        lead_id = ANNA if self.chosen else self.rng.choice([ANNA, BEN, "v-other"])
         self.change("leads", self.some("leads"), lead_id=lead_id)
 
     def a_lead_is_marked_as_deleted(self) -> None:
@@ -184,13 +193,14 @@ class Living(Desk):
     # --- what happens to all
 
     def a_department_is_renamed(self) -> None:
-        self.change("departments", SALES, name=self.rng.choice(["Sales", "Shop"]))
+        self.change("departments", SALES, name=f"Sales {self.rng.random()}")
 
     def an_agent_is_renamed(self) -> None:
-        self.change("project_users", f"m{ANNA}", firstname=self.rng.choice(["Anna", "Carla"]))
+        self.change("project_users", f"m{ANNA}", firstname=f"Anna {self.rng.random()}")
 
     def hours_change(self) -> None:
-        hours = {**HOURS, "6": self.rng.choice([[], [{"start": "10:00", "end": "11:00"}]])}
+        end = f"{self.rng.randint(13, 23)}:{self.rng.randint(10, 59)}"
+        hours = {**HOURS, "6": [{"start": "10:00", "end": end}]}
         self.change("projects", PROJECT, operating_hours=json.dumps(hours))
 
     OF_ONE: tuple[Callable[[Living], None], ...] = (
@@ -246,24 +256,26 @@ def test_marts_equal_those_made_anew_whatever_happens_between_two_transformation
     assert False in ways, "some were made of changed conversations only"
 
 
-MIDDLE, WAITING = "middle", "waiting"
+MIDDLE, OTHERS, WAITING = "middle", "others", "waiting"
 LATER = at(60 * 24 * 365)
 
 
 @pytest.fixture
 def desk() -> Living:
-    """Closed conversations, one of them in the middle, and one that waits for an answer."""
+    """Closed conversations, and one that waits for an answer; neither it nor a named one is the
+    newest."""
     made = Living()
     for _ in range(12):
         made.opens()
     made.answered(MIDDLE)
+    made.answered(OTHERS)
+    made.asked(WAITING)
     made.answered("gone", _deleted_at=at(0))
     for _ in range(12):
         made.opens()
-    for key in made.present():
-        made.closes(key)
-    made.answered(WAITING)
-    made.says(f"v-{WAITING}", key=WAITING)
+    for key in (MIDDLE, OTHERS, *made.present()):  # so that others hold the newest times
+        if key != WAITING and not made.is_closed(key):
+            made.closes(key)
     made.make()
     return made
 
@@ -289,13 +301,20 @@ def log(desk: Living, key: str, when: Any) -> None:
 NEWEST: dict[str, Callable[[Living], None]] = {
     "a message": lambda desk: desk.message(MIDDLE, LATER, f"v-{MIDDLE}"),
     "a private note": lambda desk: desk.message(MIDDLE, LATER, ANNA, subtype=NOTE),
-    "a creation": lambda desk: desk.change("requests", MIDDLE, created_at=LATER),
-    "a close": lambda desk: desk.change("requests", MIDDLE, closed_at=LATER),
+    # an import, by a clock that ran backwards
+    "a creation after its close": lambda desk: (
+        desk.conversation("imported", status=1000, created_at=LATER, closed_at=at(0)),
+        desk.change("requests", OTHERS, updated_at=LATER + timedelta(days=9)),
+    ),
+    "a close": lambda desk: (
+        desk.change("requests", MIDDLE, closed_at=LATER),
+        desk.change("requests", OTHERS, updated_at=LATER + timedelta(days=9)),
+    ),
     "an assignment": lambda desk: log(desk, MIDDLE, LATER),
     # business time ends with the newest update, and the assignment is not beyond it
     "an update, and an assignment": lambda desk: (
         desk.change("requests", MIDDLE, updated_at=LATER),
-        log(desk, "c0003", at(60 * 24 * 200)),
+        log(desk, OTHERS, LATER - timedelta(days=99)),
     ),
 }
 
@@ -304,9 +323,20 @@ NEWEST: dict[str, Callable[[Living], None]] = {
 def test_a_target_runs_until_the_newest_time_though_what_holds_it_has_not_changed(
     desk: Living, event: Callable[[Living], None]
 ) -> None:
+    now = desk.now()
     event(desk)
     desk.make()
-    desk.message(WAITING, at(desk.minute), f"v-{WAITING}")
+    assert desk.differences() == {}, "nothing else has changed"
+    desk.message(WAITING, now, f"v-{WAITING}")
+    assert desk.make().conversations is not None
+    assert desk.differences() == {}
+
+
+def test_without_what_held_the_newest_time_it_is_the_next(desk: Living) -> None:
+    desk.message(OTHERS, LATER - timedelta(days=1), ANNA, subtype=NOTE)
+    desk.message(MIDDLE, LATER, ANNA, subtype=NOTE)
+    desk.make()
+    desk.change("requests", MIDDLE, _deleted_at=LATER)
     assert desk.make().conversations is not None
     assert desk.differences() == {}
 
