@@ -54,6 +54,15 @@ def _search_no_old_garbage() -> Iterator[None]:
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """dlt reads its files of settings once, so not in the repository, which has one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("cwd"))
+        Container()[PluggableRunContext].reload()
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_dlt_home(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from tiledesk import dlt_adapter as connector
 from tiledesk_pipeline import dlt_adapter as commands
+from tiledesk_pipeline.target import Target
 
 ROOT = Path(__file__).parents[1]
 # dlt documents these for people who write sources and run pipelines.
@@ -157,10 +158,19 @@ def test_defaults_are_below_what_is_configured_and_go_again(
     with commands.defaults({"own": {"here": "a", "there": "b"}}):
         monkeypatch.setenv("OWN__THERE", "c")
         assert (dlt.config.get("own.here"), dlt.config.get("own.there")) == ("a", "c")
-        with commands.defaults({}):
-            pass
-        assert dlt.config.get("own.here") == "a"
     assert dlt.config.get("own.here") is None
+
+
+def test_another_pipeline_of_the_program_does_not_see_the_commands_defaults(tmp_path: Path) -> None:
+    with Target(db=tmp_path / "t.duckdb").pipeline():
+        other = pipeline_into(tmp_path)
+        loaded = other.run([{"a": 1}], table_name="one").load_packages[0]
+        assert loaded.jobs["completed_jobs"]  # it keeps the files of its jobs
+        with other.sql_client() as client:
+            # dlt makes a staging schema to truncate it
+            assert not client.execute_sql(
+                "SELECT 1 FROM information_schema.schemata WHERE schema_name = 'd_staging'"
+            )
 
 
 def test_no_display_is_drawn_whatever_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,9 +189,9 @@ def test_remembered_hints_are_found_out_once_and_go_again(monkeypatch: pytest.Mo
         return theirs(spec, **options)
 
     monkeypatch.setattr(validation, "get_type_hints", get_type_hints)
-    with commands.remembered_hints():
+    with commands.remembered_hints:
         for _ in range(2):
-            with commands.remembered_hints():
+            with commands.remembered_hints:
                 dlt.Schema("one").update_table({"name": "a", "columns": {}})
         assert resolve.is_secret_hint(TSecretStrValue)
         assert not resolve.is_secret_hint(str)

@@ -232,7 +232,7 @@ def test_dlts_log_has_neither(
     monkeypatch.setattr(logger, "propagate", True)
     monkeypatch.setattr(logger, "disabled", False)
     caplog.set_level(logging.ERROR, "dlt")  # whatever level another test's run left
-    with discreet_logs():
+    with discreet_logs:
         try:
             raise DriverError("x\nDETAIL: Key (name)=(" + "Ada) exists")
         except DriverError:

@@ -21,7 +21,6 @@ from tiledesk.source import STREAMS, open_privacy
 from tiledesk.streams import Stream
 from tiledesk.streams.requests import everything
 
-from .dlt_adapter import defaults
 from .target import DEFAULTS
 
 Verdict = Literal["all", "partial", "none"]
@@ -82,7 +81,7 @@ def check(observer: Observer | None = None, **settings: Any) -> list[Report]:
     Raises:
         TiledeskError: nothing can be loaded with these settings.
     """
-    with defaults(DEFAULTS):
+    with DEFAULTS:
         privacy = open_privacy(**settings)
         projects = open_projects(observer=observer, **settings)
         with closing(projects[0].client):

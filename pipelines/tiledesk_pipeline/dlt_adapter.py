@@ -23,6 +23,8 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 from dlt.common.configuration.utils import get_resolved_traces
 from dlt.common.runtime.collector import NULL_COLLECTOR
 
+from tiledesk.process_wide import ProcessWide
+
 T = TypeVar("T")
 DEFAULTS = "tiledesk-dlt"
 # Why: dlt has no name for "no progress display", and takes one from its setting `progress` unless a
@@ -30,50 +32,52 @@ DEFAULTS = "tiledesk-dlt"
 NO_DISPLAY = NULL_COLLECTOR
 
 
-@contextmanager
-def defaults(values: Mapping[str, Any]) -> Iterator[None]:
-    """Put values below everything that a user configures for dlt, and take them away again.
+def defaults(values: Mapping[str, Any]) -> ProcessWide:
+    """Values below everything that a user configures for dlt, while they are held.
 
     Why: dlt can register a provider of settings, and not remove one. Without it, the settings of
     the commands would hold for the rest of a program that calls one.
     """
-    providers = Container()[PluggableRunContext].providers
-    if DEFAULTS in [provider.name for provider in providers.providers]:
-        yield  # one command called another
-        return
-    provider = CustomLoaderDocProvider(DEFAULTS, lambda: dict(values), False, locations=[])
-    dlt.config.register_provider(provider)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # dlt has read its settings anew meanwhile
-            providers.providers.remove(provider)
+
+    def register() -> Callable[[], None]:
+        providers = Container()[PluggableRunContext].providers
+        provider = CustomLoaderDocProvider(DEFAULTS, lambda: dict(values), False, locations=[])
+        dlt.config.register_provider(provider)
+
+        def remove() -> None:
+            with suppress(ValueError):  # dlt has read its settings anew meanwhile
+                providers.providers.remove(provider)
+
+        return remove
+
+    return ProcessWide(register)
 
 
-@contextmanager
-def remembered_hints() -> Iterator[None]:
-    """Remember what dlt finds out about type hints.
+def _remember_hints() -> Callable[[], None]:
+    functions = [
+        (module, name, getattr(module, name))
+        for module, name in (
+            (validation, "get_type_hints"),
+            (resolve, "extract_inner_hint"),
+            (resolve, "is_secret_hint"),
+            (environ, "is_secret_hint"),
+        )
+    ]
+    for module, name, function in functions:
+        setattr(module, name, _Remembered(function))
 
-    Why: dlt reads the hints of the same few specs thousands of times in each load, for settings and
-    for schemas. Without this, a load of 60 conversations, and one that finds nothing new, take 12 %
-    more CPU.
-    """
-    kept: list[tuple[Any, str, Any]] = []
-    for module, name in (
-        (validation, "get_type_hints"),
-        (resolve, "extract_inner_hint"),
-        (resolve, "is_secret_hint"),
-        (environ, "is_secret_hint"),
-    ):
-        function = getattr(module, name)
-        if not isinstance(function, _Remembered):  # else one command called another
-            kept.append((module, name, function))
-            setattr(module, name, _Remembered(function))
-    try:
-        yield
-    finally:
-        for module, name, function in kept:
+    def forget() -> None:
+        for module, name, function in functions:
             setattr(module, name, function)
+
+    return forget
+
+
+# Remembers what dlt finds out about type hints, while it is held.
+# Why: dlt reads the hints of the same few specs thousands of times in each load, for settings and
+# for schemas. Without this, a load of 60 conversations, and one that finds nothing new, take 12 %
+# more CPU.
+remembered_hints = ProcessWide(_remember_hints)
 
 
 class _Remembered:

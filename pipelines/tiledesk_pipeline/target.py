@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import dlt
 from dlt.common.pipeline import get_dlt_pipelines_dir
@@ -25,12 +24,17 @@ from .failures import Failure
 PIPELINE_NAME = "tiledesk"
 
 # Defaults that a user's configuration overrides. .dlt/config.toml gives the reasons. Completed jobs
-# hold other people's messages and are not needed. `load` handles signals itself.
-DEFAULTS: dict[str, Any] = {
-    "runtime": {"dlthub_telemetry": False, "intercept_signals": False},
-    "data_writer": {"disable_compression": True},
-    "load": {"truncate_staging_dataset": True, "delete_completed_jobs": True},
-}
+# hold other people's messages and are not needed. `load` handles signals itself. What stands below
+# the pipeline's name leaves other pipelines of the same program alone.
+DEFAULTS = defaults(
+    {
+        "runtime": {"dlthub_telemetry": False, "intercept_signals": False},
+        PIPELINE_NAME: {
+            "data_writer": {"disable_compression": True},
+            "load": {"truncate_staging_dataset": True, "delete_completed_jobs": True},
+        },
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Target:
                 an object that a user has added to it prevents what is about to be done.
             BadSetting: a setting of dlt would change the tables.
         """
-        with defaults(DEFAULTS), remembered_hints(), discreet_logs(), _working_folder() as home:
+        with DEFAULTS, remembered_hints, discreet_logs, _working_folder() as home:
             if not read_only:
                 require_usual_tables()
             pipeline = dlt.pipeline(

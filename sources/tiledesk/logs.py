@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .dlt_adapter import active_pipeline, at_end_of_run
+from .process_wide import ProcessWide
 from .redaction import Discreet
 
 
@@ -20,51 +21,32 @@ class _ExpectedDifference(logging.Filter):
         return "when merging arrow schema with dlt schema" not in str(record.msg)
 
 
-class _Filters:
-    """The filters, installed while at least one user holds them."""
+def _add_filters() -> Callable[[], None]:
+    dlt_log = logging.getLogger("dlt")
+    added: list[tuple[logging.Filterer, logging.Filter]]
+    added = [(dlt_log, _ExpectedDifference()), (dlt_log, Discreet())]
+    if logging.lastResort:  # drivers whose log nobody has set up
+        added.append((logging.lastResort, Discreet()))
+    for logger, each in added:
+        logger.addFilter(each)
 
-    def __init__(self) -> None:
-        self._users = 0
-        self._installed: list[tuple[logging.Filterer, logging.Filter]] = []
+    def remove() -> None:
+        for logger, each in added:
+            logger.removeFilter(each)
 
-    def hold(self) -> None:
-        self._users += 1
-        if self._users > 1:
-            return
-        dlt_log = logging.getLogger("dlt")
-        self._installed = [(dlt_log, _ExpectedDifference()), (dlt_log, Discreet())]
-        if logging.lastResort:  # drivers whose log nobody has set up
-            self._installed.append((logging.lastResort, Discreet()))
-        for logger, each in self._installed:
-            logger.addFilter(each)
-
-    def release(self) -> None:
-        self._users -= 1
-        if self._users == 0:
-            for logger, each in self._installed:
-                logger.removeFilter(each)
+    return remove
 
 
-_filters = _Filters()
-
-
-@contextmanager
-def discreet_logs() -> Iterator[None]:
-    """Filter the logs inside."""
-    _filters.hold()
-    try:
-        yield
-    finally:
-        _filters.release()
+discreet_logs = ProcessWide(_add_filters)
 
 
 @contextmanager
 def discreet_run() -> Iterator[None]:
     """Filter the logs inside, and until the pipeline that runs now has ended."""
     pipeline = active_pipeline()
-    with discreet_logs():
+    with discreet_logs:
         if pipeline is not None:
-            _filters.hold()
-            if not at_end_of_run(pipeline, _filters.release):
-                _filters.release()
+            discreet_logs.hold()
+            if not at_end_of_run(pipeline, discreet_logs.release):
+                discreet_logs.release()
         yield
