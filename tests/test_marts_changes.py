@@ -280,6 +280,7 @@ def desk() -> Living:
     return made
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("event", [*Living.OF_ONE, *Living.OF_ALL])
 def test_each_event_reaches_every_mart(desk: Living, event: Callable[[Living], None]) -> None:
     desk.chosen = "gone" if event is Living.is_there_again else MIDDLE
@@ -319,6 +320,7 @@ NEWEST: dict[str, Callable[[Living], None]] = {
 }
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("event", NEWEST.values(), ids=NEWEST)
 def test_a_target_runs_until_the_newest_time_though_what_holds_it_has_not_changed(
     desk: Living, event: Callable[[Living], None]

@@ -71,7 +71,7 @@ def test_many_threads_leave_the_process_as_it_was() -> None:
     def use() -> None:
         for _ in range(50):
             barrier.wait()
-            with defaults, commands.remembered_hints, discreet_logs:
+            with defaults, commands.remembered_lookups, discreet_logs:
                 seen.append(dlt.config.get("own.here"))
 
     threads = [threading.Thread(target=use) for _ in range(8)]
