@@ -13,7 +13,7 @@ import pytest
 
 from conftest import Account, change, query
 from test_marts import ANNA, BEN, BOT, CLOSED, HOURS, NOTE, PROJECT, REOPENED, SALES, Desk, at
-from tiledesk_pipeline.marts import MartSettings, Transformed, changes, compiled, transform
+from tiledesk_pipeline.marts import MartSettings, Transformed, changes, compiled, days, transform
 from tiledesk_pipeline.reconcile.purge import purge
 from tiledesk_pipeline.target import Target
 from tiledesk_pipeline.transform import transform as make
@@ -183,6 +183,12 @@ class Living(Desk):
             "DELETE FROM tiledesk.messages WHERE _id = ?", [self.some("messages")]
         )
 
+    def a_message_has_no_time(self) -> None:
+        self.change("messages", self.some("messages"), created_at=None)
+
+    def it_has_no_time(self) -> None:
+        self.change("requests", self.some(), created_at=None)
+
     def a_lead_is_another(self) -> None:
         lead_id = ANNA if self.chosen else self.rng.choice([ANNA, BEN, "v-other"])
         self.change("leads", self.some("leads"), lead_id=lead_id)
@@ -207,6 +213,7 @@ class Living(Desk):
         *(opens, closes, reopens, is_handed_on, is_noted, is_moved, is_touched, is_tagged),
         *(is_logged, is_marked_as_deleted, is_there_again, is_purged),
         *(a_message_is_marked_as_deleted, a_message_is_removed),
+        *(a_message_has_no_time, it_has_no_time),
         *(a_lead_is_another, a_lead_is_marked_as_deleted),
     )
     OF_ALL: tuple[Callable[[Living], None], ...] = (
@@ -224,8 +231,10 @@ class Living(Desk):
         given = MartSettings(**{"as_of": AS_OF, **settings})
         transform(self.connection, "tiledesk", schema="anew", settings=given, full_refresh=True)
         found = {}
-        for name in (*compiled.descriptions(), *changes.KEPT, *changes.KEPT_SHARED):
-            here, there = ("_prep", name) if name.startswith("int") else ("", name)
+        for name in (
+            *(*compiled.descriptions(), *changes.KEPT, *changes.KEPT_SHARED, changes.DAYS),
+        ):
+            here, there = ("", name) if name.startswith("tiledesk") else ("_prep", name)
             one, other = f"FROM tiledesk_marts{here}.{there}", f"FROM anew{here}.{there}"
             ((number,),) = self.rows(
                 "SELECT count(*) FROM"
@@ -242,6 +251,7 @@ def test_marts_equal_those_made_anew_whatever_happens_between_two_transformation
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "MOST", 1)
+    monkeypatch.setattr(days, "MOST", 1)
     desk = Living(seed)
     desk.make()
     ways = set()
@@ -261,9 +271,10 @@ LATER = at(60 * 24 * 365)
 
 
 @pytest.fixture
-def desk() -> Living:
+def desk(monkeypatch: pytest.MonkeyPatch) -> Living:
     """Closed conversations, and one that waits for an answer; neither it nor a named one is the
-    newest."""
+    newest. Marts of days are always made of the changed days only."""
+    monkeypatch.setattr(days, "MOST", 1)
     made = Living()
     for _ in range(12):
         made.opens()
@@ -350,6 +361,39 @@ def test_nothing_new_makes_only_what_time_changes(desk: Living) -> None:
 
 
 @pytest.mark.varied
+def days_of(desk: Living, key: str) -> list[Any]:
+    place = f"tiledesk_marts_prep.{changes.DAYS}"
+    query = f"SELECT DISTINCT day FROM {place} WHERE conversation_id = '{key}'"
+    return [day for (day,) in desk.rows(query)]
+
+
+@pytest.mark.parametrize("mart", changes.MARTS_OF_DAYS)
+def test_only_the_days_of_a_changed_conversation_are_made_again(desk: Living, mart: str) -> None:
+    desk.chosen = MIDDLE
+    desk.is_tagged()
+    desk.make()
+    touched = days_of(desk, MIDDLE)
+    counted = "messages = messages + 1000"
+    desk.connection.execute(f"UPDATE tiledesk_marts.{mart} SET {counted}")
+    desk.is_touched()
+    assert desk.make().conversations is not None
+    changed = desk.rows(f"SELECT day FROM tiledesk_marts.{mart} WHERE messages < 1000")
+    assert {day for (day,) in changed} == set(touched)
+    others = desk.rows(f"SELECT count(*) FROM tiledesk_marts.{mart} WHERE messages >= 1000")
+    assert others[0][0] > 0 or mart == "tiledesk__tags_daily"
+
+
+def test_all_days_are_made_again_if_most_conversations_count_on_the_changed_ones(
+    desk: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(days, "MOST", 0)
+    desk.connection.execute("UPDATE tiledesk_marts.tiledesk__daily SET messages = messages + 1000")
+    desk.chosen = MIDDLE
+    desk.is_noted()
+    assert desk.make().conversations is not None
+    assert desk.differences() == {}
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -32,7 +32,7 @@ messages as (
 events as (
     select
         events.kind,
-        cast(events.happened_at at time zone conversations.time_zone as date) as day,
+        events.happened_on as day,
         conversations.*
     from {{ ref('int_tiledesk__events') }} as events
     inner join conversations on conversations.conversation_id = events.conversation_id

@@ -73,7 +73,16 @@ KEPT = (
     "int_tiledesk__handle_time",
 )
 KEPT_SHARED = ("int_tiledesk__members", "int_tiledesk__projects")
+# Marts whose rows belong to a day and to conversations that count on it, and depend on nothing else
+# but what makes all anew.
+MARTS_OF_DAYS = (
+    "tiledesk__daily",
+    "tiledesk__departments_daily",
+    "tiledesk__agents_daily",
+    "tiledesk__tags_daily",
+)
 DIGESTS = "_tiledesk_digests"
+DAYS = "_tiledesk_days"
 MEMORY = "_tiledesk_transformed"
 # dbt, which can write into the same schemas, gives tables of this schema no comments.
 COMMENT = "Kept by tiledesk-dlt transform."
@@ -111,12 +120,12 @@ GROUP BY 1
 
 # The time that an open conversation has been running depends on the newest time of its project.
 _CHANGED = """
-CREATE OR REPLACE TEMP TABLE changed AS
+CREATE OR REPLACE TEMP TABLE differing AS
 SELECT conversation_id
 FROM digests FULL JOIN {prep}.{digests} AS before USING (conversation_id)
-WHERE digests.digest IS DISTINCT FROM before.digest
-UNION
-SELECT conversation_id FROM {marts}.tiledesk__conversations WHERE is_open
+WHERE digests.digest IS DISTINCT FROM before.digest;
+CREATE OR REPLACE TEMP TABLE changed AS
+FROM differing UNION SELECT conversation_id FROM {marts}.tiledesk__conversations WHERE is_open
 """
 
 # With the conversations that hold the newest times of a project, the business clock ends where it
@@ -198,7 +207,7 @@ def find(connection: duckdb.DuckDBPyConnection, marts: str, fingerprint: str) ->
     """Find the conversations that have to be made anew; how many, or None for all.
 
     Afterwards, their ids are in the temporary table ``changed``, and their rows in tables whose
-    names begin with ``changed_``.
+    names begin with ``changed_``. Those whose own rows differ are in ``differing``, too.
     """
     prep = f"{marts}_prep"
     places = {"marts": name(marts), "prep": name(prep), "digests": DIGESTS}
@@ -255,7 +264,8 @@ def _catalog(connection: duckdb.DuckDBPyConnection, marts: str) -> str:
     They tell whether somebody else has made or changed one of them.
     """
     whole = hashlib.sha256()
-    for schema, tables in ((marts, MARTS), (f"{marts}_prep", (*KEPT, DIGESTS))):
+    in_place = ((marts, (*MARTS, *MARTS_OF_DAYS)), (f"{marts}_prep", (*KEPT, DIGESTS, DAYS)))
+    for schema, tables in in_place:
         for table in tables:
             rows = connection.execute(
                 "SELECT t.comment, c.column_name, c.data_type FROM duckdb_tables() AS t"

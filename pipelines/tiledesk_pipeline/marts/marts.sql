@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: 4d242a4e6ab8efaab7834217a1fbddbed500fb7fd542c0365f6a0c547e724401
+-- digest: a1f961d115991386dad5f6b7c7c1dde6f5d08c70f98ee0fb6ac3fa6190b8096c
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.
@@ -106,6 +106,79 @@ select
 from messages
 group by conversation_id
 
+-- model: __prep__.int_tiledesk__settings
+-- The variables of the package, one row. No other model but the two lists beside it reads them.
+select
+    case '$week_start' when 'sunday' then 7 else 1 end as week_start,
+    nullif('$time_zone', '') as time_zone,
+    cast($include_drafts as boolean) as include_drafts,
+    cast($sla_first_reply_seconds as double precision) as sla_first_reply_seconds,
+    cast($sla_next_reply_seconds as double precision) as sla_next_reply_seconds,
+    cast($sla_resolution_seconds as double precision) as sla_resolution_seconds,
+    cast($sla_in_business_time as boolean) as sla_in_business_time,
+    cast($csat_good_from as double precision) as csat_good_from,
+    cast($durable_days as integer) as durable_days,
+    cast('$as_of' as timestamp with time zone) as as_of
+
+-- model: __prep__.int_tiledesk__projects
+-- Each project with the time zone and the operating hours that its figures are counted in.
+with
+
+seen as (
+    select id_project from "__prep__"."stg_tiledesk__requests"
+    union
+    select _id as id_project from "__prep__"."stg_tiledesk__projects"
+),
+
+projects as (
+    select
+        _id as id_project,
+        name as project_name,
+        active_operating_hours,
+        trial_expired,
+        profile->>'type' as plan_type,
+        case when json_type(operating_hours) = 'VARCHAR' then try_cast(operating_hours->>'$' as json) else operating_hours end as operating_hours
+    from "__prep__"."stg_tiledesk__projects"
+),
+
+time_zones as (
+    select lower(name) as key, min(name) as name
+    from (select name from pg_timezone_names()) as known
+    group by lower(name)
+),
+
+chosen as (
+    select
+        seen.id_project,
+        projects.project_name,
+        projects.operating_hours,
+        -- an unpaid plan has no operating hours: the server then treats the project as open
+        projects.active_operating_hours is true
+            and not (projects.plan_type = 'free' and projects.trial_expired is true)
+            as has_operating_hours,
+        coalesce(
+            settings.time_zone, projects.operating_hours->>'tzname', 'UTC'
+        ) as time_zone
+    from seen
+    left join projects on projects.id_project = seen.id_project
+    cross join "__prep__"."int_tiledesk__settings" as settings
+    where seen.id_project is not null
+)
+
+select
+    chosen.id_project,
+    chosen.project_name,
+    coalesce(time_zones.name, 'UTC') as time_zone,
+    time_zones.name is not null as is_time_zone_known,
+    coalesce(chosen.has_operating_hours, false)
+        and exists (
+            select 1 from generate_series(0, 6) as week(day)
+            where (chosen.operating_hours->cast(week.day as varchar)->0) is not null
+        ) as has_operating_hours,
+    chosen.operating_hours
+from chosen
+left join time_zones on time_zones.key = lower(chosen.time_zone)
+
 -- model: __prep__.int_tiledesk__events
 -- What happened to each conversation, in order: opened, closed, reopened.
 --
@@ -174,11 +247,13 @@ select
     conversations.id_project,
     ordered.kind,
     ordered.happened_at,
+    cast(ordered.happened_at at time zone projects.time_zone as date) as happened_on,
     row_number() over (
         partition by ordered.conversation_id order by ordered.happened_at, ordered.event_id
     ) as event_number
 from ordered
 inner join conversations on conversations.conversation_id = ordered.conversation_id
+left join "__prep__"."int_tiledesk__projects" as projects on projects.id_project = conversations.id_project
 where ordered.kind = 'opened'
     or (ordered.kind = 'closed' and ordered.kind_before in ('opened', 'reopened'))
     or (ordered.kind = 'reopened' and ordered.kind_before = 'closed')
@@ -257,10 +332,11 @@ changes as (
 
 holders as (
     select
-        conversation_id,
-        id_project,
-        agent_id,
-        from_at,
+        changes.conversation_id,
+        changes.id_project,
+        changes.agent_id,
+        changes.from_at,
+        cast(changes.from_at at time zone projects.time_zone as date) as from_on,
         row_number() over (
             partition by conversation_id order by from_at, precedence, agent_id
         ) as holder_number,
@@ -268,6 +344,7 @@ holders as (
             partition by conversation_id order by from_at, precedence, agent_id
         ) as to_at
     from changes
+    left join "__prep__"."int_tiledesk__projects" as projects on projects.id_project = changes.id_project
     where agent_before is distinct from agent_id
 )
 
@@ -277,79 +354,6 @@ select * from holders
 -- Days without business time.
 select cast(null as date) as holiday
 where false
-
--- model: __prep__.int_tiledesk__settings
--- The variables of the package, one row. No other model but the two lists beside it reads them.
-select
-    case '$week_start' when 'sunday' then 7 else 1 end as week_start,
-    nullif('$time_zone', '') as time_zone,
-    cast($include_drafts as boolean) as include_drafts,
-    cast($sla_first_reply_seconds as double precision) as sla_first_reply_seconds,
-    cast($sla_next_reply_seconds as double precision) as sla_next_reply_seconds,
-    cast($sla_resolution_seconds as double precision) as sla_resolution_seconds,
-    cast($sla_in_business_time as boolean) as sla_in_business_time,
-    cast($csat_good_from as double precision) as csat_good_from,
-    cast($durable_days as integer) as durable_days,
-    cast('$as_of' as timestamp with time zone) as as_of
-
--- model: __prep__.int_tiledesk__projects
--- Each project with the time zone and the operating hours that its figures are counted in.
-with
-
-seen as (
-    select id_project from "__prep__"."stg_tiledesk__requests"
-    union
-    select _id as id_project from "__prep__"."stg_tiledesk__projects"
-),
-
-projects as (
-    select
-        _id as id_project,
-        name as project_name,
-        active_operating_hours,
-        trial_expired,
-        profile->>'type' as plan_type,
-        case when json_type(operating_hours) = 'VARCHAR' then try_cast(operating_hours->>'$' as json) else operating_hours end as operating_hours
-    from "__prep__"."stg_tiledesk__projects"
-),
-
-time_zones as (
-    select lower(name) as key, min(name) as name
-    from (select name from pg_timezone_names()) as known
-    group by lower(name)
-),
-
-chosen as (
-    select
-        seen.id_project,
-        projects.project_name,
-        projects.operating_hours,
-        -- an unpaid plan has no operating hours: the server then treats the project as open
-        projects.active_operating_hours is true
-            and not (projects.plan_type = 'free' and projects.trial_expired is true)
-            as has_operating_hours,
-        coalesce(
-            settings.time_zone, projects.operating_hours->>'tzname', 'UTC'
-        ) as time_zone
-    from seen
-    left join projects on projects.id_project = seen.id_project
-    cross join "__prep__"."int_tiledesk__settings" as settings
-    where seen.id_project is not null
-)
-
-select
-    chosen.id_project,
-    chosen.project_name,
-    coalesce(time_zones.name, 'UTC') as time_zone,
-    time_zones.name is not null as is_time_zone_known,
-    coalesce(chosen.has_operating_hours, false)
-        and exists (
-            select 1 from generate_series(0, 6) as week(day)
-            where (chosen.operating_hours->cast(week.day as varchar)->0) is not null
-        ) as has_operating_hours,
-    chosen.operating_hours
-from chosen
-left join time_zones on time_zones.key = lower(chosen.time_zone)
 
 -- model: __prep__.int_tiledesk__open_hours
 -- The business time of each project, as intervals in UTC that do not overlap, with the seconds before.
@@ -465,7 +469,7 @@ select
     starts_at,
     ends_at,
     coalesce(
-        sum(cast(extract(epoch from (ends_at - starts_at)) as decimal(18, 3))) over (
+        sum(cast((epoch_us(ends_at) - epoch_us(starts_at)) / 1e6 as decimal(18, 3))) over (
             partition by id_project order by starts_at
             rows between unbounded preceding and 1 preceding
         ), 0
@@ -482,6 +486,8 @@ events as (
         id_project,
         kind,
         happened_at,
+        happened_on,
+        lead(happened_on) over (partition by conversation_id order by event_number) as next_on,
         lead(happened_at) over (partition by conversation_id order by event_number) as next_at
     from "__prep__"."int_tiledesk__events"
 )
@@ -491,7 +497,9 @@ select
     id_project,
     row_number() over (partition by conversation_id order by happened_at) as spell_number,
     happened_at as opened_at,
+    happened_on as opened_on,
     next_at as closed_at,
+    next_on as closed_on,
     kind = 'reopened' as is_reopened
 from events
 where kind in ('opened', 'reopened')
@@ -638,7 +646,7 @@ select
     case
         when interval_number = 0 then 0
         else interval_seconds_before
-            + cast(extract(epoch from (least(happened_at, interval_ends_at) - interval_starts_at)) as decimal(18, 3))
+            + cast((epoch_us(least(happened_at, interval_ends_at)) - epoch_us(interval_starts_at)) / 1e6 as decimal(18, 3))
     end as business_seconds
 from known
 where starts_at is null
@@ -651,7 +659,7 @@ select
     holders.agent_id,
     holders.holder_number,
     holders.from_at,
-    sum(cast(extract(epoch from (least(coalesce(holders.to_at, spells.closed_at), spells.closed_at) - greatest(holders.from_at, spells.opened_at))) as decimal(18, 3))) as handle_seconds
+    sum(cast((epoch_us(least(coalesce(holders.to_at, spells.closed_at), spells.closed_at)) - epoch_us(greatest(holders.from_at, spells.opened_at))) / 1e6 as decimal(18, 3))) as handle_seconds
 from "__prep__"."int_tiledesk__holders" as holders
 inner join "__prep__"."int_tiledesk__open_spells" as spells
     on spells.conversation_id = holders.conversation_id
@@ -707,7 +715,7 @@ asked as (
 select
     last_bot.conversation_id,
     coalesce(assigned.assigned_at, asked.asked_at, last_bot.last_bot_at) as handed_over_at,
-    cast(extract(epoch from (last_bot.first_agent_at - coalesce(assigned.assigned_at, asked.asked_at, last_bot.last_bot_at))) as decimal(18, 3))
+    cast((epoch_us(last_bot.first_agent_at) - epoch_us(coalesce(assigned.assigned_at, asked.asked_at, last_bot.last_bot_at))) / 1e6 as decimal(18, 3))
         as first_reply_after_handover_seconds
 from last_bot
 left join assigned on assigned.conversation_id = last_bot.conversation_id
@@ -781,7 +789,7 @@ events as (
 spells as (
     select
         conversation_id,
-        sum(cast(extract(epoch from (closed_at - opened_at)) as decimal(18, 3))) as open_seconds,
+        sum(cast((epoch_us(closed_at) - epoch_us(opened_at)) / 1e6 as decimal(18, 3))) as open_seconds,
         count(*) filter (where closed_at is null) > 0 as is_open
     from "__prep__"."int_tiledesk__open_spells"
     group by conversation_id
@@ -792,7 +800,7 @@ turns as (
         conversation_id,
         count(*) as turns,
         count(answered_at) as answered_turns,
-        sum(cast(extract(epoch from (answered_at - asked_at)) as decimal(18, 3))) as customer_wait_seconds
+        sum(cast((epoch_us(answered_at) - epoch_us(asked_at)) / 1e6 as decimal(18, 3))) as customer_wait_seconds
     from "__prep__"."int_tiledesk__responses"
     group by conversation_id
 ),
@@ -886,7 +894,7 @@ joined as (
         settings.durable_days,
         requests.waiting_time as tiledesk_waiting_ms,
         requests.first_response_at as tiledesk_first_response_at,
-        cast(extract(epoch from (requests.closed_at - requests.created_at)) as decimal(18, 3)) * 1000 as tiledesk_duration_ms,
+        cast((epoch_us(requests.closed_at) - epoch_us(requests.created_at)) / 1e6 as decimal(18, 3)) * 1000 as tiledesk_duration_ms,
         requests.has_bot as tiledesk_has_bot,
         requests.updated_at
     from requests
@@ -912,11 +920,11 @@ measured as (
         joined.*,
         case
             when opened_by = 'customer' and first_agent_at >= first_customer_at
-                then cast(extract(epoch from (first_agent_at - first_customer_at)) as decimal(18, 3))
+                then cast((epoch_us(first_agent_at) - epoch_us(first_customer_at)) / 1e6 as decimal(18, 3))
         end as first_reply_seconds,
-        case when first_closed_at >= created_at then cast(extract(epoch from (first_closed_at - created_at)) as decimal(18, 3)) end
+        case when first_closed_at >= created_at then cast((epoch_us(first_closed_at) - epoch_us(created_at)) / 1e6 as decimal(18, 3)) end
             as first_resolution_seconds,
-        case when closed_at >= created_at then cast(extract(epoch from (closed_at - created_at)) as decimal(18, 3)) end
+        case when closed_at >= created_at then cast((epoch_us(closed_at) - epoch_us(created_at)) / 1e6 as decimal(18, 3)) end
             as full_resolution_seconds,
         opened_by = 'customer' and bot_messages > 0 as bot_took_part
     from joined
@@ -948,6 +956,8 @@ select
     measured.time_zone,
     measured.created_at,
     cast(measured.created_at at time zone measured.time_zone as date) as created_on,
+    cast(extract(isodow from measured.created_at at time zone measured.time_zone) as integer) as created_weekday,
+    cast(extract(hour from measured.created_at at time zone measured.time_zone) as integer) as created_hour,
     measured.first_message_at,
     measured.last_message_at,
     measured.first_customer_at,
@@ -998,7 +1008,7 @@ select
         and measured.status >= 1000
         and (
             measured.first_reopened_at is null
-            or cast(extract(epoch from (measured.first_reopened_at - measured.first_closed_at)) as decimal(18, 3))
+            or cast((epoch_us(measured.first_reopened_at) - epoch_us(measured.first_closed_at)) / 1e6 as decimal(18, 3))
                 > measured.durable_days * 86400
         ) as is_durably_contained,
     measured.status = 150
@@ -1032,6 +1042,8 @@ select
     messages.id_project,
     messages.created_at,
     cast(messages.created_at at time zone conversations.time_zone as date) as created_on,
+    cast(extract(isodow from messages.created_at at time zone conversations.time_zone) as integer) as created_weekday,
+    cast(extract(hour from messages.created_at at time zone conversations.time_zone) as integer) as created_hour,
     messages.author,
     messages.sender as author_id,
     case messages.author when 'agent' then members.agent_name when 'bot' then bots.name end as author_name,
@@ -1061,15 +1073,16 @@ select
     responses.asked_at,
     cast(responses.asked_at at time zone conversations.time_zone as date) as asked_on,
     responses.answered_at,
+    cast(responses.answered_at at time zone conversations.time_zone as date) as answered_on,
     responses.answered_by as agent_id,
     responses.bot_answered_at,
     conversations.department_id,
     conversations.department,
     conversations.channel,
     conversations.is_real,
-    cast(extract(epoch from (responses.answered_at - responses.asked_at)) as decimal(18, 3)) as wait_seconds,
+    cast((epoch_us(responses.answered_at) - epoch_us(responses.asked_at)) / 1e6 as decimal(18, 3)) as wait_seconds,
     answered_clock.business_seconds - asked_clock.business_seconds as wait_business_seconds,
-    cast(extract(epoch from (least(responses.bot_answered_at, responses.answered_at) - responses.asked_at)) as decimal(18, 3))
+    cast((epoch_us(least(responses.bot_answered_at, responses.answered_at)) - epoch_us(responses.asked_at)) / 1e6 as decimal(18, 3))
         as wait_for_any_answer_seconds
 from "__prep__"."int_tiledesk__responses" as responses
 inner join "__marts__"."tiledesk__conversations" as conversations
@@ -1129,7 +1142,7 @@ first_replies as (
 replies as (
     select
         responses.id_project,
-        cast(responses.answered_at at time zone conversations.time_zone as date) as day,
+        responses.answered_on as day,
         responses.agent_id,
         count(*) as replies,
         avg(responses.wait_seconds) as reply_seconds_avg,
@@ -1145,29 +1158,28 @@ replies as (
 holders as (
     select
         holders.*,
-        conversations.time_zone,
         conversations.closed_on,
         conversations.rating,
         conversations.is_rating_good,
-        lead(holders.from_at) over (
+        lead(holders.from_on) over (
             partition by holders.conversation_id order by holders.holder_number
-        ) as handed_on_at
+        ) as handed_on_day
     from "__prep__"."int_tiledesk__holders" as holders
     inner join conversations on conversations.conversation_id = holders.conversation_id
 ),
 
 taken_over as (
-    select id_project, cast(from_at at time zone time_zone as date) as day, agent_id,
+    select id_project, from_on as day, agent_id,
         count(*) as taken_over
     from holders
     group by 1, 2, 3
 ),
 
 handed_on as (
-    select id_project, cast(handed_on_at at time zone time_zone as date) as day, agent_id,
+    select id_project, handed_on_day as day, agent_id,
         count(*) as handed_on
     from holders
-    where handed_on_at is not null
+    where handed_on_day is not null
     group by 1, 2, 3
 ),
 
@@ -1179,7 +1191,7 @@ closed as (
         count(*) filter (where is_rating_good) as good_ratings,
         sum(rating) as rating_sum
     from holders
-    where handed_on_at is null and closed_on is not null
+    where handed_on_day is null and closed_on is not null
     group by 1, 2, 3
 ),
 
@@ -1274,7 +1286,7 @@ left join handled
 with
 
 conversations as (
-    select conversation_id, id_project, department_id, department, time_zone, first_agent_at, created_at
+    select conversation_id, id_project, department_id, department, first_agent_at, first_replied_on
     from "__marts__"."tiledesk__conversations"
     where is_real
 ),
@@ -1284,7 +1296,7 @@ changes as (
         conversations.id_project,
         conversations.department_id,
         conversations.department,
-        cast(spells.opened_at at time zone conversations.time_zone as date) as day,
+        spells.opened_on as day,
         1 as opened,
         0 as closed,
         case when not spells.is_reopened then 1 else 0 end as waiting
@@ -1295,7 +1307,7 @@ changes as (
         conversations.id_project,
         conversations.department_id,
         conversations.department,
-        cast(spells.closed_at at time zone conversations.time_zone as date) as day,
+        spells.closed_on as day,
         0 as opened,
         1 as closed,
         0 as waiting
@@ -1308,7 +1320,11 @@ changes as (
         conversations.id_project,
         conversations.department_id,
         conversations.department,
-        cast(least(conversations.first_agent_at, spells.closed_at) at time zone conversations.time_zone as date) as day,
+        case
+            when conversations.first_agent_at > spells.closed_at or conversations.first_agent_at is null
+                then spells.closed_on
+            else conversations.first_replied_on
+        end as day,
         0 as opened,
         0 as closed,
         -1 as waiting
@@ -1445,7 +1461,7 @@ messages as (
 events as (
     select
         events.kind,
-        cast(events.happened_at at time zone conversations.time_zone as date) as day,
+        events.happened_on as day,
         conversations.*
     from "__prep__"."int_tiledesk__events" as events
     inner join conversations on conversations.conversation_id = events.conversation_id
@@ -1654,7 +1670,7 @@ messages as (
 events as (
     select
         events.kind,
-        cast(events.happened_at at time zone conversations.time_zone as date) as day,
+        events.happened_on as day,
         conversations.*
     from "__prep__"."int_tiledesk__events" as events
     inner join conversations on conversations.conversation_id = events.conversation_id
@@ -1854,8 +1870,8 @@ with
 created as (
     select
         id_project,
-        cast(extract(isodow from created_at at time zone time_zone) as integer) as weekday,
-        cast(extract(hour from created_at at time zone time_zone) as integer) as hour,
+        created_weekday as weekday,
+        created_hour as hour,
         count(*) as created_conversations,
         avg(first_reply_seconds) as first_reply_seconds_avg,
     percentile_cont(0.5) within group (order by cast(first_reply_seconds as double precision)) as first_reply_seconds_median,
@@ -1872,14 +1888,13 @@ created as (
 
 written as (
     select
-        messages.id_project,
-        cast(extract(isodow from messages.created_at at time zone projects.time_zone) as integer) as weekday,
-        cast(extract(hour from messages.created_at at time zone projects.time_zone) as integer) as hour,
-        count(*) filter (where messages.author = 'customer') as customer_messages,
-        count(*) filter (where messages.author = 'agent') as agent_messages
-    from "__marts__"."tiledesk__messages" as messages
-    inner join "__prep__"."int_tiledesk__projects" as projects on projects.id_project = messages.id_project
-    where messages.is_real and messages.is_public
+        id_project,
+        created_weekday as weekday,
+        created_hour as hour,
+        count(*) filter (where author = 'customer') as customer_messages,
+        count(*) filter (where author = 'agent') as agent_messages
+    from "__marts__"."tiledesk__messages"
+    where is_real and is_public
     group by 1, 2, 3
 ),
 
@@ -2004,13 +2019,13 @@ all_requests as (
         requests.source_page as label,
         requests.waiting_time,
         requests.rating,
-        1000 * cast(extract(epoch from (requests.closed_at - requests.created_at)) as decimal(18, 3)) as duration,
-        cast(extract(year from (requests.created_at at time zone 'UTC')) as integer) as year,
-        cast(extract(month from (requests.created_at at time zone 'UTC')) as integer) as month,
-        cast(extract(day from (requests.created_at at time zone 'UTC')) as integer) as day,
-        cast(extract(hour from (requests.created_at at time zone 'UTC')) as integer) as hour,
-        cast(extract(dow from (requests.created_at at time zone 'UTC')) as integer) + 1 as weekday,
-        cast(floor((extract(doy from (requests.created_at at time zone 'UTC')) - 1 + 7 - extract(dow from (requests.created_at at time zone 'UTC'))) / 7) as integer) as week
+        1000 * cast((epoch_us(requests.closed_at) - epoch_us(requests.created_at)) / 1e6 as decimal(18, 3)) as duration,
+        cast(extract(year from make_timestamp(epoch_us(requests.created_at))) as integer) as year,
+        cast(extract(month from make_timestamp(epoch_us(requests.created_at))) as integer) as month,
+        cast(extract(day from make_timestamp(epoch_us(requests.created_at))) as integer) as day,
+        cast(extract(hour from make_timestamp(epoch_us(requests.created_at))) as integer) as hour,
+        cast(extract(dow from make_timestamp(epoch_us(requests.created_at))) as integer) + 1 as weekday,
+        cast(floor((extract(doy from make_timestamp(epoch_us(requests.created_at))) - 1 + 7 - extract(dow from make_timestamp(epoch_us(requests.created_at)))) / 7) as integer) as week
     from "__prep__"."stg_tiledesk__requests" as requests
     inner join filtered on filtered._id = requests._id
     cross join settings
@@ -2020,7 +2035,23 @@ requests as (
     select * from all_requests where preflight is not true
 ),
 
-messages as (
+requests_by_day as (
+    select
+        id_project, filter_by, filter_value, year, month, week, day,
+        count(*) as requests,
+        sum(waiting_time) as waiting_time_sum,
+        count(waiting_time) as waiting_time_n,
+        sum(duration) as duration_sum,
+        count(duration) as duration_n,
+        sum(rating) as rating_sum,
+        count(rating) as rating_n
+        
+    from requests
+    group by id_project, filter_by, filter_value, year, month, week, day
+),
+
+-- DuckDB would keep a copy of all messages
+messages as not materialized (
     select
         messages.id_project,
         '' as filter_by,
@@ -2028,10 +2059,10 @@ messages as (
         messages.created_at,
         settings.as_of,
         messages.sender as label,
-        cast(extract(year from (messages.created_at at time zone 'UTC')) as integer) as year,
-        cast(extract(month from (messages.created_at at time zone 'UTC')) as integer) as month,
-        cast(extract(day from (messages.created_at at time zone 'UTC')) as integer) as day,
-        cast(floor((extract(doy from (messages.created_at at time zone 'UTC')) - 1 + 7 - extract(dow from (messages.created_at at time zone 'UTC'))) / 7) as integer) as week
+        cast(extract(year from make_timestamp(epoch_us(messages.created_at))) as integer) as year,
+        cast(extract(month from make_timestamp(epoch_us(messages.created_at))) as integer) as month,
+        cast(extract(day from make_timestamp(epoch_us(messages.created_at))) as integer) as day,
+        cast(floor((extract(doy from make_timestamp(epoch_us(messages.created_at))) - 1 + 7 - extract(dow from make_timestamp(epoch_us(messages.created_at)))) / 7) as integer) as week
     from "__prep__"."stg_tiledesk__messages" as messages
     cross join settings
 ),
@@ -2055,10 +2086,10 @@ visitors as (
         cast(null as varchar) as filter_value,
         users.created_at,
         settings.as_of,
-        cast(extract(year from (users.created_at at time zone 'UTC')) as integer) as year,
-        cast(extract(month from (users.created_at at time zone 'UTC')) as integer) as month,
-        cast(extract(day from (users.created_at at time zone 'UTC')) as integer) as day,
-        cast(floor((extract(doy from (users.created_at at time zone 'UTC')) - 1 + 7 - extract(dow from (users.created_at at time zone 'UTC'))) / 7) as integer) as week
+        cast(extract(year from make_timestamp(epoch_us(users.created_at))) as integer) as year,
+        cast(extract(month from make_timestamp(epoch_us(users.created_at))) as integer) as month,
+        cast(extract(day from make_timestamp(epoch_us(users.created_at))) as integer) as day,
+        cast(floor((extract(doy from make_timestamp(epoch_us(users.created_at))) - 1 + 7 - extract(dow from make_timestamp(epoch_us(users.created_at)))) / 7) as integer) as week
     from "__prep__"."stg_tiledesk__project_users" as users
     cross join settings
     where users.role in ('guest', 'user') and users.status = 'active'
@@ -2071,9 +2102,9 @@ events as (
         cast(null as varchar) as filter_value,
         events.created_at,
         events.name as label,
-        cast(extract(year from (events.created_at at time zone 'UTC')) as integer) as year,
-        cast(extract(month from (events.created_at at time zone 'UTC')) as integer) as month,
-        cast(extract(day from (events.created_at at time zone 'UTC')) as integer) as day
+        cast(extract(year from make_timestamp(epoch_us(events.created_at))) as integer) as year,
+        cast(extract(month from make_timestamp(epoch_us(events.created_at))) as integer) as month,
+        cast(extract(day from make_timestamp(epoch_us(events.created_at))) as integer) as day
         from "__prep__"."stg_tiledesk__events" as events
     where events.name is distinct from 'typing.start'
 )
@@ -2135,9 +2166,9 @@ select
     cast(null as bigint) as status,
     cast(null as boolean) as has_bot,
     cast(null as varchar) as label,
-    cast(count(*) as double precision) as value,
-    count(*) as n
-from requests
+    cast(cast(sum(requests) as bigint) as double precision) as value,
+    cast(sum(requests) as bigint) as n
+from requests_by_day
 where filter_by in ('', 'department_id', 'participant', 'channel')
 group by id_project, filter_by, filter_value, year, month, day
 union all
@@ -2177,9 +2208,9 @@ select
     cast(null as bigint) as status,
     cast(null as boolean) as has_bot,
     cast(null as varchar) as label,
-    cast(count(*) as double precision) as value,
-    count(*) as n
-from requests
+    cast(cast(sum(requests) as bigint) as double precision) as value,
+    cast(sum(requests) as bigint) as n
+from requests_by_day
 where filter_by in ('', 'department_id')
 group by id_project, filter_by, filter_value, year, month
 union all
@@ -2198,9 +2229,9 @@ select
     cast(null as bigint) as status,
     cast(null as boolean) as has_bot,
     cast(null as varchar) as label,
-    cast(count(*) as double precision) as value,
-    count(*) as n
-from requests
+    cast(cast(sum(requests) as bigint) as double precision) as value,
+    cast(sum(requests) as bigint) as n
+from requests_by_day
 where filter_by in ('')
 group by id_project, filter_by, filter_value, year, month, week
 union all
@@ -2303,9 +2334,9 @@ select
     cast(null as bigint) as status,
     cast(null as boolean) as has_bot,
     cast(null as varchar) as label,
-    cast(avg(waiting_time) as double precision) as value,
-    count(*) as n
-from requests
+    cast(cast(sum(waiting_time_sum) as double precision) / nullif(sum(waiting_time_n), 0) as double precision) as value,
+    cast(sum(requests) as bigint) as n
+from requests_by_day
 where filter_by in ('', 'department_id', 'participant', 'channel')
 group by id_project, filter_by, filter_value, year, month, day
 union all
@@ -2324,9 +2355,9 @@ select
     cast(null as bigint) as status,
     cast(null as boolean) as has_bot,
     cast(null as varchar) as label,
-    cast(avg(waiting_time) as double precision) as value,
-    count(*) as n
-from requests
+    cast(cast(sum(waiting_time_sum) as double precision) / nullif(sum(waiting_time_n), 0) as double precision) as value,
+    cast(sum(requests) as bigint) as n
+from requests_by_day
 where filter_by in ('')
 group by id_project, filter_by, filter_value, year, month
 union all
@@ -2387,9 +2418,9 @@ select
     cast(null as bigint) as status,
     cast(null as boolean) as has_bot,
     cast(null as varchar) as label,
-    cast(avg(duration) as double precision) as value,
-    count(*) as n
-from requests
+    cast(cast(sum(duration_sum) as double precision) / nullif(sum(duration_n), 0) as double precision) as value,
+    cast(sum(requests) as bigint) as n
+from requests_by_day
 where filter_by in ('', 'department_id', 'participant', 'channel')
 group by id_project, filter_by, filter_value, year, month, day
 union all
@@ -2429,9 +2460,9 @@ select
     cast(null as bigint) as status,
     cast(null as boolean) as has_bot,
     cast(null as varchar) as label,
-    cast(avg(rating) as double precision) as value,
-    count(*) as n
-from requests
+    cast(cast(sum(rating_sum) as double precision) / nullif(sum(rating_n), 0) as double precision) as value,
+    cast(sum(requests) as bigint) as n
+from requests_by_day
 where filter_by in ('')
 group by id_project, filter_by, filter_value
 union all
@@ -2450,9 +2481,9 @@ select
     cast(null as bigint) as status,
     cast(null as boolean) as has_bot,
     cast(null as varchar) as label,
-    cast(avg(rating) as double precision) as value,
-    count(*) as n
-from requests
+    cast(cast(sum(rating_sum) as double precision) / nullif(sum(rating_n), 0) as double precision) as value,
+    cast(sum(requests) as bigint) as n
+from requests_by_day
 where filter_by in ('', 'department_id', 'participant', 'channel')
 group by id_project, filter_by, filter_value, year, month, day
 union all
@@ -2471,9 +2502,9 @@ select
     cast(null as bigint) as status,
     cast(null as boolean) as has_bot,
     cast(null as varchar) as label,
-    cast(avg(rating) as double precision) as value,
-    count(*) as n
-from requests
+    cast(cast(sum(rating_sum) as double precision) / nullif(sum(rating_n), 0) as double precision) as value,
+    cast(sum(requests) as bigint) as n
+from requests_by_day
 where filter_by in ('')
 group by id_project, filter_by, filter_value, year, month
 union all
@@ -2836,7 +2867,7 @@ running as (
         case when not measures.is_done and measures.is_open then
             case when measures.sla_in_business_time
                 then as_of_clock.business_seconds - started_clock.business_seconds
-                else cast(extract(epoch from (as_of_clock.as_of - measures.started_at)) as decimal(18, 3)) end
+                else cast((epoch_us(as_of_clock.as_of) - epoch_us(measures.started_at)) / 1e6 as decimal(18, 3)) end
         end as running_seconds
     from measures
     left join as_of_clock on as_of_clock.id_project = measures.id_project
@@ -2897,7 +2928,7 @@ messages as (
 events as (
     select
         events.kind,
-        cast(events.happened_at at time zone conversations.time_zone as date) as day,
+        events.happened_on as day,
         conversations.*
     from "__prep__"."int_tiledesk__events" as events
     inner join conversations on conversations.conversation_id = events.conversation_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -12,7 +12,7 @@ from dlt.common.configuration.resolve import resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration, configspec
 
 from ..failures import Failure
-from . import changes, compiled, staging
+from . import changes, compiled, days, staging
 from .changes import TEMPORARY
 from .changes import name as _name
 
@@ -177,8 +177,8 @@ def _make(
         "int_tiledesk__excluded_agents": _values("user_id", "varchar", settings.excluded_agents),
     }
 
-    def make(kind: str, place: Callable[[str], str]) -> None:
-        for model in models[kind]:
+    def make(models: Iterable[compiled.Model], place: Callable[[str], str]) -> None:
+        for model in models:
             query = lists.get(model.name) or compiled.filled(model.query, place, variables)
             table = place(model.name)
             word = "TEMP TABLE" if table.startswith(f"{TEMPORARY}.") else "TABLE"
@@ -190,17 +190,26 @@ def _make(
     def final(name: str) -> str:
         return lasting.get(name) or temporary(name)
 
-    make("shared", temporary)
+    make(models["shared"], temporary)
     changes.make_digests(connection)
     mark = changes.fingerprint(connection, dataset, variables, views)
     done.conversations = None if full_refresh else changes.find(connection, done.schema, mark)
+    aggregates = models["aggregates"]
     if done.conversations is None:
-        make("conversations", lambda name: final(changes.narrowed(name)))
+        make(models["conversations"], lambda name: final(changes.narrowed(name)))
         changes.keep_all(connection, done.schema)
+        days.keep_all(connection, final, prep)
     else:
-        make("conversations", lambda name: temporary(changes.changed(name)))
+        make(models["conversations"], lambda name: temporary(changes.changed(name)))
         changes.replace(connection, done.schema)
-    make("aggregates", final)
+        days.find(connection, temporary, prep)
+        if days.narrow(connection, final, prep):
+            of_days = [model for model in aggregates if model.name in changes.MARTS_OF_DAYS]
+            aggregates = [model for model in aggregates if model not in of_days]
+            make(of_days, lambda name: temporary(days.narrowed(name)))
+            for model in of_days:
+                days.replace(connection, model.name, final(model.name))
+    make(aggregates, final)
     for name in changes.KEPT_SHARED:
         connection.execute(f"CREATE OR REPLACE TABLE {prep}.{name} AS FROM {TEMPORARY}.{name}")
     told = compiled.descriptions()

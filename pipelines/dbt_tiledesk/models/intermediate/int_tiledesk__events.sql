@@ -65,11 +65,13 @@ select
     conversations.id_project,
     ordered.kind,
     ordered.happened_at,
+    cast(ordered.happened_at at time zone projects.time_zone as date) as happened_on,
     row_number() over (
         partition by ordered.conversation_id order by ordered.happened_at, ordered.event_id
     ) as event_number
 from ordered
 inner join conversations on conversations.conversation_id = ordered.conversation_id
+left join {{ ref('int_tiledesk__projects') }} as projects on projects.id_project = conversations.id_project
 where ordered.kind = 'opened'
     or (ordered.kind = 'closed' and ordered.kind_before in ('opened', 'reopened'))
     or (ordered.kind = 'reopened' and ordered.kind_before = 'closed')

@@ -71,10 +71,11 @@ changes as (
 
 holders as (
     select
-        conversation_id,
-        id_project,
-        agent_id,
-        from_at,
+        changes.conversation_id,
+        changes.id_project,
+        changes.agent_id,
+        changes.from_at,
+        cast(changes.from_at at time zone projects.time_zone as date) as from_on,
         row_number() over (
             partition by conversation_id order by from_at, precedence, agent_id
         ) as holder_number,
@@ -82,6 +83,7 @@ holders as (
             partition by conversation_id order by from_at, precedence, agent_id
         ) as to_at
     from changes
+    left join {{ ref('int_tiledesk__projects') }} as projects on projects.id_project = changes.id_project
     where agent_before is distinct from agent_id
 )
 

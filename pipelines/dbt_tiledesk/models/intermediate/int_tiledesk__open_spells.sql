@@ -7,6 +7,8 @@ events as (
         id_project,
         kind,
         happened_at,
+        happened_on,
+        lead(happened_on) over (partition by conversation_id order by event_number) as next_on,
         lead(happened_at) over (partition by conversation_id order by event_number) as next_at
     from {{ ref('int_tiledesk__events') }}
 )
@@ -16,7 +18,9 @@ select
     id_project,
     row_number() over (partition by conversation_id order by happened_at) as spell_number,
     happened_at as opened_at,
+    happened_on as opened_on,
     next_at as closed_at,
+    next_on as closed_on,
     kind = 'reopened' as is_reopened
 from events
 where kind in ('opened', 'reopened')

@@ -41,7 +41,7 @@ first_replies as (
 replies as (
     select
         responses.id_project,
-        cast(responses.answered_at at time zone conversations.time_zone as date) as day,
+        responses.answered_on as day,
         responses.agent_id,
         count(*) as replies,
         {{ percentiles('responses.wait_seconds', 'reply_seconds') }}
@@ -54,29 +54,28 @@ replies as (
 holders as (
     select
         holders.*,
-        conversations.time_zone,
         conversations.closed_on,
         conversations.rating,
         conversations.is_rating_good,
-        lead(holders.from_at) over (
+        lead(holders.from_on) over (
             partition by holders.conversation_id order by holders.holder_number
-        ) as handed_on_at
+        ) as handed_on_day
     from {{ ref('int_tiledesk__holders') }} as holders
     inner join conversations on conversations.conversation_id = holders.conversation_id
 ),
 
 taken_over as (
-    select id_project, cast(from_at at time zone time_zone as date) as day, agent_id,
+    select id_project, from_on as day, agent_id,
         count(*) as taken_over
     from holders
     group by 1, 2, 3
 ),
 
 handed_on as (
-    select id_project, cast(handed_on_at at time zone time_zone as date) as day, agent_id,
+    select id_project, handed_on_day as day, agent_id,
         count(*) as handed_on
     from holders
-    where handed_on_at is not null
+    where handed_on_day is not null
     group by 1, 2, 3
 ),
 
@@ -88,7 +87,7 @@ closed as (
         count(*) filter (where is_rating_good) as good_ratings,
         sum(rating) as rating_sum
     from holders
-    where handed_on_at is null and closed_on is not null
+    where handed_on_day is null and closed_on is not null
     group by 1, 2, 3
 ),
 

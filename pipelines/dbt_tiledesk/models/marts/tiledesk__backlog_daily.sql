@@ -2,7 +2,7 @@
 with
 
 conversations as (
-    select conversation_id, id_project, department_id, department, time_zone, first_agent_at, created_at
+    select conversation_id, id_project, department_id, department, first_agent_at, first_replied_on
     from {{ ref('tiledesk__conversations') }}
     where is_real
 ),
@@ -12,7 +12,7 @@ changes as (
         conversations.id_project,
         conversations.department_id,
         conversations.department,
-        cast(spells.opened_at at time zone conversations.time_zone as date) as day,
+        spells.opened_on as day,
         1 as opened,
         0 as closed,
         case when not spells.is_reopened then 1 else 0 end as waiting
@@ -23,7 +23,7 @@ changes as (
         conversations.id_project,
         conversations.department_id,
         conversations.department,
-        cast(spells.closed_at at time zone conversations.time_zone as date) as day,
+        spells.closed_on as day,
         0 as opened,
         1 as closed,
         0 as waiting
@@ -36,7 +36,11 @@ changes as (
         conversations.id_project,
         conversations.department_id,
         conversations.department,
-        cast(least(conversations.first_agent_at, spells.closed_at) at time zone conversations.time_zone as date) as day,
+        case
+            when conversations.first_agent_at > spells.closed_at or conversations.first_agent_at is null
+                then spells.closed_on
+            else conversations.first_replied_on
+        end as day,
         0 as opened,
         0 as closed,
         -1 as waiting

@@ -206,6 +206,8 @@ select
     measured.time_zone,
     measured.created_at,
     cast(measured.created_at at time zone measured.time_zone as date) as created_on,
+    cast(extract(isodow from measured.created_at at time zone measured.time_zone) as integer) as created_weekday,
+    cast(extract(hour from measured.created_at at time zone measured.time_zone) as integer) as created_hour,
     measured.first_message_at,
     measured.last_message_at,
     measured.first_customer_at,

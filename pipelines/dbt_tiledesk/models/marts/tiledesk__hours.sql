@@ -5,8 +5,8 @@ with
 created as (
     select
         id_project,
-        cast(extract(isodow from created_at at time zone time_zone) as integer) as weekday,
-        cast(extract(hour from created_at at time zone time_zone) as integer) as hour,
+        created_weekday as weekday,
+        created_hour as hour,
         count(*) as created_conversations,
         {{ percentiles('first_reply_seconds', 'first_reply_seconds') }},
         {{ percentiles('first_reply_business_seconds', 'first_reply_business_seconds') }}
@@ -17,14 +17,13 @@ created as (
 
 written as (
     select
-        messages.id_project,
-        cast(extract(isodow from messages.created_at at time zone projects.time_zone) as integer) as weekday,
-        cast(extract(hour from messages.created_at at time zone projects.time_zone) as integer) as hour,
-        count(*) filter (where messages.author = 'customer') as customer_messages,
-        count(*) filter (where messages.author = 'agent') as agent_messages
-    from {{ ref('tiledesk__messages') }} as messages
-    inner join {{ ref('int_tiledesk__projects') }} as projects on projects.id_project = messages.id_project
-    where messages.is_real and messages.is_public
+        id_project,
+        created_weekday as weekday,
+        created_hour as hour,
+        count(*) filter (where author = 'customer') as customer_messages,
+        count(*) filter (where author = 'agent') as agent_messages
+    from {{ ref('tiledesk__messages') }}
+    where is_real and is_public
     group by 1, 2, 3
 ),
 

@@ -6,6 +6,8 @@ select
     messages.id_project,
     messages.created_at,
     cast(messages.created_at at time zone conversations.time_zone as date) as created_on,
+    cast(extract(isodow from messages.created_at at time zone conversations.time_zone) as integer) as created_weekday,
+    cast(extract(hour from messages.created_at at time zone conversations.time_zone) as integer) as created_hour,
     messages.author,
     messages.sender as author_id,
     case messages.author when 'agent' then members.agent_name when 'bot' then bots.name end as author_name,

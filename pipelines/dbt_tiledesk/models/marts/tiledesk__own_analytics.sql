@@ -48,9 +48,9 @@ all_requests as (
         requests.rating,
         1000 * {{ seconds('requests.created_at', 'requests.closed_at') }} as duration,
         {% for name in ['year', 'month', 'day', 'hour', 'weekday'] -%}
-        {{ parts[name] % "(requests.created_at at time zone 'UTC')" }} as {{ name }},
+        {{ parts[name] % utc('requests.created_at') }} as {{ name }},
         {% endfor -%}
-        {{ parts['week'] % ("(requests.created_at at time zone 'UTC')", "(requests.created_at at time zone 'UTC')") }} as week
+        {{ parts['week'] % (utc('requests.created_at'), utc('requests.created_at')) }} as week
     from {{ ref('stg_tiledesk__requests') }} as requests
     inner join filtered on filtered._id = requests._id
     cross join settings
@@ -60,7 +60,20 @@ requests as (
     select * from all_requests where preflight is not true
 ),
 
-messages as (
+requests_by_day as (
+    select
+        id_project, filter_by, filter_value, year, month, week, day,
+        count(*) as requests,
+        {% for column in ['waiting_time', 'duration', 'rating'] -%}
+        sum({{ column }}) as {{ column }}_sum,
+        count({{ column }}) as {{ column }}_n{{ "," if not loop.last }}
+        {% endfor %}
+    from requests
+    group by id_project, filter_by, filter_value, year, month, week, day
+),
+
+-- DuckDB would keep a copy of all messages
+messages as not materialized (
     select
         messages.id_project,
         '' as filter_by,
@@ -69,9 +82,9 @@ messages as (
         settings.as_of,
         messages.sender as label,
         {% for name in ['year', 'month', 'day'] -%}
-        {{ parts[name] % "(messages.created_at at time zone 'UTC')" }} as {{ name }},
+        {{ parts[name] % utc('messages.created_at') }} as {{ name }},
         {% endfor -%}
-        {{ parts['week'] % ("(messages.created_at at time zone 'UTC')", "(messages.created_at at time zone 'UTC')") }} as week
+        {{ parts['week'] % (utc('messages.created_at'), utc('messages.created_at')) }} as week
     from {{ ref('stg_tiledesk__messages') }} as messages
     cross join settings
 ),
@@ -96,9 +109,9 @@ visitors as (
         users.created_at,
         settings.as_of,
         {% for name in ['year', 'month', 'day'] -%}
-        {{ parts[name] % "(users.created_at at time zone 'UTC')" }} as {{ name }},
+        {{ parts[name] % utc('users.created_at') }} as {{ name }},
         {% endfor -%}
-        {{ parts['week'] % ("(users.created_at at time zone 'UTC')", "(users.created_at at time zone 'UTC')") }} as week
+        {{ parts['week'] % (utc('users.created_at'), utc('users.created_at')) }} as week
     from {{ ref('stg_tiledesk__project_users') }} as users
     cross join settings
     where users.role in ('guest', 'user') and users.status = 'active'
@@ -112,7 +125,7 @@ events as (
         events.created_at,
         events.name as label,
         {% for name in ['year', 'month', 'day'] -%}
-        {{ parts[name] % "(events.created_at at time zone 'UTC')" }} as {{ name }}{{ "," if not loop.last }}
+        {{ parts[name] % utc('events.created_at') }} as {{ name }}{{ "," if not loop.last }}
         {% endfor -%}
     from {{ ref('stg_tiledesk__events') }} as events
     where events.name is distinct from 'typing.start'
@@ -122,26 +135,28 @@ events as (
 {%- set monthly = ['year', 'month'] -%}
 {%- set weekly = ['year', 'month', 'week'] -%}
 {%- set all_filters = ['', 'department_id', 'participant', 'channel'] -%}
+{%- set counted = 'cast(sum(requests) as bigint)' -%}
+{%- set mean = 'cast(sum(%s_sum) as double precision) / nullif(sum(%s_n), 0)' -%}
 {%- set figures = [
     own_figure('requests/count', 'requests', 'count(*)', [], '30 days'),
     own_figure('requests/aggregate/status', 'requests', 'count(*)', [], '30 days'),
-    own_figure('requests/aggregate/day', 'requests', 'count(*)', daily, none, all_filters),
+    own_figure('requests/aggregate/day', 'requests_by_day', counted, daily, none, all_filters, counted),
     own_figure('requests/aggregate/status/day', 'requests', 'count(*)', daily + ['status'], none, ['', 'department_id', 'participant']),
-    own_figure('requests/aggregate/month', 'requests', 'count(*)', monthly, none, ['', 'department_id']),
-    own_figure('requests/aggregate/week', 'requests', 'count(*)', weekly),
+    own_figure('requests/aggregate/month', 'requests_by_day', counted, monthly, none, ['', 'department_id'], counted),
+    own_figure('requests/aggregate/week', 'requests_by_day', counted, weekly, none, [''], counted),
     own_figure('requests/aggregate/hours', 'requests', 'count(*)', ['hour'], '30 days'),
     own_figure('requests/aggregate/dayoftheweek/hours', 'requests', 'count(*)', ['weekday', 'hour'], '30 days'),
     own_figure('requests/waiting', 'requests', 'avg(waiting_time)', [], '30 days'),
     own_figure('requests/waiting/day/last', 'requests', 'avg(waiting_time)', [], '24 hours'),
-    own_figure('requests/waiting/day', 'requests', 'avg(waiting_time)', daily, none, all_filters),
-    own_figure('requests/waiting/month', 'requests', 'avg(waiting_time)', monthly),
+    own_figure('requests/waiting/day', 'requests_by_day', mean % ('waiting_time', 'waiting_time'), daily, none, all_filters, counted),
+    own_figure('requests/waiting/month', 'requests_by_day', mean % ('waiting_time', 'waiting_time'), monthly, none, [''], counted),
     own_figure('publicanalytics/waiting/current', 'all_requests', 'avg(waiting_time)', [], '4 hours'),
     own_figure('requests/duration', 'requests', 'avg(duration)', [], '30 days'),
-    own_figure('requests/duration/day', 'requests', 'avg(duration)', daily, none, all_filters),
+    own_figure('requests/duration/day', 'requests_by_day', mean % ('duration', 'duration'), daily, none, all_filters, counted),
     own_figure('requests/duration/month', 'requests', 'avg(duration)', monthly, '30 days'),
-    own_figure('requests/satisfaction', 'requests', 'avg(rating)'),
-    own_figure('requests/satisfaction/day', 'requests', 'avg(rating)', daily, none, all_filters),
-    own_figure('requests/satisfaction/month', 'requests', 'avg(rating)', monthly),
+    own_figure('requests/satisfaction', 'requests_by_day', mean % ('rating', 'rating'), [], none, [''], counted),
+    own_figure('requests/satisfaction/day', 'requests_by_day', mean % ('rating', 'rating'), daily, none, all_filters, counted),
+    own_figure('requests/satisfaction/month', 'requests_by_day', mean % ('rating', 'rating'), monthly, none, [''], counted),
     own_figure('requests/hasBot/count', '(select * from requests where has_bot) as with_bot', 'count(*)', [], '30 days'),
     own_figure('requests/aggregate/hasBot/day', 'requests', 'count(*)', daily + ['has_bot'], none, ['', 'department_id', 'channel']),
     own_figure('requests/aggregate/sourcePage', 'requests', 'count(*)', ['label'], '30 days', ['', 'department_id']),

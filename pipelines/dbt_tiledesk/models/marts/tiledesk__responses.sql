@@ -7,6 +7,7 @@ select
     responses.asked_at,
     cast(responses.asked_at at time zone conversations.time_zone as date) as asked_on,
     responses.answered_at,
+    cast(responses.answered_at at time zone conversations.time_zone as date) as answered_on,
     responses.answered_by as agent_id,
     responses.bot_answered_at,
     conversations.department_id,
