@@ -94,7 +94,11 @@ PARTS: dict[str, Callable[[Path, str, int], Sheet]] = {
         folder, [Size(), MIDDLE, LARGE, *([LARGEST] if scale == FULL else [])]
     ),
     "answers": lambda folder, scale, repeats: answers(
-        folder, [SMOKE] if scale == SMALL else [Size(requests=300), Size(), LARGE], repeats
+        folder,
+        [SMOKE]
+        if scale == SMALL
+        else [Size(requests=300), Size(), LARGE, *([LARGEST] if scale == FULL else [])],
+        repeats,
     ),
 }
 

@@ -361,6 +361,39 @@ def test_nothing_new_makes_only_what_time_changes(desk: Living) -> None:
 
 
 @pytest.mark.varied
+def made_in_parts(desk: Living, parts: int) -> Transformed:
+    messages = desk.rows("SELECT count(*) FROM tiledesk.messages")[0][0]
+    settings = MartSettings(as_of=AS_OF)
+    return transform(
+        desk.connection, "tiledesk", settings=settings, messages_at_once=messages // parts
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_conversations_that_are_made_in_parts_equal_those_that_are_made_at_once(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MOST", 1)
+    desk = Living(seed)
+    for event in desk.rng.choices(Living.OF_ONE, k=30):
+        event(desk)
+    made_in_parts(desk, 4)
+    assert desk.differences() == {}
+    desk.closes()
+    assert desk.make().conversations is not None
+    assert desk.differences() == {}
+
+
+def test_more_changes_than_fit_into_memory_are_made_in_parts(
+    desk: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MOST", 1)
+    for key in desk.present():
+        desk.says(ANNA, key=key)
+    assert made_in_parts(desk, 3).conversations is None
+    assert desk.differences() == {}
+
+
 def days_of(desk: Living, key: str) -> list[Any]:
     place = f"tiledesk_marts_prep.{changes.DAYS}"
     query = f"SELECT DISTINCT day FROM {place} WHERE conversation_id = '{key}'"

@@ -14,6 +14,8 @@ import dlt
 import duckdb
 from dlt.common.configuration.resolve import resolve_configuration
 
+from tiledesk import tables
+
 from .destinations.duckdb import DuckDB
 from .failures import Failure
 from .marts import MartSettings, Transformed
@@ -22,9 +24,12 @@ from .marts.package import PACKAGE
 from .target import Target
 
 DBT = "TILEDESK_DBT"
-# Enough for 20,000 conversations with 200,000 messages; how many times more if it is not.
-MEMORY = 320_000_000
-MEMORY_AGAIN = 8
+# Enough for 20,000 conversations with 200,000 messages.
+MEMORY = 300_000_000
+# For more messages than this, and where the above is not enough. It is enough for any number, since
+# conversations are made in parts; what is counted over all of them goes to the disk.
+MANY_MESSAGES = 500_000
+MEMORY_FOR_MANY = 2_560_000_000
 
 
 def transform(
@@ -47,17 +52,28 @@ def transform(
         if not pipeline.default_schema_name:
             raise Failure(f"Nothing is loaded into {target} yet. Load first.")
         if isinstance(target.kind, DuckDB):
-            try:
-                with target.kind.connection(MEMORY) as connection:
+            with target.kind.connection(MEMORY) as connection:
+                if _messages(connection, target.dataset) > MANY_MESSAGES:
+                    connection.execute(f"SET memory_limit = '{MEMORY_FOR_MANY}B'")
+                try:
                     done = make(connection, target.dataset, full_refresh=full_refresh)
-            except duckdb.OutOfMemoryException:
-                with target.kind.connection(MEMORY * MEMORY_AGAIN) as connection:
+                except duckdb.OutOfMemoryException:
+                    connection.execute(f"SET memory_limit = '{MEMORY_FOR_MANY}B'")
                     done = make(connection, target.dataset, full_refresh=full_refresh)
             if publish is not None:
                 target.kind.publish(publish)
         else:
             done = _with_dbt(target, pipeline)
     return done
+
+
+def _messages(connection: duckdb.DuckDBPyConnection, dataset: str) -> int:
+    rows = connection.execute(
+        "SELECT estimated_size FROM duckdb_tables() WHERE database_name = current_database()"
+        " AND schema_name = ? AND table_name = ?",
+        [dataset, tables.MESSAGES.name],
+    ).fetchall()
+    return int(rows[0][0]) if rows else 0
 
 
 def check_publish(target: Target, publish: Path | None) -> None:

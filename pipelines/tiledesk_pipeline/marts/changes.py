@@ -118,12 +118,15 @@ FROM narrow_requests AS requests
 GROUP BY 1
 """
 
-# The time that an open conversation has been running depends on the newest time of its project.
-_CHANGED = """
+_DIFFERING = """
 CREATE OR REPLACE TEMP TABLE differing AS
 SELECT conversation_id
 FROM digests FULL JOIN {prep}.{digests} AS before USING (conversation_id)
-WHERE digests.digest IS DISTINCT FROM before.digest;
+WHERE digests.digest IS DISTINCT FROM before.digest
+"""
+
+# The time that an open conversation has been running depends on the newest time of its project.
+_CHANGED = """
 CREATE OR REPLACE TEMP TABLE changed AS
 FROM differing UNION SELECT conversation_id FROM {marts}.tiledesk__conversations WHERE is_open
 """
@@ -170,6 +173,24 @@ def changed(model: str) -> str:
     return f"changed_{table}" if table in CHANGED_ROWS else narrowed(model)
 
 
+def temporary(model: str) -> str:
+    """Where a model is made that is not kept, or not yet in place."""
+    return f"{TEMPORARY}.{model}"
+
+
+def taken(model: str) -> str:
+    """Where a model of the taken conversations is made, and what it reads in place of others."""
+    return temporary(changed(model))
+
+
+def parts(
+    connection: duckdb.DuckDBPyConnection, messages_at_once: int, table: str = "narrow_messages"
+) -> int:
+    """In how many parts conversations are made, by the number of their messages."""
+    (messages,) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0]
+    return -(-messages // messages_at_once) or 1
+
+
 def make_digests(connection: duckdb.DuckDBPyConnection) -> None:
     """Make a digest of each conversation from the narrow views."""
     columns = {table: ", ".join(names) for table, names in COLUMNS.items()}
@@ -203,8 +224,12 @@ def fingerprint(
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
-def find(connection: duckdb.DuckDBPyConnection, marts: str, fingerprint: str) -> int | None:
+def find(
+    connection: duckdb.DuckDBPyConnection, marts: str, fingerprint: str, messages_at_once: int
+) -> int | None:
     """Find the conversations that have to be made anew; how many, or None for all.
+
+    These are all if most of them changed, or more than fit into memory.
 
     Afterwards, their ids are in the temporary table ``changed``, and their rows in tables whose
     names begin with ``changed_``. Those whose own rows differ are in ``differing``, too.
@@ -216,29 +241,71 @@ def find(connection: duckdb.DuckDBPyConnection, marts: str, fingerprint: str) ->
     memory = connection.execute(f"FROM {places['prep']}.{MEMORY}").fetchall()
     if memory != [(fingerprint, _catalog(connection, marts))]:
         return None
-    connection.execute(_CHANGED.format_map(places))
-    connection.execute(_NEWEST.format_map(places))
+    connection.execute(_DIFFERING.format_map(places))
+    _add_open(connection, marts)
     (changed, everything), *_ = connection.execute(
         "SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM digests)"
     ).fetchall()
     if changed > everything * MOST:
         return None
+    _take_rows(connection)
+    if parts(connection, messages_at_once, "changed_messages") > 1:
+        return None
+    return int(changed)
+
+
+def take_open(connection: duckdb.DuckDBPyConnection, marts: str) -> None:
+    """Take the conversations whose figures depend on the newest times of all, as `find` does."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE differing AS SELECT conversation_id FROM digests WHERE false"
+    )
+    _add_open(connection, marts)
+    _take_rows(connection)
+
+
+def take_part(connection: duckdb.DuckDBPyConnection, number: int, parts: int) -> None:
+    """Take a part of all conversations, as `find` takes the changed ones."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE changed AS SELECT conversation_id FROM digests"
+        f" WHERE hash(conversation_id) % {parts} = {number}"
+    )
+    _take_rows(connection)
+
+
+def _add_open(connection: duckdb.DuckDBPyConnection, marts: str) -> None:
+    places = {"marts": name(marts), "prep": name(f"{marts}_prep")}
+    connection.execute(_CHANGED.format_map(places))
+    connection.execute(_NEWEST.format_map(places))
+
+
+def _take_rows(connection: duckdb.DuckDBPyConnection) -> None:
     for table, where in CHANGED_ROWS.items():
         query = f"FROM narrow_{table} WHERE {where}"
         connection.execute(f"CREATE OR REPLACE TEMP TABLE changed_{table} AS {query}")
-    return int(changed)
+
+
+def put(connection: duckdb.DuckDBPyConnection, marts: str, *, is_first: bool) -> None:
+    """Add conversations that were made as temporary tables; the first ones replace everything."""
+    for schema, table in _in_place(marts):
+        place = f"{name(schema)}.{table}"
+        how = f"CREATE OR REPLACE TABLE {place} AS" if is_first else f"INSERT INTO {place}"
+        connection.execute(f"{how} FROM {TEMPORARY}.{table}")
 
 
 def replace(connection: duckdb.DuckDBPyConnection, marts: str) -> None:
     """Put the changed conversations that were made as temporary tables in place of the old ones."""
-    tables = [(marts, table) for table in MARTS] + [(f"{marts}_prep", table) for table in KEPT]
-    for schema, table in (*tables, (f"{marts}_prep", DIGESTS)):
+    for schema, table in (*_in_place(marts), (f"{marts}_prep", DIGESTS)):
         place = f"{name(schema)}.{table}"
         made = f"{TEMPORARY}.{table}"
         if table == DIGESTS:
             made = "digests SEMI JOIN changed USING (conversation_id)"
         connection.execute(f"DELETE FROM {place} WHERE conversation_id IN (FROM changed)")
         connection.execute(f"INSERT INTO {place} FROM {made}")
+
+
+def _in_place(marts: str) -> list[tuple[str, str]]:
+    """Schema and name of each table whose rows belong to conversations."""
+    return [(marts, table) for table in MARTS] + [(f"{marts}_prep", table) for table in KEPT]
 
 
 def keep_all(connection: duckdb.DuckDBPyConnection, marts: str) -> None:

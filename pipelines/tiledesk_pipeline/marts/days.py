@@ -47,9 +47,17 @@ SELECT conversation_id, id_project, from_on FROM {int_tiledesk__holders}
 _SAME_DAY = "a.id_project IS NOT DISTINCT FROM b.id_project AND a.day IS NOT DISTINCT FROM b.day"
 
 
-def keep_all(connection: duckdb.DuckDBPyConnection, place: Callable[[str], str], prep: str) -> None:
-    """Keep the days of all conversations."""
-    connection.execute(f"CREATE OR REPLACE TABLE {prep}.{DAYS} AS {_days(place)}")
+def keep(
+    connection: duckdb.DuckDBPyConnection,
+    place: Callable[[str], str],
+    prep: str,
+    *,
+    is_first: bool = True,
+) -> None:
+    """Keep the days of conversations that were made; those of the first ones replace everything."""
+    days = f"{prep}.{DAYS}"
+    how = f"CREATE OR REPLACE TABLE {days} AS" if is_first else f"INSERT INTO {days}"
+    connection.execute(f"{how} {_days(place)}")
 
 
 def find(connection: duckdb.DuckDBPyConnection, place: Callable[[str], str], prep: str) -> None:

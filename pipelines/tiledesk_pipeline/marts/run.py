@@ -13,8 +13,10 @@ from dlt.common.configuration.specs import BaseConfiguration, configspec
 
 from ..failures import Failure
 from . import changes, compiled, days, staging
-from .changes import TEMPORARY
+from .changes import TEMPORARY, temporary
 from .changes import name as _name
+
+MESSAGES_AT_ONCE = 1_000_000
 
 
 @configspec
@@ -107,6 +109,7 @@ def transform(
     schema: str = "",
     settings: MartSettings | None = None,
     full_refresh: bool = False,
+    messages_at_once: int = MESSAGES_AT_ONCE,
 ) -> Transformed:
     """Make the marts from the tables of a dataset; readers see the old ones until all are made.
 
@@ -118,6 +121,8 @@ def transform(
         dataset: the schema of the loaded tables.
         schema: the schema of the marts; the dataset's name and ``_marts`` unless given.
         full_refresh: make all conversations anew.
+        messages_at_once: if there are more, conversations are made in parts of about so many, so
+            that they fit into memory: a part takes 1.6 KB for each of its messages.
 
     Raises:
         Failure: there is no such dataset, or a setting cannot be used.
@@ -137,7 +142,15 @@ def transform(
     done = Transformed(schema)
     connection.begin()
     try:
-        _make(connection, dataset, loaded, settings, done, full_refresh=full_refresh)
+        _make(
+            connection,
+            dataset,
+            loaded,
+            settings,
+            done,
+            full_refresh=full_refresh,
+            messages_at_once=messages_at_once,
+        )
         unknown = connection.execute(
             f"SELECT count(*) FROM {TEMPORARY}.int_tiledesk__projects WHERE NOT is_time_zone_known"
         ).fetchone()
@@ -152,6 +165,79 @@ def transform(
     return done
 
 
+class _Making:
+    """One transformation: its models, and where each is made."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, schema: str, settings: MartSettings
+    ) -> None:
+        self.connection, self.schema = connection, schema
+        self.models = dict(changes.models_by_kind())
+        self.variables = settings.as_sql()
+        self.marts, self.prep = _name(schema), _name(f"{schema}_prep")
+        self.lasting = {name: f"{self.prep}.{name}" for name in changes.KEPT}
+        for model in (*self.models["conversations"], *self.models["aggregates"]):
+            if model.schema == compiled.MARTS:
+                self.lasting[model.name] = f"{self.marts}.{model.name}"
+        self.lists = {
+            "int_tiledesk__holidays": _values("holiday", "date", settings.holidays),
+            "int_tiledesk__excluded_agents": _values(
+                "user_id", "varchar", settings.excluded_agents
+            ),
+        }
+
+    def make(self, models: Iterable[compiled.Model], place: Callable[[str], str]) -> None:
+        """Make models where `place` says, from where it says that others are."""
+        for model in models:
+            query = self.lists.get(model.name) or compiled.filled(
+                model.query, place, self.variables
+            )
+            table = place(model.name)
+            word = "TEMP TABLE" if table.startswith(f"{TEMPORARY}.") else "TABLE"
+            self.connection.execute(f"CREATE OR REPLACE {word} {table} AS {query}")
+
+    def final(self, name: str) -> str:
+        return self.lasting.get(name) or temporary(name)
+
+    def make_all(self, parts: int) -> None:
+        """Make all conversations, at once or in parts."""
+        if parts == 1:
+            self.make(self.models["conversations"], lambda name: self.final(changes.narrowed(name)))
+            days.keep(self.connection, self.final, self.prep)
+            changes.keep_all(self.connection, self.schema)
+            return
+        for part in range(parts):
+            changes.take_part(self.connection, part, parts)
+            self.make(self.models["conversations"], changes.taken)
+            changes.put(self.connection, self.schema, is_first=part == 0)
+            days.keep(self.connection, temporary, self.prep, is_first=part == 0)
+        changes.keep_all(self.connection, self.schema)
+        # a part does not have the newest times of all
+        changes.take_open(self.connection, self.schema)
+        self.make_taken()
+
+    def make_taken(self) -> None:
+        """Make the conversations that were taken, and put them in place of the old ones."""
+        self.make(self.models["conversations"], changes.taken)
+        changes.replace(self.connection, self.schema)
+        days.find(self.connection, temporary, self.prep)
+
+    def make_aggregates(self, *, of_changed_days: bool) -> None:
+        """Make what is made from all conversations, or only what changed of it."""
+        models = self.models["aggregates"]
+        if of_changed_days and days.narrow(self.connection, self.final, self.prep):
+            of_days = [model for model in models if model.name in changes.MARTS_OF_DAYS]
+            models = [model for model in models if model not in of_days]
+            self.make(of_days, lambda name: temporary(days.narrowed(name)))
+            for model in of_days:
+                days.replace(self.connection, model.name, self.final(model.name))
+        self.make(models, self.final)
+        for name in changes.KEPT_SHARED:
+            self.connection.execute(
+                f"CREATE OR REPLACE TABLE {self.prep}.{name} AS FROM {temporary(name)}"
+            )
+
+
 def _make(
     connection: duckdb.DuckDBPyConnection,
     dataset: str,
@@ -160,60 +246,25 @@ def _make(
     done: Transformed,
     *,
     full_refresh: bool,
+    messages_at_once: int,
 ) -> None:
     """Make all models; those of conversations only for the changed ones where that can be."""
-    marts, prep = _name(done.schema), _name(f"{done.schema}_prep")
-    for schema in (marts, prep):
+    making = _Making(connection, done.schema, settings)
+    for schema in (making.marts, making.prep):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     views = _make_views(connection, dataset, loaded)
-    models = dict(changes.models_by_kind())
-    lasting = {name: f"{prep}.{name}" for name in changes.KEPT}
-    for model in (*models["conversations"], *models["aggregates"]):
-        if model.schema == compiled.MARTS:
-            lasting[model.name] = f"{marts}.{model.name}"
-    variables = settings.as_sql()
-    lists = {
-        "int_tiledesk__holidays": _values("holiday", "date", settings.holidays),
-        "int_tiledesk__excluded_agents": _values("user_id", "varchar", settings.excluded_agents),
-    }
-
-    def make(models: Iterable[compiled.Model], place: Callable[[str], str]) -> None:
-        for model in models:
-            query = lists.get(model.name) or compiled.filled(model.query, place, variables)
-            table = place(model.name)
-            word = "TEMP TABLE" if table.startswith(f"{TEMPORARY}.") else "TABLE"
-            connection.execute(f"CREATE OR REPLACE {word} {table} AS {query}")
-
-    def temporary(name: str) -> str:
-        return f"{TEMPORARY}.{name}"
-
-    def final(name: str) -> str:
-        return lasting.get(name) or temporary(name)
-
-    make(models["shared"], temporary)
+    making.make(making.models["shared"], temporary)
     changes.make_digests(connection)
-    mark = changes.fingerprint(connection, dataset, variables, views)
-    done.conversations = None if full_refresh else changes.find(connection, done.schema, mark)
-    aggregates = models["aggregates"]
+    mark = changes.fingerprint(connection, dataset, making.variables, views)
+    if not full_refresh:
+        done.conversations = changes.find(connection, done.schema, mark, messages_at_once)
     if done.conversations is None:
-        make(models["conversations"], lambda name: final(changes.narrowed(name)))
-        changes.keep_all(connection, done.schema)
-        days.keep_all(connection, final, prep)
+        making.make_all(changes.parts(connection, messages_at_once))
     else:
-        make(models["conversations"], lambda name: temporary(changes.changed(name)))
-        changes.replace(connection, done.schema)
-        days.find(connection, temporary, prep)
-        if days.narrow(connection, final, prep):
-            of_days = [model for model in aggregates if model.name in changes.MARTS_OF_DAYS]
-            aggregates = [model for model in aggregates if model not in of_days]
-            make(of_days, lambda name: temporary(days.narrowed(name)))
-            for model in of_days:
-                days.replace(connection, model.name, final(model.name))
-    make(aggregates, final)
-    for name in changes.KEPT_SHARED:
-        connection.execute(f"CREATE OR REPLACE TABLE {prep}.{name} AS FROM {TEMPORARY}.{name}")
+        making.make_taken()
+    making.make_aggregates(of_changed_days=done.conversations is not None)
     told = compiled.descriptions()
-    for name, table in lasting.items():
+    for name, table in making.lasting.items():
         if name in told:
             _describe(connection, table, *told[name])
             counted = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
