@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from conftest import Account, change, query
@@ -227,22 +228,23 @@ class Living(Desk):
         return transform(self.connection, "tiledesk", settings=given)
 
     def differences(self, **settings: Any) -> dict[str, int]:
-        """By table how many rows differ from those that are made anew."""
-        given = MartSettings(**{"as_of": AS_OF, **settings})
-        transform(self.connection, "tiledesk", schema="anew", settings=given, full_refresh=True)
-        found = {}
-        for name in (
-            *(*compiled.descriptions(), *changes.KEPT, *changes.KEPT_SHARED, changes.DAYS),
-        ):
-            here, there = ("", name) if name.startswith("tiledesk") else ("_prep", name)
-            one, other = f"FROM tiledesk_marts{here}.{there}", f"FROM anew{here}.{there}"
-            ((number,),) = self.rows(
-                "SELECT count(*) FROM"
-                f" (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))"
-            )
-            if number:
-                found[name] = number
-        return found
+        return differences(self.connection, MartSettings(**{"as_of": AS_OF, **settings}))
+
+
+def differences(connection: duckdb.DuckDBPyConnection, settings: MartSettings) -> dict[str, int]:
+    """By table how many rows differ from those that are made anew."""
+    transform(connection, "tiledesk", schema="anew", settings=settings, full_refresh=True)
+    found = {}
+    for name in (*compiled.descriptions(), *changes.KEPT, *changes.KEPT_SHARED, changes.DAYS):
+        here, there = ("", name) if name.startswith("tiledesk") else ("_prep", name)
+        one, other = f"FROM tiledesk_marts{here}.{there}", f"FROM anew{here}.{there}"
+        ((number,),) = connection.execute(
+            "SELECT count(*) FROM"
+            f" (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))"
+        ).fetchall()
+        if number:
+            found[name] = number
+    return found
 
 
 @pytest.mark.varied

@@ -19,9 +19,10 @@ import pendulum
 import pytest
 
 from conftest import Account, RealServer, on_one_real_server
+from test_marts_changes import differences
 from test_real_analytics import compared
 from tiledesk_pipeline.load import load
-from tiledesk_pipeline.marts import MartSettings, transform
+from tiledesk_pipeline.marts import MartSettings, changes, days, transform
 from tiledesk_pipeline.target import Target
 
 pytestmark = [on_one_real_server, pytest.mark.slow]
@@ -232,3 +233,26 @@ def test_conversations_that_take_every_turn(real_server: RealServer, tmp_path: P
         assert waiting / 1000 + 0.3 < reply < 60
         assert private_notes == 1
         assert compared(connection, api, desk.owner.project_id, 5) > 50
+
+
+def test_marts_of_what_changed_equal_those_of_all(
+    real_server: RealServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MOST", 1)
+    monkeypatch.setattr(days, "MOST", 1)
+    db = tmp_path / "support.duckdb"
+    settings = MartSettings(as_of=pendulum.now("UTC").isoformat())
+    made = []
+    with new_desk(real_server) as desk:
+        live(desk)
+        before = dict(desk.talks)
+        for _ in range(2):
+            load(Target(db=db), **desk.owner.settings)
+            with duckdb.connect(str(db)) as connection:
+                made.append(transform(connection, "tiledesk", settings=settings).conversations)
+                assert differences(connection, settings) == {}
+            Talk(desk, before["closed twice"]).do("PUT", "reopen")
+            Talk(desk, before["nobody answers"]).say("visitor", "is anybody there?")
+            desk.begin("later", department="pool").do("PUT", "close")
+    assert made[0] is None
+    assert 3 <= made[1] < len(before)

@@ -31,7 +31,7 @@ UPDATE tiledesk.messages SET text = concat(text, '.') WHERE _id IN (
 def answers(folder: Path, sizes: Sequence[Size], repeats: int) -> Sheet:
     """Run ``tiledesk-dlt transform`` and ``report`` on files of each size.
 
-    `transform` makes all marts, then those of changed conversations; the report makes none.
+    `transform` makes all marts, and then what a change makes different; `report` finds nothing new.
     """
     python = python_of("")
     command = [str(python.parent / "tiledesk-dlt")]

@@ -25,7 +25,7 @@ from .target import Target
 
 DBT = "TILEDESK_DBT"
 # Enough for 20,000 conversations with 200,000 messages.
-MEMORY = 300_000_000
+MEMORY = 320_000_000
 # For more messages than this, and where the above is not enough. It is enough for any number, since
 # conversations are made in parts; what is counted over all of them goes to the disk.
 MANY_MESSAGES = 500_000
