@@ -508,6 +508,21 @@ def test_models_read_nothing_that_a_digest_or_the_fingerprint_does_not_cover() -
         assert staged <= covered, model.name
 
 
+@pytest.mark.parametrize("mart", changes.MARTS_OF_DAYS)
+def test_marts_of_days_read_nothing_else(mart: str) -> None:
+    (model,) = [model for model in compiled.models() if model.name == mart]
+    read = set()
+
+    def place(name: str) -> str:
+        read.add(name)
+        return name
+
+    compiled.filled(model.query, place, MartSettings().as_sql())
+    assert read
+    others = {name for name in read if days.narrowed(name) == name}
+    assert others <= set(changes.SHARED)
+
+
 def test_a_purge_makes_all_anew(served: Account, tmp_path: Path) -> None:
     target = Target(db=tmp_path / "support.duckdb")
     served.load(target.db)
