@@ -161,16 +161,16 @@ def test_defaults_are_below_what_is_configured_and_go_again(
     assert dlt.config.get("own.here") is None
 
 
-def test_another_pipeline_of_the_program_does_not_see_the_commands_defaults(tmp_path: Path) -> None:
-    with Target(db=tmp_path / "t.duckdb").pipeline():
-        other = pipeline_into(tmp_path)
-        loaded = other.run([{"a": 1}], table_name="one").load_packages[0]
-        assert loaded.jobs["completed_jobs"]  # it keeps the files of its jobs
-        with other.sql_client() as client:
-            # dlt makes a staging schema to truncate it
-            assert not client.execute_sql(
-                "SELECT 1 FROM information_schema.schemata WHERE schema_name = 'd_staging'"
-            )
+@pytest.mark.parametrize("is_set", [False, True])
+def test_a_user_overrides_the_commands_defaults(
+    is_set: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_set:
+        monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", "false")
+    with Target(db=tmp_path / "t.duckdb").pipeline() as pipeline:
+        pipeline.run([{"a": 1}], table_name="one")
+        kept = list(Path(pipeline.working_dir).glob("load/loaded/*/completed_jobs/*"))
+    assert bool(kept) is is_set
 
 
 def test_no_display_is_drawn_whatever_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,15 +24,13 @@ from .failures import Failure
 PIPELINE_NAME = "tiledesk"
 
 # Defaults that a user's configuration overrides. .dlt/config.toml gives the reasons. Completed jobs
-# hold other people's messages and are not needed. `load` handles signals itself. What stands below
-# the pipeline's name leaves other pipelines of the same program alone.
+# hold other people's messages and are not needed. `load` handles signals itself. Below the name of
+# the pipeline, they would override a user's settings for all pipelines.
 DEFAULTS = defaults(
     {
         "runtime": {"dlthub_telemetry": False, "intercept_signals": False},
-        PIPELINE_NAME: {
-            "data_writer": {"disable_compression": True},
-            "load": {"truncate_staging_dataset": True, "delete_completed_jobs": True},
-        },
+        "data_writer": {"disable_compression": True},
+        "load": {"truncate_staging_dataset": True, "delete_completed_jobs": True},
     }
 )
 
