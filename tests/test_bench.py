@@ -34,7 +34,7 @@ def test_benchmarks_run_and_ours_misses_no_row(tmp_path: Path) -> None:
     for title in ("tiledesk-dlt load", "rest_api_source, tuned", "limit: DuckDB"):
         assert title in table
     *_, answers = table.split("## answers")
-    assert re.search(r"^\| 60 \| \d+ (\| [\d.]+ ){6}\|$", answers, re.MULTILINE), answers
+    assert re.search(r"^\| 60 \| \d+ (\| [\d,.]+ ){9}\|$", answers, re.MULTILINE), answers
     ours = {run["scenario"]: run["gap"] for run in runs if run["contender"] == "ours"}
     whole = {"missing": 0, "stale": 0, "double": 0}
     assert {name: ours[name] for name in ("first load", "quiet run", "incremental")} == {
