@@ -386,6 +386,15 @@ def test_conversations_that_are_made_in_parts_equal_those_that_are_made_at_once(
     assert desk.differences() == {}
 
 
+def test_a_desk_that_closes_nothing_is_made_in_parts_too(desk: Living) -> None:
+    for number in range(12):
+        desk.asked(f"open {number}")
+        desk.says(BOT, key=f"open {number}")
+    desk.connection.execute("UPDATE tiledesk.requests SET status = 200, closed_at = NULL")
+    made_in_parts(desk, 5)
+    assert desk.differences() == {}
+
+
 def test_more_changes_than_fit_into_memory_are_made_in_parts(
     desk: Living, monkeypatch: pytest.MonkeyPatch
 ) -> None:

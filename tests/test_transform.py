@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from conftest import Account, change, query, run_cli
-from tiledesk_pipeline.destinations.duckdb import DuckDB
+from tiledesk_pipeline import transform as command
 from tiledesk_pipeline.export import MONTHS, export
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.target import Target
@@ -126,19 +126,33 @@ def test_only_a_duckdb_file_is_published(cli: Cli) -> None:
     assert "--publish copies a DuckDB file" in done.stderr
 
 
-def test_marts_that_need_more_memory_get_it(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How much memory each try may use."""
     given = []
-    connection = DuckDB.connection
+    make = command.make
 
-    def watched(self: DuckDB, memory: int = 0, **more: Any) -> Any:
-        given.append(memory)
-        if len(given) == 1:
+    def watched(connection: duckdb.DuckDBPyConnection, *args: Any, **more: Any) -> Any:
+        given.append(connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
+        if given == ["305.1 MiB"]:
             raise duckdb.OutOfMemoryException("Out of Memory Error")
-        return connection(self, memory, **more)
+        return make(connection, *args, **more)
 
-    monkeypatch.setattr(DuckDB, "connection", watched)
+    monkeypatch.setattr(command, "make", watched)
+    return given
+
+
+def test_marts_that_need_more_memory_get_it(db: Path, limits: list[str]) -> None:
     assert len(transform(Target(db=db)).rows) == 14
-    assert given[1] > given[0] > 0
+    assert limits == ["305.1 MiB", "2.3 GiB"]
+
+
+def test_many_messages_get_more_memory_at_once(
+    db: Path, limits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "MANY_MESSAGES", 10)
+    assert len(transform(Target(db=db)).rows) == 14
+    assert limits == ["2.3 GiB"]
 
 
 @pytest.mark.parametrize("command", ["transform", "report"])

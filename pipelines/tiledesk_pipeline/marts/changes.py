@@ -128,7 +128,8 @@ WHERE digests.digest IS DISTINCT FROM before.digest
 # The time that an open conversation has been running depends on the newest time of its project.
 _CHANGED = """
 CREATE OR REPLACE TEMP TABLE changed AS
-FROM differing UNION SELECT conversation_id FROM {marts}.tiledesk__conversations WHERE is_open
+FROM differing UNION SELECT conversation_id FROM {marts}.tiledesk__conversations
+WHERE is_open AND {condition}
 """
 
 # With the conversations that hold the newest times of a project, the business clock ends where it
@@ -189,6 +190,14 @@ def parts(
     """In how many parts conversations are made, by the number of their messages."""
     (messages,) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0]
     return -(-messages // messages_at_once) or 1
+
+
+def parts_of_open(connection: duckdb.DuckDBPyConnection, marts: str, parts: int) -> int:
+    """In how many parts open conversations are made, where all are made in `parts`."""
+    place = f"{name(marts)}.tiledesk__conversations"
+    query = f"SELECT count(*) FILTER (WHERE is_open), count(*) FROM {place}"
+    is_open, everything = connection.execute(query).fetchall()[0]
+    return -(-is_open * parts // (everything or 1)) or 1
 
 
 def make_digests(connection: duckdb.DuckDBPyConnection) -> None:
@@ -254,12 +263,17 @@ def find(
     return int(changed)
 
 
-def take_open(connection: duckdb.DuckDBPyConnection, marts: str) -> None:
-    """Take the conversations whose figures depend on the newest times of all, as `find` does."""
+def take_open(
+    connection: duckdb.DuckDBPyConnection, marts: str, number: int = 0, parts: int = 1
+) -> None:
+    """Take the conversations whose figures depend on the newest times of all, as `find` does.
+
+    Or a part of the open ones, and those that hold the newest times.
+    """
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE differing AS SELECT conversation_id FROM digests WHERE false"
     )
-    _add_open(connection, marts)
+    _add_open(connection, marts, _is_in_part(number, parts))
     _take_rows(connection)
 
 
@@ -267,14 +281,18 @@ def take_part(connection: duckdb.DuckDBPyConnection, number: int, parts: int) ->
     """Take a part of all conversations, as `find` takes the changed ones."""
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE changed AS SELECT conversation_id FROM digests"
-        f" WHERE hash(conversation_id) % {parts} = {number}"
+        f" WHERE {_is_in_part(number, parts)}"
     )
     _take_rows(connection)
 
 
-def _add_open(connection: duckdb.DuckDBPyConnection, marts: str) -> None:
+def _is_in_part(number: int, parts: int) -> str:
+    return f"hash(conversation_id) % {parts} = {number}"
+
+
+def _add_open(connection: duckdb.DuckDBPyConnection, marts: str, condition: str = "true") -> None:
     places = {"marts": name(marts), "prep": name(f"{marts}_prep")}
-    connection.execute(_CHANGED.format_map(places))
+    connection.execute(_CHANGED.format(condition=condition, **places))
     connection.execute(_NEWEST.format_map(places))
 
 

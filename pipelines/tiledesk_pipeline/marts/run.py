@@ -213,8 +213,10 @@ class _Making:
             days.keep(self.connection, temporary, self.prep, is_first=part == 0)
         changes.keep_all(self.connection, self.schema)
         # a part does not have the newest times of all
-        changes.take_open(self.connection, self.schema)
-        self.make_taken()
+        of_open = changes.parts_of_open(self.connection, self.schema, parts)
+        for part in range(of_open):
+            changes.take_open(self.connection, self.schema, part, of_open)
+            self.make_taken()
 
     def make_taken(self) -> None:
         """Make the conversations that were taken, and put them in place of the old ones."""
