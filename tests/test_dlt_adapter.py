@@ -180,7 +180,7 @@ def test_no_display_is_drawn_whatever_the_setting_says(monkeypatch: pytest.Monke
     assert quiet.collector is commands.NO_DISPLAY
 
 
-def test_remembered_lookups_are_made_once_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_hints_are_made_once_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     theirs = validation.get_type_hints
 
@@ -189,9 +189,9 @@ def test_remembered_lookups_are_made_once_and_end(monkeypatch: pytest.MonkeyPatc
         return theirs(spec, **options)
 
     monkeypatch.setattr(validation, "get_type_hints", get_type_hints)
-    with commands.remembered_lookups:
+    with commands.remembered_hints:
         for _ in range(2):
-            with commands.remembered_lookups:
+            with commands.remembered_hints:
                 dlt.Schema("one").update_table({"name": "a", "columns": {}})
         assert resolve.is_secret_hint(TSecretStrValue)
         assert not resolve.is_secret_hint(str)

@@ -362,7 +362,6 @@ def test_nothing_new_makes_only_what_time_changes(desk: Living) -> None:
     assert done.conversations <= 2 * 6 + 1, "those with the newest times, and the open one"
 
 
-@pytest.mark.varied
 def made_in_parts(desk: Living, parts: int) -> Transformed:
     messages = desk.rows("SELECT count(*) FROM tiledesk.messages")[0][0]
     settings = MartSettings(as_of=AS_OF)
@@ -438,6 +437,7 @@ def test_all_days_are_made_again_if_most_conversations_count_on_the_changed_ones
     assert desk.differences() == {}
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize(
     "settings",
     [

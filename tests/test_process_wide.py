@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
 
 import dlt
 import pytest
 from dlt.common.configuration import resolve
+from dlt.common.configuration.specs import BaseConfiguration, configspec
 
 from tiledesk.logs import discreet_logs
 from tiledesk.process_wide import ProcessWide
 from tiledesk_pipeline import dlt_adapter as commands
+from tiledesk_pipeline.target import Target
 
 
 @pytest.fixture
@@ -62,24 +65,49 @@ def test_a_change_that_cannot_be_made_has_no_user() -> None:
     assert len(tries) == 2
 
 
-def test_many_threads_leave_the_process_as_it_was() -> None:
+def test_threads_that_end_leave_the_change_to_others_and_the_process_as_it_was() -> None:
     hint, filters = resolve.is_secret_hint, list(logging.getLogger("dlt").filters)
     defaults = commands.defaults({"own": {"here": "a"}})
-    barrier = threading.Barrier(8)
+    all_hold, half_ended = threading.Barrier(8, timeout=60), threading.Barrier(8, timeout=60)
     seen = []
 
-    def use() -> None:
-        for _ in range(50):
-            barrier.wait()
-            with defaults, commands.remembered_lookups, discreet_logs:
-                seen.append(dlt.config.get("own.here"))
+    def use(ends_first: bool) -> None:
+        for _ in range(20):
+            with defaults, commands.remembered_hints, discreet_logs:
+                all_hold.wait()
+                if not ends_first:
+                    half_ended.wait()
+                    seen.append((dlt.config.get("own.here"), resolve.is_secret_hint is hint))
+            if ends_first:
+                half_ended.wait()
 
-    threads = [threading.Thread(target=use) for _ in range(8)]
+    threads = [threading.Thread(target=use, args=(number % 2 == 0,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert seen == ["a"] * 400
+    assert seen == [("a", False)] * 80
     assert dlt.config.get("own.here") is None
     assert resolve.is_secret_hint is hint
     assert logging.getLogger("dlt").filters == filters
+
+
+def test_a_load_beside_another_has_settings_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program gives each load an account by the environment, and starts one beside the other."""
+
+    @configspec
+    class Account(BaseConfiguration):
+        base_url: str = ""
+
+    def account() -> str:
+        settings = resolve.resolve_configuration(Account(), sections=("sources", "tiledesk"))
+        return settings.base_url
+
+    with Target(db=tmp_path / "first.duckdb").pipeline():
+        monkeypatch.setenv("SOURCES__TILEDESK__BASE_URL", "https://first.example.com")
+        first = account()
+        with Target(db=tmp_path / "second.duckdb").pipeline():
+            monkeypatch.setenv("SOURCES__TILEDESK__BASE_URL", "https://second.example.com")
+            assert (first, account()) == ("https://first.example.com", "https://second.example.com")

@@ -26,7 +26,7 @@ from dlt.common.runtime.collector import NULL_COLLECTOR
 from tiledesk.process_wide import ProcessWide
 
 T = TypeVar("T")
-DEFAULTS = "tiledesk-dlt"
+PROVIDER = "tiledesk-dlt"
 # Why: dlt has no name for "no progress display", and takes one from its setting `progress` unless a
 # collector is given. Without it, two displays write over each other.
 NO_DISPLAY = NULL_COLLECTOR
@@ -41,7 +41,7 @@ def defaults(values: Mapping[str, Any]) -> ProcessWide:
 
     def register() -> Callable[[], None]:
         providers = Container()[PluggableRunContext].providers
-        provider = CustomLoaderDocProvider(DEFAULTS, lambda: dict(values), False, locations=[])
+        provider = CustomLoaderDocProvider(PROVIDER, lambda: dict(values), False, locations=[])
         dlt.config.register_provider(provider)
 
         def remove() -> None:
@@ -53,7 +53,7 @@ def defaults(values: Mapping[str, Any]) -> ProcessWide:
     return ProcessWide(register)
 
 
-def _remember() -> Callable[[], None]:
+def _remember_hints() -> Callable[[], None]:
     functions = [
         (module, name, getattr(module, name))
         for module, name in (
@@ -61,7 +61,6 @@ def _remember() -> Callable[[], None]:
             (resolve, "extract_inner_hint"),
             (resolve, "is_secret_hint"),
             (environ, "is_secret_hint"),
-            (resolve, "resolve_single_provider_value"),
         )
     ]
     for module, name, function in functions:
@@ -74,28 +73,28 @@ def _remember() -> Callable[[], None]:
     return forget
 
 
-# Remembers what dlt finds out about type hints and what its settings say, while it is held.
-# Why: dlt reads the hints of the same few specs, and looks for the same settings, thousands of
-# times in each load. Without the hints, a load of 60 conversations, and one that finds nothing new,
-# take 12 % more CPU. Without the settings, a first load of 60 conversations takes 7 % more.
-remembered_lookups = ProcessWide(_remember)
+# Remembers what dlt finds out about type hints, while it is held.
+# Why: dlt reads the hints of the same few specs thousands of times in each load, for settings and
+# for schemas. Without this, a load of 60 conversations, and one that finds nothing new, take 12 %
+# more CPU. Settings themselves are not remembered: they may be others for a load beside this one.
+remembered_hints = ProcessWide(_remember_hints)
 
 
 class _Remembered:
-    """A function that is called once with the same arguments."""
+    """A function of a type hint that is called once for each hint."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._found: dict[Any, Any] = {}
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
+    def __call__(self, hint: Any, **options: Any) -> Any:
         # the namespace that a hint is read in has no hash, and follows from the hint
-        key = (arguments, *(option for option in options.items() if option[0] != "globalns"))
+        key = (hint, *(option for option in options.items() if option[0] != "globalns"))
         try:
             if key not in self._found:
-                self._found[key] = self._function(*arguments, **options)
-        except TypeError:  # an argument with something in it that has no hash
-            return self._function(*arguments, **options)
+                self._found[key] = self._function(hint, **options)
+        except TypeError:  # a hint with something in it that has no hash
+            return self._function(hint, **options)
         return self._found[key]
 
 

@@ -18,7 +18,7 @@ from tiledesk.destination import require_usual_tables
 from tiledesk.logs import discreet_logs
 
 from .destinations import Destination, Patience, destination_of
-from .dlt_adapter import NO_DISPLAY, defaults, remembered_lookups, untraced
+from .dlt_adapter import NO_DISPLAY, defaults, remembered_hints, untraced
 from .failures import Failure
 
 PIPELINE_NAME = "tiledesk"
@@ -87,7 +87,7 @@ class Target:
                 an object that a user has added to it prevents what is about to be done.
             BadSetting: a setting of dlt would change the tables.
         """
-        with DEFAULTS, remembered_lookups, discreet_logs, _working_folder() as home:
+        with DEFAULTS, remembered_hints, discreet_logs, _working_folder() as home:
             if not read_only:
                 require_usual_tables()
             pipeline = dlt.pipeline(

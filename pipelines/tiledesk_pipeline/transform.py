@@ -26,8 +26,8 @@ from .target import Target
 DBT = "TILEDESK_DBT"
 # Enough for 20,000 conversations with 200,000 messages.
 MEMORY = 320_000_000
-# For more messages than this, and where the above is not enough. It is enough for any number, since
-# conversations are made in parts; what is counted over all of them goes to the disk.
+# For more messages than this, and where the above is not enough. It was enough for a million
+# conversations, which are made in parts; what is counted over all of them can go to the disk.
 MANY_MESSAGES = 500_000
 MEMORY_FOR_MANY = 2_560_000_000
 

@@ -41,7 +41,7 @@
     cast(extract(epoch from ({{ to_at }} - {{ from_at }})) as decimal(18, 3))
 {%- endmacro %}
 
-{# DuckDB takes ten times as long for the difference of two times, which it makes in days of the calendar. #}
+{# DuckDB takes a hundred times as long for the difference of two times, which it makes by the calendar. #}
 {% macro duckdb__seconds(from_at, to_at) -%}
     cast((epoch_us({{ to_at }}) - epoch_us({{ from_at }})) / 1e6 as decimal(18, 3))
 {%- endmacro %}

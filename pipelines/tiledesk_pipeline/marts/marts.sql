@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: a1f961d115991386dad5f6b7c7c1dde6f5d08c70f98ee0fb6ac3fa6190b8096c
+-- digest: 241cdbe75a7264ce0114cd0727bfca6a25e88ff745245fc04a88812699178a35
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.
