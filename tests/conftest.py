@@ -33,6 +33,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from command_server import Process, start_command
+from real_servers import seed_of
 from tiledesk.tables import TABLES
 from tiledesk_pipeline.load import Summary, load
 from tiledesk_pipeline.target import Target
@@ -42,7 +43,6 @@ pytest_plugins = ["variations"]
 
 STREAMS = [table.name for table in TABLES]
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
-REAL_SERVERS = "TILEDESK_REAL_SERVERS"
 REAL_TRUTH = "TILEDESK_REAL_TRUTH"
 
 
@@ -383,13 +383,11 @@ on_one_real_server = pytest.mark.parametrize("real_server", [REAL["shuffle"]], i
 @pytest.fixture(params=REAL.values())
 def real_server(request: pytest.FixtureRequest) -> RealServer:
     """A real server; `shuffle` orders equal stamps anew for every page."""
-    folder = os.environ.get(REAL_SERVERS)
-    if not folder or REAL_TRUTH not in os.environ:
-        pytest.skip(f"no real server was given: {REAL_SERVERS} and {REAL_TRUTH} are not set")
+    if REAL_TRUTH not in os.environ:
+        pytest.skip(f"no real server was given: {REAL_TRUTH} is not set")
     is_grouped = "PYTEST_XDIST_WORKER" not in os.environ or "@" in request.node.nodeid
     assert is_grouped, "the tests of a real server would run beside each other"
-    text = (Path(folder) / f"{request.param}.json").read_text()
-    return RealServer(json.loads(text.splitlines()[-1]))
+    return RealServer(seed_of(request.param))
 
 
 @pytest.fixture(scope="session")

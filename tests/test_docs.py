@@ -247,7 +247,7 @@ USED_IN = {
     "TILEDESK_DB": "notebooks/conversations.ipynb",
     "TILEDESK_DBT": "tests/test_transform.py",
     "TRANSFORM__TIME_ZONE": "tests/test_transform.py",
-    "TILEDESK_REAL_SERVERS": "tests/conftest.py",
+    "TILEDESK_REAL_SERVERS": "tests/real_servers.py",
     "TILEDESK_REAL_TRUTH": "tests/conftest.py",
     "DLT_DATA_DIR": "tests/conftest.py",
     "RUNTIME__DLTHUB_TELEMETRY": "tests/conftest.py",

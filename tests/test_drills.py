@@ -367,6 +367,7 @@ def test_a_file_that_somebody_reads_is_left_as_it_is_until_it_is_closed(drill: D
     drill.peace()
 
 
+@pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("waits", [True, False])
 def test_somebody_who_opens_the_file_during_a_load_does_not_harm_it(
@@ -529,6 +530,7 @@ def test_an_hour_that_comes_twice_or_never_costs_no_row(drill: Drill, zone: str)
     window_is_complete(drill, f"{never[0]}+00:00", f"{never[1]}+00:00", zone)
 
 
+@pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("zone", "since", "until"),

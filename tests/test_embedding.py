@@ -34,6 +34,7 @@ def test_the_version_is_that_of_the_package() -> None:
     assert tiledesk.__version__ == version("tiledesk-dlt")
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("forgets", [True, False])
 def test_one_source_runs_again_after_a_caller_changed_the_schema_in_place(
     owner: Account, tmp_path: Path, forgets: bool

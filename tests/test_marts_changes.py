@@ -370,6 +370,7 @@ def made_in_parts(desk: Living, parts: int) -> Transformed:
     )
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("seed", range(2))
 def test_conversations_that_are_made_in_parts_equal_those_that_are_made_at_once(
     seed: int, monkeypatch: pytest.MonkeyPatch
@@ -410,6 +411,7 @@ def days_of(desk: Living, key: str) -> list[Any]:
     return [day for (day,) in desk.rows(query)]
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("mart", changes.MARTS_OF_DAYS)
 def test_only_the_days_of_a_changed_conversation_are_made_again(desk: Living, mart: str) -> None:
     desk.chosen = MIDDLE

@@ -161,6 +161,7 @@ def test_postgres_keeps_them_or_refuses_before_a_call(
     assert len(sandbox.calls) == calls
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("wishes", [{}, {"full_refresh": True}])
 def test_what_a_killed_load_has_made_is_not_taken_for_a_users(
     wishes: dict[str, Any], owner: Account, db: Path, postgres: str, monkeypatch: pytest.MonkeyPatch

@@ -304,6 +304,7 @@ class Warehouse(dlt.destinations.postgres):
     """A user's own kind of Postgres."""
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize(
     ("destination", "file_format"),
     [

@@ -455,6 +455,7 @@ def test_nothing_personal_is_left_by_a_program_of_ones_own(
     assert found_in_tables(db, needles) == []
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("who", ["owner", "admin"])
 def test_no_log_line_and_no_sentence_holds_anything_personal(
     sandbox: Sandbox, db: Path, world: World, who: str, caplog: pytest.LogCaptureFixture,
@@ -793,6 +794,7 @@ def test_a_table_of_a_version_without_a_policy_is_one_that_keeps(
     owner.load(db)
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("since", ["2020-01-01", "2025-06-01"])
 def test_a_history_that_begins_later_may_begin_with_any_policy(
     owner: Account, db: Path, since: str

@@ -142,6 +142,7 @@ def test_all_are_those_that_the_user_belongs_to(
         find_projects(client, "all")
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("form", ["list in a file", "commas in a variable"])
 def test_dlts_configuration_takes_several(
     form: str,

@@ -282,6 +282,7 @@ def test_a_lead_deleted_in_the_dashboard_after_the_load_is_for_the_next_one(
 # --- what it costs --------------------------------------------------------------------------------
 
 
+@pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("ties", ["natural", "shuffle"])
 def test_a_few_of_2000_conversations_are_found_in_a_few_calls(db: Path, ties: Any) -> None:
@@ -570,6 +571,7 @@ def test_many_large_conversations_are_repaired(owner: Account, db: Path, world: 
     assert found.streams[0].is_equal
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_last_message_is_found_and_loaded_however_new_and_whosever_it_is(
     owner: Account, db: Path, world: World, deep: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,7 +12,8 @@ from typing import Any
 import dlt
 import pytest
 
-from conftest import REAL_SERVERS, account_of, query
+from conftest import account_of, query
+from real_servers import seed_of
 from roles import IF_SUPER_ADMIN_IS_NAMED, REFUSED, RESULTS, STREAMS, Desk, made_up_desk, real_desk
 from tiledesk import errors, open_projects, tiledesk_source
 from tiledesk_pipeline.check import check
@@ -35,11 +35,7 @@ Ids = dict[str, set[str]]
 def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
     kind, _, ties = str(request.param).partition(" ")
     if kind == "real":
-        folder = os.environ.get(REAL_SERVERS)
-        if not folder:
-            pytest.skip(f"no real server was given: {REAL_SERVERS} is not set")
-        seed = json.loads((Path(folder) / f"{ties}.json").read_text().splitlines()[-1])
-        yield real_desk(seed["base_url"])
+        yield real_desk(seed_of(ties)["base_url"])
         return
     world = generate(requests=40, seed=3)
     world.names_super_admin = request.param == NAMED

@@ -294,6 +294,7 @@ def test_a_deleted_lead_is_seen_as_deleted(
     assert query(db, f"SELECT status FROM tiledesk.leads WHERE _id = '{key}'") == [(1000,)]
 
 
+@pytest.mark.varied
 @pytest.mark.parametrize("ties", ["natural", "shuffle"])
 def test_one_hundred_and_fifty_rows_of_one_millisecond_are_all_found(
     ties: Any, pipeline: dlt.Pipeline, db: Path

@@ -1,8 +1,8 @@
 """What a commit draws: seeds of its simulations, and variations of expensive tests.
 
 A test that is marked ``varied`` has variations that cost a load or more each. With
-``--variations commit``, as `make test` runs pytest, a commit tries one in five of them and at least
-one. The next commit draws others. `make test VARIATIONS=all` tries all.
+``--variations commit``, as `make test` runs pytest, a commit tries one in eight of them and at
+least one. The next commit draws others. `make test VARIATIONS=all` tries all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ONE_IN = 5
+ONE_IN = 8
 
 
 def commit_seed() -> int | None:

@@ -1,23 +1,20 @@
 from __future__ import annotations
 
-import json
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import pytest
 
+from real_servers import seed_of
 from tiledesk_sandbox import VERSIONS, Sandbox, generate
 
 T = TypeVar("T")
-REAL_SERVERS = "TILEDESK_REAL_SERVERS"
 PRINCIPALS = ("owner", "admin", "agent", "late_agent", "outsider")
 
 
@@ -168,12 +165,7 @@ def eventually(look: Callable[[], T]) -> T:
 
 
 def _real(name: str) -> Server:
-    folder = os.environ.get(REAL_SERVERS)
-    if not folder:
-        pytest.skip(f"{REAL_SERVERS} is not set: no real server to compare with")
-    if name in OLDER and not Path(folder, f"{name}.json").exists():
-        pytest.skip(f"no real server of version {name} was given")
-    seeded = json.loads(Path(folder, f"{name}.json").read_text().strip().splitlines()[-1])
+    seeded = seed_of(name)
     people = {p: {k: seeded[p][k] for k in ("email", "password")} for p in PRINCIPALS}
     return Server(
         seeded["base_url"],
