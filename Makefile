@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 LOCK := --quiet --upgrade --constraint constraints.txt --universal --python-version 3.10 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: demo test soak bench lint format docs lock marts clean
+.PHONY: demo test soak bench lint format docs lock licences marts dist clean
 
 # uv where there is one, since it takes seconds; pip, which comes with Python, otherwise or if uv fails
 UV := $(shell command -v uv 2>/dev/null)
@@ -68,6 +68,9 @@ docs: $(VENV)/.ready  ## write the data dictionary, the command reference, the c
 lock: $(VENV)/.ready  ## write the hashes of requirements.lock anew, after a change of constraints.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --output-file requirements.lock $(LOCK)
 
+licences: $(VENV)/.ready  ## list the licences of all locked packages anew, after a change of requirements.lock
+	$(BIN)/python -m tiledesk_pipeline.release.licences
+
 marts: $(VENV)/.ready .venv-dbt/.ready  ## compile the SQL of the marts that the package carries
 	$(BIN)/python -m tiledesk_pipeline.marts.package .venv-dbt/bin/dbt
 
@@ -76,5 +79,10 @@ marts: $(VENV)/.ready .venv-dbt/.ready  ## compile the SQL of the marts that the
 	.venv-dbt/bin/pip install --quiet --disable-pip-version-check --requirement constraints-dbt.txt
 	@touch $@
 
+dist: $(VENV)/.ready  ## build wheel, sdist and bill of materials into dist/; a commit always gives the same bytes
+	rm -rf dist
+	env -u SOURCE_DATE_EPOCH $(BIN)/python -m hatchling build
+	$(BIN)/python -m tiledesk_pipeline.release.sbom "dist/tiledesk_dlt-$$($(BIN)/python -m hatchling version).cdx.json"
+
 clean:
-	rm -rf $(VENV) .venv-bench .venv-dbt demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist $(VENV) .venv-bench .venv-dbt demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -53,8 +53,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return (
             f"The package {error.name} is not installed. The demo and the sandbox need the extra"
-            " demo, and Postgres the extra postgres: pip install --constraint constraints.txt"
-            " '.[demo,postgres]'"
+            " demo, and Postgres the extra postgres: pip install 'tiledesk-dlt[demo,postgres]', or"
+            " in a checkout: pip install --constraint constraints.txt '.[demo,postgres]'"
         )
     if isinstance(error, ConfigurationException):
         return text.partition("\n")[0]
