@@ -205,7 +205,8 @@ def test_every_option_named_in_passing_exists() -> None:
         for option in parameter.opts
     }
     named = set(re.findall(r"`(--[a-z-]+)", without_code(TEXT)))
-    assert named - {"--collections", "--help"} <= known
+    of_other_programs = {"--collector", "--collections"}
+    assert named - of_other_programs - {"--help"} <= known
 
 
 def test_the_readme_shows_every_command() -> None:
@@ -254,6 +255,8 @@ USED_IN = {
     "EXTRACT__WORKERS": "tests/test_connections.py",
     "LOAD__DELETE_COMPLETED_JOBS": "tests/test_docs.py",
     "TILEDESK_TEST_COMMANDS": "tests/command_server.py",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "tests/test_monitoring.py",
+    "RUNTIME__SLACK_INCOMING_HOOK": "tests/test_monitoring.py",
 }
 # short for SOURCES__TILEDESK__..., where a page has just named it
 SHORT = {"BASE_URL", "ALLOW_HTTP"}

@@ -130,6 +130,15 @@ def load(
         bool, typer.Option("--transform", help="Make the marts after a complete load.")
     ] = False,
     publish: Publish = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(
+            "--metrics", metavar="PATH", help="Write metrics to this .prom file, for Prometheus."
+        ),
+    ] = None,
+    otlp: Annotated[
+        bool, typer.Option("--otlp", help="Send metrics to an OpenTelemetry collector.")
+    ] = False,
     destination: Destination = "duckdb",
     db: Db = Path("support.duckdb"),
     dataset: Dataset = "tiledesk",
@@ -145,35 +154,38 @@ def load(
         from .destinations import Patience
         from .failures import EXIT_FAILED, EXIT_PARTIAL, STOPPED_LOAD
         from .load import load as run
+        from .monitoring import monitored
         from .target import Target
 
-        window = _time("--since", since), _time("--until", until)
-        with live.progress(log_format, quiet=quiet) as progress:
-            target = Target(destination, db, dataset, Patience(wait, progress.step))
-            _check_publish(target, publish)
-            summary = run(
-                target,
-                resources=[name.strip() for name in resources.split(",") if name.strip()],
-                since=window[0],
-                until=window[1],
-                full_refresh=full_refresh,
-                progress=progress,
-                **({"allow_partial": True} if allow_partial else {}),
-            )
-        if json or log_format == "json":
-            documents.show(documents.of_load(summary), indent=2 if json else None)
-        elif not quiet:
-            display.show_summary(summary)
-        if summary.stopped_by is not None:
-            code = 128 + summary.stopped_by
-            live.tell_error(STOPPED_LOAD, code, log_format)
-            raise typer.Exit(code)
-        if summary.has_failures:
-            raise typer.Exit(EXIT_PARTIAL if summary.streams else EXIT_FAILED)
-        if transform:
-            _transform(target, publish, is_json=json or log_format == "json", quiet=quiet)
-        elif publish is not None:
-            _publish(target, publish)
+        with monitored(metrics, sends_otlp=otlp) as ended:
+            window = _time("--since", since), _time("--until", until)
+            with live.progress(log_format, quiet=quiet) as ended.progress:
+                target = Target(destination, db, dataset, Patience(wait, ended.progress.step))
+                ended.target = str(target)
+                _check_publish(target, publish)
+                ended.summary = summary = run(
+                    target,
+                    resources=[name.strip() for name in resources.split(",") if name.strip()],
+                    since=window[0],
+                    until=window[1],
+                    full_refresh=full_refresh,
+                    progress=ended.progress,
+                    **({"allow_partial": True} if allow_partial else {}),
+                )
+            if json or log_format == "json":
+                documents.show(documents.of_load(summary), indent=2 if json else None)
+            elif not quiet:
+                display.show_summary(summary)
+            if summary.stopped_by is not None:
+                code = 128 + summary.stopped_by
+                live.tell_error(STOPPED_LOAD, code, log_format)
+                raise typer.Exit(code)
+            if summary.has_failures:
+                raise typer.Exit(EXIT_PARTIAL if summary.streams else EXIT_FAILED)
+            if transform:
+                _transform(target, publish, is_json=json or log_format == "json", quiet=quiet)
+            elif publish is not None:
+                _publish(target, publish)
 
 
 @app.command(

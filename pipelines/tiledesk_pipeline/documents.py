@@ -41,6 +41,8 @@ def of_load(summary: Summary) -> Document:
         "calls": summary.calls,
         "retries": summary.retries,
         "seconds": round(summary.seconds, 1),
+        "waited_seconds": round(summary.waited, 1),
+        "bytes_read": summary.bytes_read,
         "resources": [
             {
                 "resource": stream.resource,

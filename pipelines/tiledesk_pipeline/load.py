@@ -53,6 +53,8 @@ class Loaded:
         cursor: how far the stream has been read; when, for a small table.
         is_complete: whether it was read to the end.
         error: why this table could not be read; empty if it was.
+        as_of: all changes up to this time are in the table, by the clock of the server; None where
+            it was not read to the end, or only a window was.
     """
 
     resource: str
@@ -64,6 +66,7 @@ class Loaded:
     cursor: pendulum.DateTime | None
     is_complete: bool = True
     error: str = ""
+    as_of: pendulum.DateTime | None = None
 
 
 @dataclass
@@ -73,6 +76,8 @@ class Summary:
     Attributes:
         run_id: as in the table of loads.
         failed: the projects that could not be loaded, with a sentence that says why.
+        waited: seconds of pauses, before retries and for the rate limit.
+        bytes_read: size of all answers.
         stopped_by: the signal that ended it early, if one did.
     """
 
@@ -84,6 +89,8 @@ class Summary:
     calls: int = 0
     retries: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
+    bytes_read: int = 0
     stopped_by: int | None = None
 
     @property
@@ -204,7 +211,8 @@ def load(
         summary.stopped_by = progress.stopped_by
         progress.outcome = summary.outcome
     summary.notices, summary.calls = progress.notices, progress.calls
-    summary.retries = progress.retries
+    summary.retries, summary.waited = progress.retries, progress.waited
+    summary.bytes_read = projects[0].client.bytes_read
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -465,9 +473,14 @@ def _loaded(
                     None if is_window else after.get(name),
                     bool(readings) and readings[-1].is_complete,
                     (readings and readings[-1].error) or "",
+                    _as_of(readings) if not is_window else None,
                 )
             )
     return streams
+
+
+def _as_of(readings: Sequence[Reading]) -> pendulum.DateTime | None:
+    return readings[-1].begun_at if readings and readings[-1].outcome == COMPLETE else None
 
 
 def _streams(names: Sequence[str]) -> list[str]:

@@ -39,11 +39,14 @@ class Progress(Observer):
         current: the stream that is being read.
         run_id: the id of this run, the same in all of its slices and projects.
         outcome: how it ended, as in the table of loads; empty until then.
+        waited: seconds of pauses so far, before retries and for the rate limit.
     """
 
     def __init__(self) -> None:
         self.calls = 0
         self.retries = 0
+        self.waited = 0.0
+        self._paused_at: float | None = None
         self.notices: list[tuple[str, str]] = []
         self.stopped_by: int | None = None
         self._stop_asked_at: float | None = None
@@ -72,10 +75,14 @@ class Progress(Observer):
     def called(self, call: Call) -> None:
         self._is_pausing = False
         self.calls += 1
+        if self._paused_at is not None:
+            self.waited += max(0.0, time.monotonic() - self._paused_at - call.seconds)
+            self._paused_at = None
         self.changed()
 
     def waits(self, seconds: float, why: str) -> None:
         self.retries += 1
+        self.waited += seconds
         self._pauses()
 
     def awaits(self) -> None:
@@ -85,6 +92,7 @@ class Progress(Observer):
 
     def paused(self) -> None:
         self.time_left.paused()
+        self._paused_at = time.monotonic()
         self._pauses()
 
     def earlier(self, resource: str) -> Sequence[Reading]:
