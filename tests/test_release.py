@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.metadata import Metadata
 
 from conftest import Account, query
 from tiledesk.version import VERSION
@@ -156,6 +157,22 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     }
     assert {Path(name).suffix for name in names - info if Path(name).name != "py.typed"} <= KINDS
     assert modes == {0o644}
+
+
+def test_the_metadata_is_what_an_index_takes(wheel: Path, sdist: Path) -> None:
+    """As `twine check` reads it, which is run before a release."""
+    with zipfile.ZipFile(wheel) as archive:
+        text = archive.read(f"{INFO}/METADATA")
+    with tarfile.open(sdist) as archive:
+        (entry,) = [name for name in archive.getnames() if name.endswith("/PKG-INFO")]
+        file = archive.extractfile(entry)
+        assert file is not None
+        assert file.read() == text
+    told = Metadata.from_email(text, validate=True)
+    assert told.metadata_version == "2.4"  # twine 6.2 takes no newer one
+    assert str(told.version) == VERSION
+    assert told.license_expression == "Apache-2.0"
+    assert told.description_content_type == "text/markdown"
 
 
 def test_each_package_with_code_is_typed(wheel: Path) -> None:
