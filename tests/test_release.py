@@ -443,6 +443,12 @@ def test_the_newest_entry_is_not_released_or_of_this_version() -> None:
     assert text
 
 
+def test_pages_name_the_wheel_of_this_version() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    names = re.findall(r"tiledesk_dlt-\d\S*?\.whl", "".join(page.read_text() for page in pages))
+    assert {*names} == {f"tiledesk_dlt-{VERSION}-py3-none-any.whl"}
+
+
 @pytest.mark.parametrize(
     ("tag", "heading", "said"),
     [
