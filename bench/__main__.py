@@ -19,6 +19,7 @@ from .parts.growth import growth
 from .parts.limiter import limiter
 from .parts.memory import memory
 from .parts.pages import pages
+from .parts.projects import projects
 from .parts.roles import roles
 from .parts.startup import startup
 from .report import Sheet
@@ -49,7 +50,8 @@ def main(
     parts: Annotated[
         str,
         typer.Option(
-            help="Only these, of: contenders,startup,pages,growth,limiter,roles,memory,answers."
+            help="Only these, of: contenders,startup,pages,growth,limiter,roles,memory,answers,"
+            "projects."
         ),
     ] = "",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = RESULTS,
@@ -93,6 +95,7 @@ PARTS: dict[str, Callable[[Path, str, int], Sheet]] = {
     "memory": lambda folder, scale, repeats: memory(
         folder, [Size(), MIDDLE, LARGE, *([LARGEST] if scale == FULL else [])]
     ),
+    "projects": lambda folder, scale, repeats: projects(folder, 50, [1, 4, 8], 0.05),
     "answers": lambda folder, scale, repeats: answers(
         folder,
         [SMOKE]

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tiledesk_sandbox import Call, Sandbox, World
+from tiledesk_sandbox import Call, Sandbox, Slow, World
 from tiledesk_sandbox.app import Ties
 from tiledesk_sandbox.behaviour import Behaviour
 from tiledesk_sandbox.routing import dispatch
@@ -124,6 +124,10 @@ class Desk:
     def conversations(self, who: str) -> int:
         """How many conversations this user sees, by the API's own count."""
         return int(json.loads(self._page("requests", 0, 0, who))["count"])
+
+    def delay(self, seconds: float) -> None:
+        """From now on each answer takes that much longer, as over a network."""
+        self.sandbox.faults.add(Slow(seconds), times=None)
 
     # --- how it works
 

@@ -141,10 +141,10 @@ def starting(account: Account, folder: Path, db: str) -> Iterator[Callable[..., 
     """Starts loads that are still running when it returns; none outlives the block."""
     started: list[Process] = []
 
-    def start(**settings: str) -> Process:
+    def start(*arguments: str, **settings: str) -> Process:
         changed = {f"SOURCES__TILEDESK__{name.upper()}": text for name, text in settings.items()}
         environment = {**os.environ, "DLT_DATA_DIR": str(folder), **account.environment, **changed}
-        process = start_command("load", "--db", db, cwd=folder, environment=environment)
+        process = start_command("load", "--db", db, *arguments, cwd=folder, environment=environment)
         started.append(process)
         return process
 

@@ -60,11 +60,19 @@ def projects(world: World) -> list[str]:
 LoadProjects = Callable[..., Summary]
 
 
+@pytest.fixture(params=[pytest.param(1, id="one by one"), pytest.param(2, id="at once")])
+def parallel(request: pytest.FixtureRequest) -> int:
+    """How many projects are read at once."""
+    at_once: int = request.param
+    return at_once
+
+
 @pytest.fixture
-def load_projects(owner: Account, db: Path) -> LoadProjects:
+def load_projects(owner: Account, db: Path, parallel: int) -> LoadProjects:
     def run(project_id: Any, **wishes: Any) -> Summary:
         return load(
             Target(db=db),
+            parallel=parallel,
             **{**owner.settings, "resources": NAMES, "project_id": project_id, **wishes},
         )
 
@@ -294,7 +302,7 @@ def test_a_failure_in_the_middle_of_one_keeps_what_the_next_has(
 
     def failing(**settings: Any) -> Any:
         source = real(**settings)
-        if settings["project_id"] == projects[0]:
+        if projects[0] in settings["project_id"].split(","):
 
             def fail(item: Any) -> Any:
                 raise errors.BadAnswer("An answer is cut off.")

@@ -129,6 +129,12 @@ def load(
     transform: Annotated[
         bool, typer.Option("--transform", help="Make the marts after a complete load.")
     ] = False,
+    parallel: Annotated[
+        int,
+        typer.Option(
+            "--parallel", min=1, max=32, metavar="N", help="Read so many projects at once."
+        ),
+    ] = 1,
     publish: Publish = None,
     metrics: Annotated[
         Path | None,
@@ -169,6 +175,7 @@ def load(
                     since=window[0],
                     until=window[1],
                     full_refresh=full_refresh,
+                    parallel=parallel,
                     progress=ended.progress,
                     **({"allow_partial": True} if allow_partial else {}),
                 )

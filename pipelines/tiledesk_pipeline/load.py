@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,14 +114,15 @@ def load(
     since: pendulum.DateTime | None = None,
     until: pendulum.DateTime | None = None,
     full_refresh: bool = False,
+    parallel: int = 1,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Summary:
     """Load what is new, or a window of time, into a target.
 
     A long load commits in slices, and the next load continues one that ended early. If a load takes
-    more than a minute, it reads what changed meanwhile at its end. Several projects are loaded one
-    after the other; an error in one of them does not stop the others.
+    more than a minute, it reads what changed meanwhile at its end. An error in one of several
+    projects does not stop the others.
 
     Args:
         resources: names of tables; all that the settings select unless given. Small tables that are
@@ -131,6 +132,8 @@ def load(
             loads with the same `since` continue it.
         until: end of the window, not included.
         full_refresh: drop the tables and cursors of these streams and read everything.
+        parallel: how many projects are read at once, and written together. What is left of them
+            after that slice, and any window, is read project by project.
         settings: arguments of :func:`tiledesk.tiledesk_source`; the others come from dlt's
             configuration.
 
@@ -165,49 +168,52 @@ def load(
                 names = list(resources or state.streams(pipeline, known))
                 _record_failures(pipeline, known, _streams(names) or names, error, progress)
             raise
-        with closing(projects[0].client):
+        with closing(projects[0].client) as client:
             if resources:
                 settings.setdefault("snapshot_interval_seconds", 0)
-            sources = {
-                project.id: tiledesk_source(
-                    observer=progress,
-                    **{**settings, "project_id": project.id, "client": project.client},
-                )
-                for project in projects
-            }
-            names = list(resources or sources[projects[0].id].selected_resources)
+
+            def source_of(*some: Project) -> DltSource:
+                ids = ",".join(project.id for project in some)
+                arguments = {"project_id": ids, "client": client, "projects_at_once": len(some)}
+                return tiledesk_source(observer=progress, **{**settings, **arguments})
+
+            names = list(resources or source_of(projects[0]).selected_resources)
             if full_refresh:
                 for project in projects:
                     _must_be_readable(project, names, pipeline)
                 _forget(pipeline, target, names, projects)
             if not (full_refresh and tables.MESSAGES.name in names):
                 copies.fill(pipeline, target, progress)
-            drops_tables = full_refresh
-            for project in projects:
+            run = _Run(pipeline, target, progress, names, source_of, full_refresh)
+            at_once = parallel if since is None else 1
+            for start in range(0, len(projects), at_once):
+                some = projects[start : start + at_once]
                 if progress.stopped_by is not None:
                     break
-                if len(projects) > 1:
-                    progress.begin_project(project.id)
-                source = sources[project.id]
-                windows = (
-                    _set_window(source, names, since, until, pipeline, project) if since else set()
-                )
-                try:
-                    _load_project(pipeline, source, names, windows, drops_tables, target, progress)
-                except Exception as error:
-                    left = progress.unfinished(_streams(names) or names)
-                    _record_failures(pipeline, project.id, left, error, progress)
-                    if (
-                        len(projects) == 1
-                        or is_caused_by(error, Stopped)
-                        or not _is_of_one_project(error)
-                    ):
-                        raise
-                    summary.failed[project.id] = explain(error)
-                    pipeline.drop().sync_destination()
-                else:
-                    drops_tables = False
-                    summary.streams += _loaded(pipeline, project, names, windows, target, progress)
+                was_read = len(some) > 1 and run.load_together(some)
+                for project in some:
+                    if progress.stopped_by is not None and not was_read:
+                        break
+                    if len(projects) > 1:
+                        progress.begin_project(project.id)
+                    source = source_of(project)
+                    windows = (
+                        _set_window(source, names, since, until, pipeline, project)
+                        if since
+                        else set()
+                    )
+                    try:
+                        run.load_project(source, windows, was_read=was_read)
+                    except Exception as error:
+                        left = progress.unfinished(_streams(names) or names)
+                        _record_failures(pipeline, project.id, left, error, progress)
+                        if len(projects) == 1 or not _is_of_one_project(error):
+                            raise
+                        summary.failed[project.id] = explain(error)
+                        pipeline.drop().sync_destination()
+                    else:
+                        summary.streams += _loaded(pipeline, project, names, windows, progress)
+            _count_rows(pipeline, target, summary.streams)
         summary.stopped_by = progress.stopped_by
         progress.outcome = summary.outcome
     summary.notices, summary.calls = progress.notices, progress.calls
@@ -217,34 +223,82 @@ def load(
     return summary
 
 
-def _load_project(
-    pipeline: dlt.Pipeline,
-    source: DltSource,
-    names: Sequence[str],
-    windows: set[str],
-    drops_tables: bool,
-    target: Target,
-    progress: Progress,
-) -> None:
-    """Load slices until everything was read or the load is stopped."""
-    streams = left = _streams(names)
-    catches_up = False
+@dataclass
+class _Run:
+    """One load of some tables of some projects.
 
-    def unfinished(part: DltSource) -> Sequence[str]:
-        nonlocal left, catches_up
-        if progress.stopped_by is not None:
-            return []
-        left = progress.unfinished(left)
-        if not left and not catches_up and progress.is_behind():
-            # once: the lookback may read more than a slice
-            left = [name for name in streams if name not in windows]
-            catches_up = True
-            return left
-        return sorted(left, key=lambda name: FIRST_READ.get(name, len(FIRST_READ)))[:1]
+    Attributes:
+        source_of: the source of projects that are read at once.
+        drops_tables: whether the next slice drops the tables first.
+    """
 
-    for part in slices(source.with_resources(*names), unfinished):
-        _load_slice(pipeline, part, drops_tables, target, progress)
-        drops_tables = False
+    pipeline: dlt.Pipeline
+    target: Target
+    progress: Progress
+    names: Sequence[str]
+    source_of: Callable[..., DltSource]
+    drops_tables: bool
+
+    def load_project(self, source: DltSource, windows: set[str], *, was_read: bool) -> None:
+        """Load slices of a project until everything was read or the load is stopped.
+
+        Args:
+            windows: the streams that are read without their cursor.
+            was_read: whether the first slice was read together with other projects.
+        """
+        progress = self.progress
+        streams = left = _streams(self.names)
+        catches_up = False
+
+        def unfinished(part: DltSource) -> Sequence[str]:
+            nonlocal left, catches_up
+            if progress.stopped_by is not None:
+                return []
+            left = progress.unfinished(left)
+            if not left and not catches_up and progress.is_behind():
+                # once: the lookback may read more than a slice
+                left = [name for name in streams if name not in windows]
+                catches_up = True
+                return left
+            return sorted(left, key=lambda name: FIRST_READ.get(name, len(FIRST_READ)))[:1]
+
+        first = source.with_resources(*(unfinished(source) if was_read else self.names))
+        for part in slices(first, unfinished):
+            self._load_slice(part)
+
+    def load_together(self, projects: Sequence[Project]) -> bool:
+        """Load a slice of projects that are read at once; returns whether that was possible.
+
+        If one of them cannot be loaded, nothing is, and each has to be loaded by itself.
+        """
+        self.progress.begin_together([project.id for project in projects])
+        try:
+            self._load_slice(self.source_of(*projects).with_resources(*self.names))
+        except Exception as error:
+            self.progress.begin_apart()
+            if _is_of_one_project(error):
+                self.pipeline.drop().sync_destination()
+                return False
+            names = _streams(self.names) or self.names
+            for project in projects:
+                _record_failures(self.pipeline, project.id, names, error, self.progress)
+            raise
+        return True
+
+    def _load_slice(self, source: DltSource) -> None:
+        self.progress.begin_slice()
+        self.pipeline.extract(source, refresh="drop_resources" if self.drops_tables else None)
+        self.progress.step("writing")
+        self.pipeline.normalize()
+        by_table = [self.progress.readings_of(name) for name in source.selected_resources]
+        is_slice = any(
+            len(of_one) > 1 or of_one[0].is_resumed or not of_one[0].is_complete
+            for readings in by_table
+            for of_one in readings
+        )
+        largest = max(sum(of_one[-1].bytes_read for of_one in readings) for readings in by_table)
+        self.target.kind.write(self.pipeline, largest, is_slice=is_slice)
+        self.drops_tables = False
 
 
 @contextmanager
@@ -259,7 +313,8 @@ def _system_memory_pool() -> Iterator[None]:
 
 
 def _is_of_one_project(error: Exception) -> bool:
-    return isinstance(find_tiledesk_error(error), errors.OF_ONE_PROJECT)
+    is_stop = is_caused_by(error, Stopped)
+    return not is_stop and isinstance(find_tiledesk_error(error), errors.OF_ONE_PROJECT)
 
 
 def _must_be_readable(project: Project, names: Sequence[str], pipeline: dlt.Pipeline) -> None:
@@ -321,27 +376,6 @@ def _newest_load(pipeline: dlt.Pipeline) -> pendulum.DateTime | None:
         rows = client.execute_sql(f"SELECT max(load_id) FROM {name}")  # noqa: S608 (our own name)
     newest = rows[0][0] if rows else None
     return pendulum.from_timestamp(float(newest)) if newest else None
-
-
-def _load_slice(
-    pipeline: dlt.Pipeline,
-    source: DltSource,
-    drops_tables: bool,
-    target: Target,
-    progress: Progress,
-) -> None:
-    progress.begin_slice()
-    pipeline.extract(source, refresh="drop_resources" if drops_tables else None)
-    progress.step("writing")
-    pipeline.normalize()
-    readings = [
-        progress.readings[name] for name in source.selected_resources if name in progress.readings
-    ]
-    is_slice = any(
-        len(of_one) > 1 or of_one[0].is_resumed or not of_one[0].is_complete for of_one in readings
-    )
-    largest = max((of_one[-1].bytes_read for of_one in readings), default=0)
-    target.kind.write(pipeline, largest, is_slice=is_slice)
 
 
 def _record_failures(
@@ -450,33 +484,45 @@ def _loaded(
     project: Project,
     names: Sequence[str],
     windows: set[str],
-    target: Target,
     progress: Progress,
 ) -> list[Loaded]:
+    """What was done to each stream of a project; the rows of its table are not counted yet."""
     after = {**state.cursors(pipeline, project.id), **state.read_at(pipeline, project.id)}
     streams = []
-    with pipeline.sql_client() as client:
-        for table in ALL_TABLES:
-            name = table.name
-            if name not in (_streams(names) if table in tables.TABLES else progress.readings):
-                continue
-            readings, is_window = progress.readings.get(name, []), name in windows
-            has_counts = not is_window and not table.is_snapshot
-            streams.append(
-                Loaded(
-                    name,
-                    project.id,
-                    sum(reading.rows_read for reading in readings),
-                    target.kind.count(client, table.name, "WHERE id_project = %s", project.id),
-                    sum(reading.rows_new for reading in readings) if has_counts else None,
-                    sum(reading.rows_changed for reading in readings) if has_counts else None,
-                    None if is_window else after.get(name),
-                    bool(readings) and readings[-1].is_complete,
-                    (readings and readings[-1].error) or "",
-                    _as_of(readings) if not is_window else None,
-                )
+    for table in ALL_TABLES:
+        name = table.name
+        if name not in (_streams(names) if table in tables.TABLES else progress.readings):
+            continue
+        readings, is_window = progress.readings.get(name, []), name in windows
+        has_counts = not is_window and not table.is_snapshot
+        streams.append(
+            Loaded(
+                name,
+                project.id,
+                sum(reading.rows_read for reading in readings),
+                0,
+                sum(reading.rows_new for reading in readings) if has_counts else None,
+                sum(reading.rows_changed for reading in readings) if has_counts else None,
+                None if is_window else after.get(name),
+                bool(readings) and readings[-1].is_complete,
+                (readings and readings[-1].error) or "",
+                _as_of(readings) if not is_window else None,
             )
+        )
     return streams
+
+
+def _count_rows(pipeline: dlt.Pipeline, target: Target, streams: Sequence[Loaded]) -> None:
+    """Fill in how many rows of its project each table holds."""
+    if not streams:
+        return
+    with pipeline.sql_client() as client:
+        found = {
+            name: target.kind.count_by_project(client, name)
+            for name in dict.fromkeys(stream.resource for stream in streams)
+        }
+    for stream in streams:
+        stream.rows = found[stream.resource].get(stream.project, 0)
 
 
 def _as_of(readings: Sequence[Reading]) -> pendulum.DateTime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -55,6 +56,8 @@ class Progress(Observer):
         self.outcome = ""
         self.changed: Callable[[], None] = lambda: None
         self._is_pausing = False
+        self.lock = threading.RLock()
+        self._together: dict[str, _OneOfSeveral] = {}
         self._begin("")
 
     def _begin(self, project: str) -> None:
@@ -64,13 +67,32 @@ class Progress(Observer):
         self.readings: dict[str, list[Reading]] = {}
         self.time_left = TimeLeft()
         self.current = ""
-        self._slice: dict[str, Reading] = {}
+        self._slice: dict[tuple[str, str], Reading] = {}
         self._began = time.monotonic()
 
     def begin_project(self, project: str) -> None:
-        """Begin with the next of several projects: streams are counted from zero."""
+        """Begin with the next of several projects: streams are counted from zero.
+
+        If it was read together with others, continue after that.
+        """
+        began = self._began
         self._begin(project)
+        if project in self._together:
+            self.readings, self._began = self._together[project].readings, began
         self.step(f"project {project}")
+
+    def begin_together(self, projects: Sequence[str]) -> None:
+        """Begin with projects that are read at once. Their rows are counted together."""
+        self._begin("")
+        self._together = {project: _OneOfSeveral(self, project) for project in projects}
+        self.step(f"{len(projects)} projects")
+
+    def begin_apart(self) -> None:
+        """Forget what was read of projects at once: each is read again, by itself."""
+        self._together = {}
+
+    def of_project(self, project_id: str) -> Observer:
+        return self._together.get(project_id, self) if self._reads_in_threads else self
 
     def called(self, call: Call) -> None:
         self._is_pausing = False
@@ -107,7 +129,7 @@ class Progress(Observer):
 
     def should_stop(self, reading: Reading) -> bool:
         self.current = reading.resource
-        self._slice[reading.resource] = reading
+        self._slice[reading.id_project, reading.resource] = reading
         size = sum(each.bytes_read for each in self._slice.values())
         is_full = size >= SLICE_BYTES or reading.seconds >= SLICE_SECONDS
         return (is_full and reading.can_resume) or self.stopped_by is not None
@@ -138,14 +160,19 @@ class Progress(Observer):
     @property
     def under_way(self) -> set[str]:
         """The streams of the slice that is being read or written."""
-        return set(self._slice)
+        return {resource for _, resource in list(self._slice)}
 
     def seconds_of(self, resource: str) -> float:
         """For how long the stream was read, including pauses."""
-        readings = self.readings.get(resource, [])
-        now = self._slice.get(resource)
-        is_ended = bool(readings) and now is readings[-1]
-        return sum(r.seconds for r in readings) + (now.seconds if now and not is_ended else 0.0)
+        ended = self.readings.get(resource, [])
+        now = [each for each in list(self._slice.values()) if each.resource == resource]
+        return sum(r.seconds for r in ended) + sum(r.seconds for r in now if r not in ended)
+
+    def readings_of(self, resource: str) -> list[list[Reading]]:
+        """What was done so far with a stream: for each project that is read, slice by slice."""
+        several = [one.readings for one in self._together.values()]
+        projects = several if self._reads_in_threads else [self.readings]
+        return [of_one[resource] for of_one in projects if resource in of_one]
 
     def begin_slice(self) -> None:
         """Begin to read the next slice."""
@@ -171,11 +198,61 @@ class Progress(Observer):
         """
         self.stopped_by = number
         self._stop_asked_at = time.monotonic()
-        if self._is_pausing:
+        if self._is_pausing and not self._reads_in_threads:
             raise Stopped("stopped in a pause")
+
+    @property
+    def _reads_in_threads(self) -> bool:
+        return bool(self._together) and not self.project
 
     def _pauses(self) -> None:
         self._is_pausing = True
         self.changed()
         if self.stopped_by is not None:
             raise Stopped("stopped before a pause")
+
+
+class _OneOfSeveral(Observer):
+    """Tells a load about one of the projects that are read at once, from any thread.
+
+    Attributes:
+        readings: what was done of this project, as :attr:`Progress.readings`.
+    """
+
+    def __init__(self, load: Progress, project: str) -> None:
+        self.run_id = load.run_id
+        self.readings: dict[str, list[Reading]] = {}
+        self._load, self._project, self._lock = load, project, load.lock
+
+    def called(self, call: Call) -> None:
+        with self._lock:
+            self._load.called(call)
+
+    def waits(self, seconds: float, why: str) -> None:
+        with self._lock:
+            self._load.waits(seconds, why)
+
+    def awaits(self) -> None:
+        self._load.awaits()
+
+    def paused(self) -> None:
+        with self._lock:
+            self._load.paused()
+
+    def earlier(self, resource: str) -> Sequence[Reading]:
+        return self.readings.get(resource, ())
+
+    def read(self, resource: str, rows: int, total: int | None) -> None:
+        with self._lock:
+            self._load.read(resource, rows, None)
+
+    def should_stop(self, reading: Reading) -> bool:
+        with self._lock:
+            return self._load.should_stop(reading)
+
+    def ended(self, reading: Reading) -> None:
+        self.readings.setdefault(reading.resource, []).append(reading)
+
+    def noticed(self, resource: str, notice: str) -> None:
+        with self._lock:
+            self._load.noticed(f"{resource} of {self._project}", notice)

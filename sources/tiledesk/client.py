@@ -235,11 +235,14 @@ class Client:
                 if error.retry_after is not None:
                     seconds = error.retry_after
                 self._tell_of_pause(seconds, str(error))
-                pause(seconds)
+                self._pause(seconds)
         raise AssertionError("the last try returns or raises")
 
     def _tries_to_begin(self, error: errors.Transient) -> int:
         return TRIES_TO_REACH if isinstance(error, errors.Unreachable) else TRIES
+
+    def _pause(self, seconds: float) -> None:
+        pause(seconds)
 
     def _tell_of_pause(self, seconds: float, why: str) -> None:
         self.retries += 1
@@ -311,9 +314,9 @@ class Client:
 
     def _counted(self, asked: str, send: Callable[[], Answer]) -> Answer:
         """One call over the wire, when its turn comes."""
-        if self._limiter is not None and not self._limiter.try_acquire("call", blocking=False):
+        if not self._may_call():
             self._observer.paused()
-            self._limiter.try_acquire("call")
+            self._wait_for_turn()
         started, status = time.monotonic(), 0
         try:
             answer = send()
@@ -330,6 +333,14 @@ class Client:
                 self.server_time = stamp
                 self.began_at = self.began_at or stamp
         return answer
+
+    def _may_call(self) -> bool:
+        """Whether the rate limit allows a call now, which then is counted."""
+        return self._limiter is None or bool(self._limiter.try_acquire("call", blocking=False))
+
+    def _wait_for_turn(self) -> None:
+        if self._limiter is not None:
+            self._limiter.try_acquire("call")
 
     def _checked(self, answer: Answer, token: str) -> bytes:
         """The body of an answer that is not an error."""

@@ -15,7 +15,7 @@ from dlt.common.configuration.specs import CredentialsConfiguration, configspec
 from dlt.common.typing import TSecretStrValue
 
 from .answers import decoded
-from .errors import BadSetting, NotTheApi
+from .errors import BadSetting, NotTheApi, TiledeskError, Transient
 
 # what `dlt init` writes for a secret that is to be filled in
 PLACEHOLDER = TYPE_EXAMPLES["text"]
@@ -82,6 +82,7 @@ class TokenAuth:
         self.subject = _subject(self._token)
         self.is_super_admin = False
         self.can_renew = bool(credentials.password)
+        self._refusal: TiledeskError | None = None
         self._lock = threading.Lock()
 
     def token(self, sign_in: Callable[[bytes], bytes]) -> str:
@@ -98,8 +99,16 @@ class TokenAuth:
         if self._token is not None:
             return self._token
         with self._lock:
+            if self._refusal is not None:
+                raise self._refusal  # not asked again by each of the threads
             if self._token is None:
-                signed_in = _signed_in(sign_in(self._body()))
+                try:
+                    signed_in = _signed_in(sign_in(self._body()))
+                except Transient:
+                    raise
+                except TiledeskError as error:
+                    self._refusal = error
+                    raise
                 self._token = signed_in.token
                 self.is_super_admin = signed_in.role == "admin"
             return self._token

@@ -43,6 +43,10 @@ class Observer:
 
     run_id: str | None = None
 
+    def of_project(self, project_id: str) -> Observer:
+        """The observer for one of several projects that are read at once, in threads."""
+        return self
+
     def called(self, call: Call) -> None:
         """A call was made."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -101,6 +102,7 @@ class Project:
 
     Attributes:
         allow_partial: whether to load for a user who sees only some of the conversations.
+        lock: held while a thread reads the project, if several projects are read at once.
 
     Raises:
         BadSetting: the id is not 24 hexadecimal digits.
@@ -110,6 +112,7 @@ class Project:
         self.client = client
         self.allow_partial = allow_partial
         self.id = checked_project_id(project_id)
+        self.lock = threading.Lock()
 
     def page(self, path: str, key: str = "", **params: str | float) -> Page:
         """A page of a list of the project. `key` names the rows in the envelope."""

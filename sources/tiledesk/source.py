@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 from collections import Counter
@@ -41,6 +42,7 @@ from .streams.leads import STREAM as LEADS
 from .streams.messages import STREAM as MESSAGES
 from .streams.requests import STREAM as REQUESTS
 from .tables import Table
+from .threads import ThreadClient, merged, one_at_a_time
 
 Cursor = dlt.sources.incremental[pendulum.DateTime]
 
@@ -63,10 +65,12 @@ class SourceArguments(TiledeskSettings):
     Attributes:
         observer: is told what happens during a run.
         client: a client that is shared with other sources, with its sign-in and rate limit.
+        projects_at_once: how many projects of the source are read at once.
     """
 
     observer: Annotated[Observer | None, NotResolved()] = None
     client: Annotated[Client | None, NotResolved()] = None
+    projects_at_once: Annotated[int, NotResolved()] = 1
 
 
 @dlt.source(
@@ -122,16 +126,23 @@ def tiledesk_source(settings: SourceArguments) -> Sequence[DltResource]:
     policy = privacy_of(settings)
     _check_history(history)
     client = settings.client or _client(settings, observer)
-    projects = functools.cache(
-        functools.partial(find_projects, client, settings.project_id, settings.allow_partial)
-    )
+
+    @functools.cache
+    def projects() -> list[Project]:
+        found = find_projects(client, settings.project_id, settings.allow_partial)
+        if settings.projects_at_once > 1:
+            for project in found:
+                project.client = ThreadClient(client, observer.of_project(project.id))
+        return found
+
     if settings.project_id != ALL_PROJECTS:
         projects()  # so that a wrong id is reported before anything runs
+    at_once = settings.projects_at_once
 
     def each_project(
         table: Table, read_one: Callable[[Project, State], Iterator[Any]]
     ) -> Iterator[Any]:
-        """Read the projects one after the other, each with its state in the table's resource."""
+        """Read the projects, each with its state in the table's resource."""
         require_supported_destination()
         _require_same_layout(table, policy, history)
         _forget_former_digests()
@@ -139,13 +150,12 @@ def tiledesk_source(settings: SourceArguments) -> Sequence[DltResource]:
         states = own.setdefault("projects", {})
         unread = own[UNREAD] = [project.id for project in projects()]
         with discreet_run():
-            for project in projects():
-                for item in read_one(project, states.setdefault(project.id, {})):
-                    if isinstance(item, Reading):  # the last item of a project
-                        unread.remove(project.id)
-                    if not unread:
-                        own.pop(UNREAD, None)
-                    yield item
+            for project_id, item in _items(projects(), states, read_one, at_once):
+                if isinstance(item, Reading):  # the last item of a project
+                    unread.remove(project_id)
+                if not unread:
+                    own.pop(UNREAD, None)
+                yield item
 
     def read_stream(stream: Stream, cursor: Cursor) -> Iterator[Rows | Reading]:
         def read_one(project: Project, state: State) -> Iterator[Rows | Reading]:
@@ -155,7 +165,7 @@ def tiledesk_source(settings: SourceArguments) -> Sequence[DltResource]:
                 cursor,
                 state,
                 settings.lookback_seconds,
-                observer,
+                observer.of_project(project.id),
                 digests=functools.partial(policy.digests, stream.table),
             )
 
@@ -200,7 +210,7 @@ def tiledesk_source(settings: SourceArguments) -> Sequence[DltResource]:
                 table,
                 reader_of(project),
                 state,
-                observer,
+                observer.of_project(project.id),
                 interval_seconds=0 if table.is_read_by_every_load else interval,
                 lookback_seconds=settings.lookback_seconds,
             )
@@ -215,6 +225,34 @@ def tiledesk_source(settings: SourceArguments) -> Sequence[DltResource]:
         if table.is_optional:
             others[table].selected = getattr(settings, table.name)
     return requests, messages, leads, activities, *others.values()
+
+
+def _items(
+    projects: Sequence[Project],
+    states: dict[str, State],
+    read_one: Callable[[Project, State], Iterator[Any]],
+    at_once: int,
+) -> Iterator[tuple[str, Any]]:
+    """What is read of the projects, each item with the id of its project.
+
+    After each item, the states match the items so far. If several projects are read at once, a
+    project may be one item ahead of what was given out. So each works on a copy of its state.
+    """
+    if at_once == 1:
+        for project in projects:
+            for item in read_one(project, states.setdefault(project.id, {})):
+                yield project.id, item
+        return
+
+    def with_state(project: Project) -> Iterator[tuple[str, Any, State]]:
+        state = copy.deepcopy(states.setdefault(project.id, {}))
+        for item in one_at_a_time(read_one(project, state), project.lock):
+            yield project.id, item, copy.deepcopy(state)
+
+    for project_id, item, state in merged([with_state(each) for each in projects], at_once):
+        states[project_id].clear()
+        states[project_id].update(state)
+        yield project_id, item
 
 
 def _forget_former_digests() -> None:

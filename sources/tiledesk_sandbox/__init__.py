@@ -7,6 +7,7 @@ with Sandbox(generate(requests=500, seed=7)) as sandbox:
 """
 
 from .behaviour import VERSIONS, Behaviour
+from .copies import copy_project
 from .faults import (
     Faults,
     Hang,
@@ -43,6 +44,7 @@ __all__ = [
     "Truncated",
     "World",
     "add_rarer_roles",
+    "copy_project",
     "generate",
     "listen",
     "serve",

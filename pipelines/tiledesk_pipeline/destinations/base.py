@@ -18,7 +18,7 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.sql_client import SqlClientBase
 
 from tiledesk.small_tables import ALL_TABLES
-from tiledesk.tables import LOADS
+from tiledesk.tables import ID_PROJECT, LOADS
 
 from ..failures import Failure
 from .leftovers import drop_former_states, drop_staging
@@ -246,6 +246,12 @@ class Destination:
         name = client.make_qualified_table_name(table)
         found = self.select(client, f"SELECT count(*) FROM {name} {where}", *values)  # noqa: S608 (our own names)
         return int(found[0][0]) if found else 0
+
+    def count_by_project(self, client: SqlClientBase[Any], table: str) -> dict[str, int]:
+        """How many rows of each project a table has; none if it does not exist yet."""
+        name, project = client.make_qualified_table_name(table), ID_PROJECT.name
+        query = f"SELECT {project}, count(*) FROM {name} GROUP BY {project}"  # noqa: S608 (our own names)
+        return dict(self.select(client, query) or [])
 
     def json_text(self, column: str, *path: str) -> str:
         """SQL for a value inside a JSON column, as text; where `reads_json` is true."""
