@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomlkit
 import yaml
 from packaging.metadata import Metadata
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from conftest import Account, query
 from tiledesk.version import VERSION
@@ -294,6 +297,20 @@ def test_the_list_says_what_the_installed_packages_say() -> None:
     assert {key: told[key] for key in installed} == installed
 
 
+def test_the_list_says_who_needs_the_packages_that_are_asked_for() -> None:
+    told = {row.name: row.needed_by for row in licences.rows()}
+    project = tomlkit.parse((ROOT / "pyproject.toml").read_text()).unwrap()["project"]
+    names = [canonicalize_name(Requirement(line).name) for line in project["dependencies"]]
+    assert {told[name] for name in names} == {("package",)}
+    assert licences.extras() == sorted(
+        {*project["optional-dependencies"]} - {"dev", "notebook"}
+    )  # JupyterLab is not locked
+    for extra in licences.extras():
+        for line in project["optional-dependencies"][extra]:
+            needed_by = told[canonicalize_name(Requirement(line).name)]
+            assert {"package", extra} & {*needed_by}, line
+
+
 def test_every_licence_is_allowed() -> None:
     assert licences.refused(licences.rows()) == []
 
@@ -517,7 +534,8 @@ def test_nothing_is_published_that_was_not_built_checked_and_tested_for_its_tag(
     assert commands["test"] == ["make test"]
     assert commands["build"][0] == "make dist"
     assert 'tiledesk_pipeline.release.notes "$GITHUB_REF_NAME"' in commands["build"][1]
-    assert "twine check --strict dist/*" in commands["check"][-1]
+    assert "twine/bin/twine check --strict dist/*" in commands["check"]
+    assert "empty/bin/tiledesk-dlt demo --requests 60" in commands["check"]
     assert commands["publish"] == []
     assert "dist/*.cdx.json" in commands["attach"][0]
 
@@ -533,5 +551,6 @@ def test_the_workflow_stores_no_token_and_runs_actions_by_their_commit() -> None
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
 
 
-def test_the_tests_run_on_every_python_that_the_package_names() -> None:
-    assert JOBS["test"]["strategy"]["matrix"]["python"] == pythons()
+@pytest.mark.parametrize("job", ["test", "check"])
+def test_each_python_that_the_package_names_is_tried(job: str) -> None:
+    assert JOBS[job]["strategy"]["matrix"]["python"] == pythons()
