@@ -75,7 +75,7 @@ def screen(clock: Clock) -> _Screen:
         if name == "requests":
             reading.outcome = COMPLETE
             screen.ended(reading)
-    screen.should_stop(screen._slice["messages"])
+    screen.should_stop(screen._slice["p", "messages"])
     screen.called(Call("/x", 200, 0.1))
     screen._left = "about 1 h 20 min left"
     return screen

@@ -47,7 +47,7 @@ KINDS = {".css", ".html", ".js", ".json", ".py", ".sql", ".txt", ".yml"}
 LEFT = (".dlt/secrets.toml", "tiledesk.env", ".env", "id_rsa", "key.pem", "a.duckdb", "a.parquet")
 INFO = f"tiledesk_dlt-{VERSION}.dist-info"
 VEGA = "pipelines/tiledesk_pipeline/report/vega-licences.txt"
-HOSTS = re.compile(r"pypi\.org|pythonhosted|anaconda|conda-forge|github|://(?!cyclonedx\.org)")
+HOSTS = re.compile(r"://(?!cyclonedx\.org)")
 # The clock of a build, and how zipfile and tarfile ask for the time.
 CLOCK = """
 import time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ SIZE = Size(requests=20, seconds=1800)
 
 
 def projects(folder: Path, number: int, at_once: Sequence[int], delay: float) -> Sheet:
-    """First and quiet loads of so many projects, also under a rate limit.
+    """First and quiet loads of so many projects, and a quiet one under a rate limit.
 
     Args:
         delay: seconds that each answer takes longer, as over a network.
@@ -37,10 +38,15 @@ def projects(folder: Path, number: int, at_once: Sequence[int], delay: float) ->
             "messages missing",
         ),
     )
-    cases = [(several, 0) for several in at_once] + [(at_once[-1], PER_MINUTE)]
-    for several, limit in cases:
+    both: tuple[str, ...] = ("first", "quiet")
+    cases = [(several, 0, both) for several in at_once]
+    cases.append((at_once[-1], PER_MINUTE, ("quiet",)))
+    for several, limit, loads in cases:
         own = folder / f"{several}-{limit}"
-        own.mkdir()
+        if limit:
+            shutil.copytree(folder / f"{several}-0", own)
+        else:
+            own.mkdir()
         with Server(world, rate_limit=limit or None) as server:
             server.ask(Desk.delay, delay)
             environment = settings(server) | {
@@ -48,7 +54,7 @@ def projects(folder: Path, number: int, at_once: Sequence[int], delay: float) ->
                 "SOURCES__TILEDESK__RATE_LIMIT_PER_MINUTE": str(limit),
             }
             command = [*OURS.called(python_of("")), "--parallel", str(several)]
-            for load in ("first", "quiet"):
+            for load in loads:
                 server.ask(Desk.calls)
                 cost = run(command, own, environment, SIZE.seconds)
                 times = [at for at, _ in server.ask(Desk.call_times)]
