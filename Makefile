@@ -39,8 +39,11 @@ demo: $(VENV)/.demo  ## see it work: a sandbox full of conversations, loaded int
 	$(BIN)/tiledesk-dlt demo
 
 test: $(VENV)/.ready lint  ## everything that guards the promise
-	$(BIN)/pytest -n auto --dist loadgroup --variations $(VARIATIONS)
-	$(BIN)/python tests/soak.py --schedules $(SCHEDULES)
+	@# the simulation takes what the tests leave of the processors
+	@log=$$(mktemp); nice -n 19 $(BIN)/python tests/soak.py --schedules $(SCHEDULES) >$$log 2>&1 & soak=$$!; \
+	trap 'kill -INT $$soak; rm -f $$log; exit 1' INT TERM; \
+	$(BIN)/pytest -n auto --dist loadgroup --variations $(VARIATIONS); failed=$$?; \
+	wait $$soak || failed=1; cat $$log; rm -f $$log; exit $$failed
 
 soak: $(VENV)/.ready  ## the simulation for hours: make soak HOURS=8
 	$(BIN)/python tests/soak.py --hours $(HOURS)

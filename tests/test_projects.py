@@ -60,7 +60,12 @@ def projects(world: World) -> list[str]:
 LoadProjects = Callable[..., Summary]
 
 
-@pytest.fixture(params=[pytest.param(1, id="one by one"), pytest.param(2, id="at once")])
+@pytest.fixture(
+    params=[
+        pytest.param(1, id="one by one", marks=pytest.mark.varied),
+        pytest.param(2, id="at once", marks=pytest.mark.varied),
+    ]
+)
 def parallel(request: pytest.FixtureRequest) -> int:
     """How many projects are read at once."""
     at_once: int = request.param
