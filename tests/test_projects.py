@@ -423,13 +423,15 @@ def test_both_projects_of_a_real_server(real_server: RealServer, db: Path) -> No
     seed = real_server.seed
     settings = real_server.account().settings
     projects = [seed["project_id"], seed["other_project_id"]]
-    load(Target(db=db), **{**settings, "project_id": "all"}, resources=["leads", "requests"])
+    names = ["leads", "requests"]
+    load(Target(db=db), parallel=2, **{**settings, "project_id": "all"}, resources=names)
     found = query(db, "SELECT DISTINCT id_project FROM tiledesk.requests ORDER BY 1")
     assert {project for (project,) in found} <= set(projects)
-    leads = real_server.truth("leads")
-    assert ids_here(db, "leads", projects[0]) == {
-        key for key, lead in leads.items() if lead["id_project"] == projects[0]
-    }
+    for name in names:
+        there = real_server.truth(name)
+        assert ids_here(db, name, projects[0]) == {
+            key for key, row in there.items() if row["id_project"] == projects[0]
+        }
 
 
 def test_what_an_empty_stream_got_since_is_for_the_next_load(
