@@ -8,7 +8,9 @@ BIN := $(VENV)/bin
 LOCK := --quiet --upgrade --constraint constraints.txt --universal --python-version 3.10 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: demo test soak bench lint format docs lock marts clean
+SCHEDULERS := airflow dagster prefect
+
+.PHONY: demo test soak bench lint format docs lock marts schedulers clean
 
 # uv where there is one, since it takes seconds; pip, which comes with Python, otherwise or if uv fails
 UV := $(shell command -v uv 2>/dev/null)
@@ -65,8 +67,12 @@ docs: $(VENV)/.ready  ## write the data dictionary, the command reference, the c
 	$(BIN)/python -m tiledesk_pipeline.picture
 	$(BIN)/python -m tiledesk_pipeline.notebooks
 
-lock: $(VENV)/.ready  ## write the hashes of requirements.lock anew, after a change of constraints.txt
+lock: $(VENV)/.ready  ## write requirements.lock and the versions for schedulers anew, after a change of constraints.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --output-file requirements.lock $(LOCK)
+	@for each in $(SCHEDULERS); do \
+		$(BIN)/uv pip compile pyproject.toml deploy/$$each/requirements.in \
+			--output-file deploy/$$each/constraints.txt $(filter-out --generate-hashes,$(LOCK)) || exit; \
+	done
 
 marts: $(VENV)/.ready .venv-dbt/.ready  ## compile the SQL of the marts that the package carries
 	$(BIN)/python -m tiledesk_pipeline.marts.package .venv-dbt/bin/dbt
@@ -76,5 +82,13 @@ marts: $(VENV)/.ready .venv-dbt/.ready  ## compile the SQL of the marts that the
 	.venv-dbt/bin/pip install --quiet --disable-pip-version-check --requirement constraints-dbt.txt
 	@touch $@
 
+schedulers: $(SCHEDULERS:%=.venv-schedulers/%/.ready)  ## environments for the tests of deploy/airflow, dagster and prefect
+
+.venv-schedulers/%/.ready: deploy/%/constraints.txt | $(VENV)/.ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --requirement $<
+	$(build) $(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --editable .
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-bench .venv-dbt demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench .venv-dbt .venv-schedulers demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis

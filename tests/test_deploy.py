@@ -18,7 +18,9 @@ from tiledesk_sandbox import Sandbox
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 TEXTS = {
-    str(file.relative_to(DEPLOY)): file.read_text() for file in DEPLOY.rglob("*") if file.is_file()
+    str(file.relative_to(DEPLOY)): file.read_text()
+    for file in DEPLOY.rglob("*")
+    if file.is_file() and file.suffix != ".pyc"
 }
 SERVICE, CRON = TEXTS["systemd/tiledesk-dlt.service"], TEXTS["cron/tiledesk-dlt"]
 COMPOSE = yaml.safe_load(TEXTS["docker/compose.yaml"])["services"]["load"]
