@@ -154,8 +154,8 @@ def test_airflow_loads_what_is_new_and_backfills_the_interval_of_a_run(
     }
     wrong = json.dumps({**connection, "password": WRONG_PASSWORD})
     steps: list[dict[str, Any]] = [
+        {"run_type": "scheduled", "logical_date": str(since)},
         {"run_type": "manual", "logical_date": None},
-        {"run_type": "scheduled", "logical_date": "2026-03-01T00:00:00Z"},
         {
             "run_type": "backfill",
             "logical_date": str(since.add(hours=1)),
