@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,9 +141,7 @@ def run(
     return [json.loads(line[4:]) for line in lines], done.stdout + done.stderr
 
 
-def test_airflow_loads_what_is_new_and_backfills_the_interval_of_a_run(
-    desk: Desk, tmp_path: Path
-) -> None:
+def airflow_loads_and_backfills(desk: Desk, tmp_path: Path) -> None:
     since = desk.busiest_hour()
     account = desk.account
     connection = {
@@ -187,9 +185,7 @@ def test_airflow_loads_what_is_new_and_backfills_the_interval_of_a_run(
     assert rows_of(tmp_path / "backfill.duckdb") == window
 
 
-def test_dagster_materialises_the_tables_again_and_again_in_one_process(
-    desk: Desk, tmp_path: Path
-) -> None:
+def dagster_materializes_again_and_again(desk: Desk, tmp_path: Path) -> None:
     (ticked, *runs, alone, failed), said = run("dagster", tmp_path, desk.environment())
     assert ticked == {"partitions": desk.projects, "pool": "tiledesk"}
     first, _, again, _ = runs
@@ -207,16 +203,31 @@ def test_dagster_materialises_the_tables_again_and_again_in_one_process(
         assert count == len([1 for project, _ in rows[name] if project == desk.projects[0]]), name
 
 
-def test_prefect_runs_a_task_a_project_and_a_window(desk: Desk, tmp_path: Path) -> None:
+def prefect_loads_and_loads_a_window(desk: Desk, tmp_path: Path) -> None:
     since = desk.busiest_hour()
     window = {"since": since, "until": since.add(hours=1)}
     parameters = {name.upper(): str(time) for name, time in window.items()}
     (*runs, failed), said = run("prefect", tmp_path, {**desk.environment(), **parameters})
     calls = desk.calls()
-    assert [made["state"] for made in runs] == ["COMPLETED"] * 3
-    assert failed["state"] == "FAILED"
+    assert runs == [{"state": "COMPLETED"}] * 3
+    assert failed == {"state": "FAILED"}
     assert REFUSED in said
     assert min(calls[:2]) > NOTHING_NEW >= max(calls[2:4])
     desk.assert_shows_no_data(said)
     assert rows_of(tmp_path / "support.duckdb") == desk.load(tmp_path / "whole.duckdb")
     assert rows_of(tmp_path / "window.duckdb") == desk.load(tmp_path / "own.duckdb", **window)
+
+
+@pytest.mark.varied
+@pytest.mark.parametrize(
+    "what",
+    [
+        airflow_loads_and_backfills,
+        dagster_materializes_again_and_again,
+        prefect_loads_and_loads_a_window,
+    ],
+)
+def test_a_scheduler_runs_its_file(
+    what: Callable[[Desk, Path], None], desk: Desk, tmp_path: Path
+) -> None:
+    what(desk, tmp_path)

@@ -1,4 +1,4 @@
-"""Materialisations of the assets, by the Python of Dagster's environment."""
+"""Materializations of the assets, by the Python of Dagster's environment."""
 
 from __future__ import annotations
 
