@@ -7,8 +7,7 @@ tiledesk.env.example. To load again what was created in a window of time, run th
 the parameters `since` and `until`.
 """
 
-from __future__ import annotations
-
+# No annotations from __future__: Prefect would not know the types of the parameters.
 import os
 from datetime import datetime
 from pathlib import Path

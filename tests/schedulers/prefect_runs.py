@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import runpy
 from typing import Any
 
+import cloudpickle
 from prefect.testing.utilities import prefect_test_harness
 
-sys.path.insert(0, "files")
-import flow as module
-
-module.load_project = module.load_project.with_options(retries=0)  # they would be waited for
+# A flow that is served gets to the process of its run as a pickle.
+served = runpy.run_path("files/flow.py", run_name="served")["load_projects"]
+flow = cloudpickle.loads(cloudpickle.dumps(served))
+names = flow.fn.__globals__
+names["load_project"] = names["load_project"].with_options(retries=0)  # they would be waited for
 
 
 def run(**parameters: Any) -> None:
-    state = module.load_projects(return_state=True, **parameters)
+    state = flow(return_state=True, **parameters)
     print("RUN", json.dumps({"state": state.type.value}))
 
 
