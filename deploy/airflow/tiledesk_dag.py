@@ -5,14 +5,16 @@
 - A **backfill**, or a run that you trigger with a logical date, loads again what was created in
   its data interval. It moves no cursor:
   `airflow backfill create --dag-id tiledesk --from-date 2026-01-01 --to-date 2026-02-01`
-- A run that you trigger **without a logical date** does what a scheduled run does.
+- A run that you trigger **without a logical date** does what a scheduled run does. The form of the
+  web interface fills in a logical date: clear it.
 
 Settings:
 
 - Variable `tiledesk_projects`: the project ids, with commas between them.
 - Variable `tiledesk_db`: the path of the DuckDB file. All workers must reach it. If yours are on
   several machines, load into Postgres: `Target("postgres", patience=Patience(60))`.
-- Connection `tiledesk`: the account (login, password) and the address of the API (host).
+- Connection `tiledesk`: the account (login, password) and the address of the API (host),
+  such as `https://api.tiledesk.com/v3`.
 - All other settings: the environment of the workers.
 """
 
