@@ -121,7 +121,7 @@ def run(
     # not where they are: Python would put its files beside them
     shutil.copytree(DEPLOY / tool, folder / "files")
     done = subprocess.run(
-        [Path(SCHEDULERS, tool, "bin/python").absolute(), TESTS / f"schedulers/{tool}_runs.py"],
+        [TESTS.parent / SCHEDULERS / tool / "bin/python", TESTS / f"schedulers/{tool}_runs.py"],
         cwd=folder,
         env={
             "PATH": os.environ["PATH"],
