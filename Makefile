@@ -8,7 +8,9 @@ BIN := $(VENV)/bin
 LOCK := --quiet --upgrade --constraint constraints.txt --universal --python-version 3.10 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: demo test soak bench lint format docs lock licences marts dist clean
+SCHEDULERS := airflow dagster prefect
+
+.PHONY: demo test soak bench lint format docs lock licences marts dist schedulers clean
 
 # uv where there is one, since it takes seconds; pip, which comes with Python, otherwise or if uv fails
 UV := $(shell command -v uv 2>/dev/null)
@@ -68,8 +70,12 @@ docs: $(VENV)/.ready  ## write the data dictionary, the command reference, the c
 	$(BIN)/python -m tiledesk_pipeline.picture
 	$(BIN)/python -m tiledesk_pipeline.notebooks
 
-lock: $(VENV)/.ready  ## write the hashes of requirements.lock anew, after a change of constraints.txt
+lock: $(VENV)/.ready  ## write requirements.lock and the versions for schedulers anew, after a change of constraints.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --output-file requirements.lock $(LOCK)
+	@for each in $(SCHEDULERS); do \
+		$(BIN)/uv pip compile pyproject.toml deploy/$$each/requirements.in \
+			--output-file deploy/$$each/constraints.txt $(filter-out --generate-hashes,$(LOCK)) || exit; \
+	done
 
 licences: $(VENV)/.ready  ## list the licences of all locked packages anew, after a change of requirements.lock
 	$(BIN)/python -m tiledesk_pipeline.release.licences
@@ -87,5 +93,13 @@ dist: $(VENV)/.ready  ## build wheel, sdist and bill of materials into dist/; a 
 	env -u SOURCE_DATE_EPOCH $(BIN)/python -m hatchling build
 	$(BIN)/python -m tiledesk_pipeline.release.sbom "dist/tiledesk_dlt-$$($(BIN)/python -m hatchling version).cdx.json"
 
+schedulers: $(SCHEDULERS:%=.venv-schedulers/%/.ready)  ## environments for the tests of deploy/airflow, dagster and prefect
+
+.venv-schedulers/%/.ready: deploy/%/constraints.txt | $(VENV)/.ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --requirement $<
+	$(build) $(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --editable .
+	@touch $@
+
 clean:
-	rm -rf dist $(VENV) .venv-bench .venv-dbt demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist $(VENV) .venv-bench .venv-dbt .venv-schedulers demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from tiledesk_sandbox import Sandbox
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 TEXTS = {
-    str(file.relative_to(DEPLOY)): file.read_text() for file in DEPLOY.rglob("*") if file.is_file()
+    str(file.relative_to(DEPLOY)): file.read_text()
+    for file in DEPLOY.rglob("*")
+    if file.is_file() and file.suffix != ".pyc"
 }
 SERVICE, CRON = TEXTS["systemd/tiledesk-dlt.service"], TEXTS["cron/tiledesk-dlt"]
 COMPOSE = yaml.safe_load(TEXTS["docker/compose.yaml"])["services"]["load"]
@@ -99,6 +102,16 @@ def test_the_image_takes_in_nothing_but_what_it_copies() -> None:
     assert not re.search(r"^(ARG|ENV) .*(PASSWORD|CREDENTIALS)", TEXTS["docker/Dockerfile"], re.M)
 
 
+def test_schedulers_run_with_the_versions_that_the_tests_use_otherwise_run_make_lock() -> None:
+    whole = re.compile(r"^([\w.-]+)==(\S+)$", re.MULTILINE)  # not those of one Python only
+    ours = dict(whole.findall((DEPLOY.parent / "constraints.txt").read_text()))
+    for scheduler in ("airflow", "dagster", "prefect"):
+        theirs = dict(whole.findall(TEXTS[f"{scheduler}/constraints.txt"]))
+        assert {"dlt", "duckdb"} <= theirs.keys()
+        different = {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
+        assert different == set()
+
+
 def test_nothing_runs_as_root() -> None:
     container = POD["containers"][0]["securityContext"]
     assert POD["securityContext"]["runAsNonRoot"]
@@ -109,6 +122,34 @@ def test_nothing_runs_as_root() -> None:
     assert COMPOSE["cap_drop"] == ["ALL"]
     assert "\nUser=tiledesk-dlt\n" in SERVICE
     assert CRON.splitlines()[-1].split()[5] == "tiledesk-dlt"
+
+
+SCHEMAS = {
+    "docker/compose.yaml": "vendor.compose-spec",
+    "github-actions/load.yml": "vendor.github-workflows",
+}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="check-jsonschema needs Python 3.11")
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_compose_and_the_workflow_fit_their_schemas(tmp_path: Path, is_broken: bool) -> None:
+    for name, schema in SCHEMAS.items():
+        file = tmp_path / "file.yml"
+        file.write_text(TEXTS[name] + ("\nno-such-key: 1\n" if is_broken else ""))
+        command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == is_broken, done.stdout + done.stderr
+        assert ("no-such-key" in done.stdout) == is_broken
+
+
+def test_the_cron_job_fits_the_schema_of_kubernetes() -> None:
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="it needs Python 3.11")
+    newest = kubernetes.latest_version()
+    manifest = yaml.safe_load(TEXTS["kubernetes/cronjob.yaml"])
+    kubernetes.validate(manifest, newest, strict=True)
+    manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]["noSuchKey"] = 1
+    with pytest.raises(kubernetes.ValidationError, match="noSuchKey"):
+        kubernetes.validate(manifest, newest, strict=True)
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -254,6 +254,8 @@ USED_IN = {
     "RUNTIME__DLTHUB_TELEMETRY": "tests/conftest.py",
     "EXTRACT__WORKERS": "tests/test_connections.py",
     "LOAD__DELETE_COMPLETED_JOBS": "tests/test_docs.py",
+    "TILEDESK_SCHEDULERS": "tests/test_schedulers.py",
+    "PROVIDERS__ENABLE_AIRFLOW_SECRETS": "deploy/airflow/tiledesk_dag.py",
     "TILEDESK_TEST_COMMANDS": "tests/command_server.py",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "tests/test_monitoring.py",
     "RUNTIME__SLACK_INCOMING_HOOK": "tests/test_monitoring.py",

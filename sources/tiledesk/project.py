@@ -241,14 +241,22 @@ def find_projects(
     """
     if wanted == ALL_PROJECTS:
         return [Project(client, each, allow_partial) for each in _all_projects(client)]
+    return [Project(client, each, allow_partial) for each in project_ids(wanted)]
+
+
+def project_ids(wanted: str | Sequence[str]) -> list[str]:
+    """The project ids of a setting, each once.
+
+    Raises:
+        BadSetting: an id is not 24 hexadecimal digits, or there is none.
+    """
     ids: Sequence[str] = wanted if not isinstance(wanted, str) else wanted.split(",")
     if isinstance(wanted, str) and wanted.lstrip().startswith("["):
         try:
             ids = msgspec.json.decode(wanted, type=list[str])
         except (msgspec.MsgspecError, ValueError):
             ids = [""]
-    each_once = dict.fromkeys(map(checked_project_id, ids or [""]))
-    return [Project(client, each, allow_partial) for each in each_once]
+    return list(dict.fromkeys(map(checked_project_id, ids or [""])))
 
 
 def _all_projects(client: Client) -> list[str]:
