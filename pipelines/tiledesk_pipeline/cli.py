@@ -151,6 +151,8 @@ def load(
         with live.progress(log_format, quiet=quiet) as progress:
             target = Target(destination, db, dataset, Patience(wait, progress.step))
             _check_publish(target, publish)
+            if transform:
+                _check_transform(target)
             summary = run(
                 target,
                 resources=[name.strip() for name in resources.split(",") if name.strip()],
@@ -545,6 +547,12 @@ def _check_publish(target: Target, publish: Path | None) -> None:
         from .transform import check_publish
 
         check_publish(target, publish)
+
+
+def _check_transform(target: Target) -> None:
+    from .transform import check_transform
+
+    check_transform(target)
 
 
 def _publish(target: Target, publish: Path) -> None:

@@ -47,6 +47,8 @@ class Postgres(Destination):
 
     has_comments = True
     reads_json = True
+    is_like_postgres = True
+    makes_marts = True
     longest_name = 63
     remains = "The server's WAL, its archives, replicas and backups keep the rows for a while."
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from tiledesk.errors import TiledeskError
 from tiledesk.redaction import without_secrets, words_of
 
-from . import configuration, duckdb, files, postgres
+from . import configuration, duckdb, files, postgres, sqlite
 
 EXIT_FAILED = 1
 EXIT_PARTIAL = 3
@@ -33,6 +33,7 @@ _EXPLANATIONS: tuple[Callable[[BaseException], str | None], ...] = (
     configuration.explain,
     duckdb.explain,
     postgres.explain,
+    sqlite.explain,
 )
 
 
