@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +19,8 @@ from tiledesk.tables import Column, Table
 from tiledesk_pipeline.destinations import Patience
 from tiledesk_pipeline.target import Target
 
+# As SQLite has all times, so that they sort.
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}")
 Connect = Callable[[str], Any]
 
 
@@ -118,6 +121,7 @@ class Engine:
 
 def in_utc(value: Any) -> datetime:
     """A time as a driver gives it; one without a time zone is UTC."""
+    assert not isinstance(value, str) or TIME.fullmatch(value), value
     time = datetime.fromisoformat(value) if isinstance(value, str) else value
     return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
 

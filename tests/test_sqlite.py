@@ -11,6 +11,8 @@ from typing import Any
 import dlt
 import pytest
 import sqlalchemy
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs import TimezoneContext
 from dlt.destinations.exceptions import DatabaseException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -22,6 +24,7 @@ from tiledesk.redaction import trace_of
 from tiledesk.tables import TABLES
 from tiledesk_pipeline.failures import Failure, explain, find_tiledesk_error
 from tiledesk_pipeline.load import load
+from tiledesk_pipeline.reconcile.purge import purge
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import World, generate
 from truth import differences_of, stored_by
@@ -140,6 +143,45 @@ def test_a_value_that_is_refused_is_not_shown(
         assert "h-i-d-d-e-n" not in "".join(traceback.format_exception(caught.value))
 
 
+def test_rows_to_replace_are_not_looked_for_one_by_one(
+    served: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That would take minutes for a large table."""
+    said: list[str] = []
+
+    def note(*event: Any) -> None:
+        said.append(event[2])
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        into(f"sqlite:///{tmp_path}/s.db", served, monkeypatch, resources=["leads", "tags"])
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+    removals = [" ".join(each.split()) for each in said if each.startswith("DELETE FROM desk.")]
+    assert any(each.startswith("DELETE FROM desk.leads WHERE") for each in removals)
+    assert [each for each in removals if "EXISTS" in each] == []
+
+
+def test_a_purge_leaves_no_bytes_where_sqlite_does_not_overwrite_them(
+    world: World, owner: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian's SQLite overwrites what is deleted, others do not."""
+    erased = next(k for k, row in world.leads.items() if row["id_project"] == world.project_id)
+    world.change("leads", erased, status=1000, email="erased.person@example.org")
+
+    def as_elsewhere(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA secure_delete = 0")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", as_elsewhere)
+    try:
+        into(f"sqlite:///{tmp_path}/s.db", owner, monkeypatch)
+        assert b"erased.person" in (tmp_path / "s__desk.db").read_bytes()
+        assert purge(Target("sqlalchemy", dataset="desk")).rows["leads"] > 0
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", as_elsewhere)
+    assert b"erased.person" not in (tmp_path / "s__desk.db").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("statement", "what"),
     [
@@ -190,14 +232,14 @@ class Own(dlt.destinations.sqlalchemy):
 def test_a_plain_pipeline_writes_the_same_values(
     kind: Any, world: World, owner: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In UTC, whatever the time zone of dlt's settings is."""
-    monkeypatch.setenv("TIMEZONE", "Asia/Tokyo")
+    """In UTC, whatever time zone the run declares."""
     engine = sqlite_engine(tmp_path)
     address = engine.environment[CREDENTIALS]
     pipeline = dlt.pipeline("plain", destination=kind(address), dataset_name="desk")
     names = [table.name for table in TABLES]
-    for _ in range(2):
-        pipeline.run(tiledesk_source(**owner.settings).with_resources(*names))
+    with Container().injectable_context(TimezoneContext("Asia/Tokyo")):
+        for _ in range(2):
+            pipeline.run(tiledesk_source(**owner.settings).with_resources(*names))
     for table in TABLES:
         assert differences_of(engine.rows, table, stored_by(world, table.name)) == []
 

@@ -1,27 +1,33 @@
 """Makes dlt's SQLAlchemy destination keep every value; this goes below dlt's public interface.
 
 dlt encodes the JSON that Arrow carries a second time, so that a column holds a JSON text inside a
-JSON text. It writes times in the time zone of one of its settings, and the times of a history in
+JSON text. It writes times in the time zone that a run declares, and the times of a history in
 another format than all others. SQLAlchemy's errors show the rows that could not be written.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, cast
 
 from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.destination.client import FollowupJobRequest
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations import sqlalchemy
 from dlt.destinations.impl.sqlalchemy.configuration import SqlalchemyClientConfiguration
+from dlt.destinations.impl.sqlalchemy.db_api_client import SqlalchemyClient
+from dlt.destinations.impl.sqlalchemy.merge_job import SqlalchemyMergeFollowupJob
+from dlt.destinations.impl.sqlalchemy.sqlalchemy_job_client import SqlalchemyJobClient
 from dlt.destinations.impl.sqlalchemy.type_mapper import (
     MysqlVariantTypeMapper,
     SqlalchemyTypeMapper,
 )
+from dlt.destinations.sql_client import SqlClientBase
+from sqlalchemy import select
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import DateTime, TypeDecorator, TypeEngine, UserDefinedType
@@ -113,10 +119,54 @@ class MysqlTypes(MysqlVariantTypeMapper):
         return found if has_length else LONGTEXT()
 
 
+class MergeJob(SqlalchemyMergeFollowupJob):
+    """dlt's job, which finds the rows to replace by their keys at once.
+
+    dlt asks for each row of a table whether there is a new one. These databases then go through all
+    new rows each time: with 200,000 rows and 5,000 new ones, SQLite took 87 seconds.
+    """
+
+    @classmethod
+    def gen_merge_sql(
+        cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]
+    ) -> list[str]:
+        client = cast(SqlalchemyClient, sql_client)
+        statements = super().gen_merge_sql(table_chain, client)
+        table, *nested = table_chain
+        keys = {
+            name
+            for name, column in table["columns"].items()
+            if column.get("primary_key") or column.get("merge_key")
+        }
+        _, scope = cls.get_merge_conditions(table, client)
+        stored = client.get_existing_table(table["name"] or "")
+        if nested or scope or len(keys) != 1 or stored is None:
+            return statements
+        (key,) = keys
+        staged = client.to_dataset_table(stored, staging=True)
+        removed = stored.delete().where(stored.c[key].in_(select(staged.c[key])))
+        return [str(removed.compile(client.engine)), *statements[1:]]
+
+
+class ExactClient(SqlalchemyJobClient):
+    """dlt's client of the load, with the job above."""
+
+    def _create_merge_followup_jobs(
+        self, table_chain: Sequence[PreparedTableSchema]
+    ) -> list[FollowupJobRequest]:
+        for table in table_chain:
+            self._to_table_object(table)
+        return [MergeJob.from_table_chain(table_chain, self.sql_client)]
+
+
 class Exact(sqlalchemy):
-    """dlt's destination, with the types above, for the dialects that are supported."""
+    """dlt's destination, with types and jobs as above, for the dialects that are supported."""
 
     destination_type = "dlt.destinations.sqlalchemy"
+
+    @property
+    def client_class(self) -> type[SqlalchemyJobClient]:
+        return ExactClient
 
     @classmethod
     def adjust_capabilities(

@@ -12,7 +12,7 @@ from dlt.destinations.impl.sqlalchemy.configuration import SqlalchemyClientConfi
 from dlt.destinations.impl.sqlalchemy.db_api_client import SqlalchemyClient
 from dlt.destinations.impl.sqlalchemy.sqlalchemy_job_client import SqlalchemyJobClient
 
-from tiledesk.sqlalchemy import Exact
+from tiledesk.sqlalchemy import Exact, ExactClient
 
 from ..dlt_adapter import in_place_of
 from .base import LAYOUT
@@ -38,8 +38,8 @@ class SqlClient(SqlalchemyClient):
             yield cursor
 
 
-class _Client(StagingClient, SqlalchemyJobClient):
-    """dlt's client of a load, with fewer staging tables."""
+class _Client(StagingClient, ExactClient):
+    """The source's client of a load, with fewer staging tables."""
 
 
 class SqlDestination(Exact):
