@@ -19,6 +19,7 @@ ENGINES: dict[str, frozenset[str]] = {
     "DuckDB": frozenset({"marts", "files"}),
     "Postgres": frozenset({"marts"}),
     "SQLite": frozenset(),
+    "MariaDB": frozenset(),
 }
 # Each is a test of the suite, which runs on every engine.
 CAPABILITIES = (

@@ -14,6 +14,8 @@ from typing import Any
 
 import duckdb
 import psycopg2
+import pymysql
+from sqlalchemy.engine import make_url
 
 from tiledesk.tables import Column, Table
 from tiledesk_pipeline.destinations import Patience
@@ -144,6 +146,18 @@ def postgres_engine(address: str) -> Engine:
         return psycopg2.connect(address)
 
     return Engine("Postgres", "postgres", connect, settings, marker="%s", parses_json=True)
+
+
+def mariadb_engine(address: str) -> Engine:
+    settings = {"DESTINATION__SQLALCHEMY__CREDENTIALS": address}
+    at = make_url(address)
+
+    def connect(dataset: str) -> Any:
+        return pymysql.connect(
+            host=at.host, port=at.port, user=at.username, password=at.password, database=dataset
+        )
+
+    return Engine("MariaDB", "sqlalchemy", connect, settings, marker="%s")
 
 
 def sqlite_engine(folder: Path) -> Engine:

@@ -27,7 +27,7 @@ import pytest
 
 from capabilities import CAPABILITIES, ENGINES, PAGE, page
 from conftest import Account, account_of, run_cli
-from engines import Engine, duckdb_engine, in_utc, postgres_engine, sqlite_engine
+from engines import Engine, duckdb_engine, in_utc, mariadb_engine, postgres_engine, sqlite_engine
 from small import stored
 from tiledesk.small_tables import ALL_TABLES, SMALL_TABLES
 from tiledesk.tables import LEADS, PARENT_ID, REQUESTS, TABLES, Table
@@ -46,6 +46,7 @@ ERASED = "erased.person@example.org"
 JSON_TEXT = {
     "DuckDB": "attributes->>'$.last_message._id'",
     "Postgres": "attributes->'last_message'->>'_id'",
+    "MariaDB": "json_value(attributes, '$.last_message._id')",
     "SQLite": "json_extract(attributes, '$.last_message._id')",
 }
 
@@ -253,6 +254,8 @@ def own_keys(world: World, name: str) -> list[str]:
 )
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     folder = tmp_path_factory.mktemp("engine")
+    if request.param == "MariaDB":
+        return mariadb_engine(request.getfixturevalue("_mariadb_of_the_session"))
     if request.param == "Postgres":
         return postgres_engine(request.getfixturevalue("_postgres_of_the_session"))
     return {"DuckDB": duckdb_engine, "SQLite": sqlite_engine}[request.param](folder)

@@ -27,16 +27,18 @@ from dlt.destinations.impl.sqlalchemy.type_mapper import (
     SqlalchemyTypeMapper,
 )
 from dlt.destinations.sql_client import SqlClientBase
-from sqlalchemy import select
+from sqlalchemy import Column, select
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import DateTime, TypeDecorator, TypeEngine, UserDefinedType
+from sqlalchemy.types import DateTime, String, TypeDecorator, TypeEngine, UserDefinedType
 
 from .errors import BadSetting, UnsupportedDestination
 
 # Names of SQLAlchemy's dialects whose tables hold the same rows as Tiledesk.
 SQLITE = "sqlite"
-DIALECTS = (SQLITE,)
+DIALECTS = (SQLITE, "mysql", "mariadb")
+# Characters in a column with an index: MariaDB takes 3,072 bytes.
+LONGEST_KEY = 700
 # Options of an engine that can commit each statement by itself.
 COMMITTING = ("autocommit", "execution_options", "isolation_level")
 # The destinations to use instead of a dialect.
@@ -114,9 +116,10 @@ class MysqlTypes(MysqlVariantTypeMapper):
     def db_type_from_text_type(
         self, column: TColumnSchema, table: PreparedTableSchema
     ) -> TypeEngine[Any]:
-        has_length = column.get("precision") is not None or column.get("unique")
-        found: TypeEngine[Any] = super().db_type_from_text_type(column, table)
-        return found if has_length else LONGTEXT()
+        if column.get("precision") is not None or column.get("unique"):
+            found: TypeEngine[Any] = super().db_type_from_text_type(column, table)
+            return found
+        return String(LONGEST_KEY) if is_looked_up(column) else LONGTEXT()
 
 
 class MergeJob(SqlalchemyMergeFollowupJob):
@@ -149,7 +152,15 @@ class MergeJob(SqlalchemyMergeFollowupJob):
 
 
 class ExactClient(SqlalchemyJobClient):
-    """dlt's client of the load, with the job above."""
+    """dlt's client of the load, with the job above, and indexes where rows are looked up."""
+
+    def _to_column_object(
+        self, schema_column: TColumnSchema, table: PreparedTableSchema
+    ) -> Column[Any]:
+        column: Column[Any] = super()._to_column_object(schema_column, table)
+        # SQLite makes an index itself when it needs one
+        column.index = self.sql_client.dialect_name != SQLITE and is_looked_up(schema_column)
+        return column
 
     def _create_merge_followup_jobs(
         self, table_chain: Sequence[PreparedTableSchema]
@@ -236,6 +247,15 @@ def require_dialect(name: str | None) -> None:
         f"SQLAlchemy's dialect {name} is not supported: it was not shown to hold the same rows as"
         f" Tiledesk. Use {' or '.join(DIALECTS)}, or another destination."
     )
+
+
+def is_looked_up(column: TColumnSchema) -> bool:
+    """Whether rows are found by their values in this column, so that it needs an index.
+
+    Without one, MariaDB goes through a whole table for each row.
+    """
+    is_key = column.get("primary_key") or column.get("merge_key")
+    return bool(is_key or column.get("x-row-version") or column["name"] == "request_id")
 
 
 def in_utc(value: datetime) -> datetime:

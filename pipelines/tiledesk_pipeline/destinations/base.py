@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import dlt
 import pendulum
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.exceptions import TerminalException
 from dlt.common.normalizers.naming.snake_case import NamingConvention as SnakeCaseNaming
 from dlt.common.pipeline import LoadInfo, get_dlt_pipelines_dir
 from dlt.destinations.exceptions import DatabaseException
@@ -189,6 +190,14 @@ class Destination:
     def is_busy(self) -> str:
         """The message if another load has the lock."""
         return f"Another load into {self} is running. Wait for it to end, or stop it."
+
+    @property
+    def has_lost_lock(self) -> str:
+        """The message if the lock is not held any more."""
+        return (
+            f"The lock on {self} was lost, since its connection broke. Nothing more is written: run"
+            " again."
+        )
 
     def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
         """Load what was normalized, and write comments for new or changed tables.
@@ -378,6 +387,10 @@ class OwnObject:
 
 class Busy(Failure):
     """Somebody else uses the destination."""
+
+
+class LostLock(Failure, TerminalException):
+    """The connection that holds the lock broke: another load may be running."""
 
 
 def _text(words: str) -> str:

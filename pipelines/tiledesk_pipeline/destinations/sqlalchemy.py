@@ -15,10 +15,13 @@ from dlt.destinations.impl.sqlalchemy.configuration import SqlalchemyCredentials
 from tiledesk.sqlalchemy import SQLITE, Exact, require_dialect
 
 from .base import PIPELINE_NAME, Destination, Patience
+from .mariadb import MariaDB
 from .sqlite import SQLite
 
 KINDS: dict[str, Callable[[str, Path, str, Patience, SqlalchemyCredentials], Destination]] = {
     SQLITE: SQLite,
+    "mysql": MariaDB,
+    "mariadb": MariaDB,
 }
 
 

@@ -53,8 +53,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return (
             f"The package {error.name} is not installed. The demo and the sandbox need the extra"
-            " demo, Postgres the extra postgres, and SQLite the extra sqlalchemy: pip install"
-            " --constraint constraints.txt '.[demo,postgres,sqlalchemy]'"
+            " demo, Postgres the extra postgres, and SQLite and MariaDB the extra sqlalchemy: pip"
+            " install --constraint constraints.txt '.[demo,postgres,sqlalchemy]'"
         )
     if isinstance(error, ConfigurationException):
         return text.partition("\n")[0]
