@@ -282,6 +282,10 @@ class Destination:
         """The condition that a text has another inside, in exactly the same letters."""
         return f"position({part} IN {text}) > 0"
 
+    def run_once(self, query: str) -> str:
+        """A query in parentheses that is not run again for each row of the query around it."""
+        return f"({query})"
+
     def as_time(self, value: Any) -> pendulum.DateTime:
         """A time stamp as a query gives it, in UTC."""
         time: pendulum.DateTime = pendulum.instance(value)

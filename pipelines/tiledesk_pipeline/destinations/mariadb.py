@@ -34,6 +34,8 @@ SESSION = (
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,PIPES_AS_CONCAT,NO_ENGINE_SUBSTITUTION',"
     " time_zone = '+00:00', collation_connection = 'utf8mb4_bin'"
 )
+# More than any table has.
+MOST_ROWS = 2**63 - 1
 # Its only row holds the number of the load that may write.
 LOCK = "_tiledesk_lock"
 
@@ -185,6 +187,9 @@ class MariaDB(Destination):
 
     def contains(self, text: str, part: str) -> str:
         return f"instr({text}, {part}) > 0"
+
+    def run_once(self, query: str) -> str:
+        return f"({query} LIMIT {MOST_ROWS})"  # a limit keeps it from becoming part of the other
 
     def text_columns(self, client: SqlClientBase[Any]) -> list[tuple[str, str, str]]:
         rows = client.execute_sql(

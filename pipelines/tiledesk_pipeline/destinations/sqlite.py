@@ -167,6 +167,9 @@ class SQLite(Destination):
     def contains(self, text: str, part: str) -> str:
         return f"instr({text}, {part}) > 0"
 
+    def run_once(self, query: str) -> str:
+        return f"(WITH once AS MATERIALIZED ({query}) SELECT * FROM once)"  # noqa: S608
+
     def as_time(self, value: Any) -> pendulum.DateTime:
         """A time stamp, which is a text in UTC."""
         time = datetime.fromisoformat(value) if isinstance(value, str) else value

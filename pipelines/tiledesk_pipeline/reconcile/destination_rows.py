@@ -171,9 +171,13 @@ class DestinationRows:
 
     def duplicates(self, columns: str = "_id") -> list[tuple[Any, ...]]:
         """Values of the rows whose id the table holds more than once."""
+        doubled = (
+            f"SELECT _id AS doubled_id FROM {{rows}} WHERE {self.live()}"  # noqa: S608
+            " GROUP BY _id HAVING count(*) > 1"
+        )
         return self.rows(
-            f"SELECT {columns} FROM {{rows}} WHERE {self.live()} AND _id IN"  # noqa: S608
-            f" (SELECT _id FROM {{rows}} WHERE {self.live()} GROUP BY _id HAVING count(*) > 1)"
+            f"SELECT {columns} FROM {{rows}} JOIN ({doubled}) AS doubled"  # noqa: S608
+            f" ON doubled.doubled_id = stored._id WHERE {self.live()}"
         )
 
     def differing(self, rows: Sequence[Row]) -> set[str]:

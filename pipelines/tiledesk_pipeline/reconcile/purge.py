@@ -233,7 +233,7 @@ def _mentions(
         return "1 = 0"
     text = " || ' ' || ".join(f"coalesce({kind.as_text(column)}, '')" for column in columns)
     is_inside = kind.contains(text, f"gone.{key}")
-    return f"EXISTS (SELECT 1 FROM ({sets[gone]}) AS gone WHERE {is_inside})"  # noqa: S608 (our own names)
+    return f"EXISTS (SELECT 1 FROM {kind.run_once(sets[gone])} AS gone WHERE {is_inside})"  # noqa: S608 (our own names)
 
 
 def _sets(pipeline: dlt.Pipeline, kind: Destination, client: SqlClientBase[Any]) -> dict[str, str]:
@@ -280,6 +280,9 @@ def _sets(pipeline: dlt.Pipeline, kind: Destination, client: SqlClientBase[Any])
                 f" AND lead_id NOT IN (SELECT user_id FROM {place('project_users')}"  # noqa: S608
                 " WHERE user_id IS NOT NULL)"
             )
+        people_gone = kind.run_once(sets["lead_ids"])
+        sets["lead_ids"] = f"SELECT id_project, lead_id FROM {people_gone} AS people"  # noqa: S608
+        if "project_users" in known:
             sets["visitors"] = (
                 f"SELECT _id FROM {place('project_users')}"  # noqa: S608
                 f" WHERE (id_project, uuid_user) IN ({sets['lead_ids']})"
