@@ -65,6 +65,36 @@ def test_a_dataset_is_a_file_and_nothing_else_is_left(
     assert rows(Path("support.sqlite"), found) == rows(Path("support__desk.sqlite"), found)
 
 
+@pytest.mark.parametrize(
+    ("settings", "name", "file"),
+    [
+        ({CREDENTIALS: "sqlite://"}, "sqlalchemy", "sqlalchemy__tiledesk.db"),
+        (
+            {
+                "DESTINATION__DESK__DESTINATION_TYPE": "sqlalchemy",
+                "DESTINATION__DESK__CREDENTIALS": "sqlite:///named.db",
+            },
+            "desk",
+            "named__tiledesk.db",
+        ),
+        ({f"TILEDESK__{CREDENTIALS}": "sqlite:///of_the_pipeline.db"}, "sqlalchemy", "of_the_p*"),
+    ],
+)
+def test_the_file_is_the_one_that_dlt_finds_in_the_settings(
+    settings: dict[str, str],
+    name: str,
+    file: str,
+    served: Account,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for key, value in settings.items():
+        monkeypatch.setenv(key, value)
+    target = Target(name)
+    load(target, resources=["tags"], **served.settings)
+    target.kind.must_exist()
+    assert [each.name for each in Path().glob(file) if "__" in each.name] == [target.kind.file.name]
+
+
 def test_a_user_keeps_what_is_in_the_staging_file(
     served: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
