@@ -66,6 +66,7 @@ format: $(VENV)/.ready
 
 docs: $(VENV)/.ready  ## write the data dictionary, the command reference, the charts and the notebooks anew
 	$(BIN)/python -m tiledesk_pipeline.docs
+	$(BIN)/python tests/capabilities.py
 	$(BIN)/python -m tiledesk_pipeline.report.charts
 	$(BIN)/python -m tiledesk_pipeline.picture
 	$(BIN)/python -m tiledesk_pipeline.notebooks

@@ -321,6 +321,58 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(data, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def _mariadb_of_the_session() -> Iterator[str]:
+    with mariadb_server() as address:
+        yield address
+
+
+@contextmanager
+def mariadb_server() -> Iterator[str]:
+    """A MariaDB server on loopback; its address."""
+    install, server = shutil.which("mariadb-install-db"), "/usr/sbin/mariadbd"
+    if not install or not Path(server).exists():
+        pytest.skip("MariaDB is not installed (Debian's package mariadb-server-core)")
+    data = Path(tempfile.mkdtemp(prefix="tiledesk-mariadb-"))
+    user = [f"--user={pwd.getpwuid(os.getuid()).pw_name}"]
+    place = ["--no-defaults", f"--datadir={data}"]
+    subprocess.run([install, *place, *user, "--skip-test-db"], check=True, capture_output=True)
+    start = data / "start.sql"
+    start.write_text(
+        "CREATE USER loader@'%' IDENTIFIED BY 'unused';\n"
+        "GRANT ALL ON *.* TO loader@'%';\n"
+        "CREATE DATABASE support;\n"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [
+        f"--port={port}",
+        "--bind-address=127.0.0.1",
+        "--skip-name-resolve",
+        f"--socket={data / 'socket'}",
+        f"--pid-file={data / 'pid'}",
+        f"--init-file={start}",
+        "--innodb-flush-log-at-trx-commit=0",
+        "--innodb-buffer-pool-size=64M",
+    ]
+    with (data / "log").open("w") as log:
+        process = subprocess.Popen([server, *place, *user, *options], stdout=log, stderr=log)
+    try:
+
+        def answers() -> bool:
+            assert process.poll() is None, (data / "log").read_text()
+            with socket.socket() as asking:
+                return asking.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_for(answers)
+        yield f"mysql+pymysql://loader:unused@127.0.0.1:{port}/support"
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(data, ignore_errors=True)
+
+
 def execute(address: str, sql: str) -> None:
     """Run one statement in a Postgres database, outside a transaction."""
     connection = psycopg2.connect(address)

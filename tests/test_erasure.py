@@ -171,7 +171,7 @@ POINTS = (
     "duckdb.DuckDB.rewrite",
     "duckdb._copy",
     "duckdb._give_rights_of",
-    "duckdb._bytes_hold",
+    "duckdb.bytes_hold",
     "duckdb._sync",
     "purge._traces",
 )

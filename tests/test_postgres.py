@@ -1,4 +1,4 @@
-"""The same load into a real Postgres."""
+"""What is special about a load into Postgres, on a real one."""
 
 from __future__ import annotations
 
@@ -28,20 +28,8 @@ from tiledesk.joins import JOINS
 from tiledesk.redaction import trace_of
 from tiledesk_pipeline.failures import Failure, explain
 from tiledesk_pipeline.load import Summary, load
-from tiledesk_pipeline.reconcile import reconcile
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, World, generate
-
-
-@pytest.fixture
-def strange_world() -> World:
-    """A world with what Postgres takes less kindly than DuckDB."""
-    world = generate(requests=40, seed=3)
-    mine = [key for key, row in world.messages.items() if row["id_project"] == world.project_id]
-    world.change("messages", mine[0], text="half an emoji \ud83d and a NUL \x00")
-    world.change("messages", mine[1], attributes={"a.b": "\x00", "c": ["\ud83d"], "": {"😀": 1e30}})
-    world.change("messages", mine[2], text="quotes \" ' and \\ and \t tab,\nnewline; {x} \\N")
-    return world
 
 
 def load_into(address: str, account: Account, dataset: str = "tiledesk", **wishes: Any) -> Summary:
@@ -51,112 +39,21 @@ def load_into(address: str, account: Account, dataset: str = "tiledesk", **wishe
         return load(Target("postgres", dataset=dataset), **wishes)
 
 
-def test_postgres_holds_every_row_and_follows_every_change(
-    postgres: str, strange_world: World, tmp_path: Path
-) -> None:
-    world = strange_world
-    with Sandbox(world) as sandbox:
-        account = account_of(sandbox)
-        load_into(postgres, account)
-        for name in ("requests", "messages", "leads", "activities"):
-            expected = {
-                key
-                for key, row in getattr(world, name).items()
-                if row["id_project"] == world.project_id
-            }
-            found = rows(postgres, f"SELECT _id FROM tiledesk.{name}")
-            assert {key for (key,) in found} == expected
-            assert len(found) == len(expected)
-        assert rows(postgres, "SELECT text FROM tiledesk.messages WHERE text LIKE 'quotes%'") == [
-            ("quotes \" ' and \\ and \t tab,\nnewline; {x} \\N",)
-        ]
-        assert rows(
-            postgres,
-            "SELECT _extra->>'text (as sent)' FROM tiledesk.messages WHERE text LIKE 'half%'",
-        ) == [('"half an emoji \\ud83d and a NUL \\u0000"',)]
-        types = (
-            "SELECT data_type FROM information_schema.columns WHERE table_schema = 'tiledesk' AND"
-            " table_name = 'requests' AND column_name IN ('created_at', 'attributes') ORDER BY 1"
-        )
-        assert rows(postgres, types) == [("jsonb",), ("timestamp with time zone",)]
-        tagged = next(
-            key
-            for key, row in world.requests.items()
-            if row["tags"] and row["id_project"] == world.project_id
-        )
-        world.change("requests", tagged, tags=[], updatedAt="2031-01-01T00:00:00.000Z")
-        load_into(postgres, account)
-        tags = f"SELECT count(*) FROM tiledesk.requests__tags WHERE parent_id = '{tagged}'"
-        assert rows(postgres, tags) == [(0,)]
-        comment = "SELECT obj_description('tiledesk.requests'::regclass)"
-        assert rows(postgres, comment)[0][0].startswith("Conversations")
-        status = run_cli(
-            "status",
-            "--destination",
-            "postgres",
-            cwd=tmp_path,
-            environment={"DESTINATION__POSTGRES__CREDENTIALS": postgres},
-        )
-        assert status.returncode == 0, status.stderr
-        assert "requests" in status.stdout
-
-
-def test_what_postgres_lacks_or_has_too_much_is_found_repaired_and_purged(
-    postgres: str, strange_world: World, tmp_path: Path
-) -> None:
-    with Sandbox(strange_world) as sandbox:
-        environment = {
-            **account_of(sandbox).environment,
-            "DESTINATION__POSTGRES__CREDENTIALS": postgres,
-        }
-
-        def run(command: str, *options: str) -> subprocess.CompletedProcess[str]:
-            place = ("--destination", "postgres", "--dataset", "compared", *options)
-            return run_cli(command, *place, cwd=tmp_path, environment=environment)
-
-        def execute(sql: str, *values: str) -> None:
-            with psycopg2.connect(postgres) as connection, connection.cursor() as cursor:
-                cursor.execute(sql, values)
-            connection.close()
-
-        load_into(postgres, account_of(sandbox), "compared")
-        done = run("reconcile")
-        assert (done.returncode, "\n6 calls." in done.stdout) == (0, True), done.stdout
-        done = run("reconcile", "--deep")
-        assert done.returncode == 0, done.stdout + done.stderr
-        gone = []
-        last = "(attributes->'last_message')->>'_id'"
-        for table, key, place in (
-            ("messages", f"SELECT {last} FROM compared.requests WHERE {last} IS NOT NULL", 5),
-            ("requests", "SELECT _id FROM compared.requests", 0),
-            ("leads", "SELECT _id FROM compared.leads", 0),
-        ):
-            sql = f"{key} ORDER BY created_at, _id LIMIT 1 OFFSET {place}"
-            ((found,),) = rows(postgres, sql)
-            gone.append(found)
-            execute(f"DELETE FROM compared.{table} WHERE _id = %s", found)
-        oldest = "SELECT _id FROM compared.activities ORDER BY created_at, _id LIMIT 1 OFFSET 3"
-        ((extra,),) = rows(postgres, oldest)
-        strange_world.remove("activities", extra)
-        done = run("reconcile")
-        assert done.returncode == 3, done.stderr
-        assert all(key in done.stdout for key in (*gone, extra))
-        ((stale,),) = rows(postgres, "SELECT min(_id) FROM compared.leads")
-        execute("UPDATE compared.leads SET company = 'another' WHERE _id = %s", stale)
-        done = run("reconcile", "--deep", "--repair")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert stale in done.stdout
-        marked = "SELECT _id FROM compared.activities WHERE _deleted_at IS NOT NULL"
-        assert rows(postgres, marked) == [(extra,)]
-        done = run("reconcile", "--deep")
-        assert done.returncode == 0, done.stdout + done.stderr
-        done = run("reconcile", "--purge", "--yes")
-        assert done.returncode == 0, done.stdout + done.stderr
-        logged = "SELECT table_name, _id FROM compared._tiledesk_purges"
-        assert ("activities", extra) in rows(postgres, logged)
-        assert rows(postgres, f"SELECT 1 FROM compared.activities WHERE _id = '{extra}'") == []
-        users = "SELECT 1 FROM compared.activities__involved_user_ids WHERE parent_id = %s"
-        assert rows(postgres, users.replace("%s", f"'{extra}'")) == []
+def test_postgres_has_types_comments_and_joins_of_its_own(postgres: str, odd_world: World) -> None:
+    """What all destinations have in common is in `test_conformance.py`."""
+    with Sandbox(odd_world) as sandbox:
+        names = ["requests", "groups", "project_users"]
+        load_into(postgres, account_of(sandbox), resources=names)
+    types = (
+        "SELECT data_type FROM information_schema.columns WHERE table_schema = 'tiledesk' AND"
+        " table_name = 'requests' AND column_name IN ('created_at', 'attributes') ORDER BY 1"
+    )
+    assert rows(postgres, types) == [("jsonb",), ("timestamp with time zone",)]
+    comment = "SELECT obj_description('tiledesk.requests'::regclass)"
+    assert rows(postgres, comment)[0][0].startswith("Conversations")
+    for join in JOINS:
+        if {join.table, join.to_table} <= {"groups", "groups__members", "project_users"}:
+            rows(postgres, join.sql())
 
 
 @pytest.mark.slow
@@ -219,35 +116,6 @@ def test_a_postgres_that_is_not_there_is_told_in_a_line(sandbox: Sandbox, tmp_pa
     assert "Traceback" not in done.stderr
 
 
-def test_postgres_replaces_small_tables_and_keeps_history(postgres: str) -> None:
-    world = generate(requests=20, seed=5)
-    with Sandbox(world) as sandbox:
-        account = account_of(sandbox)
-
-        def load_small() -> None:
-            names = ["groups", "tags", "project_users", "departments"]
-            load_into(postgres, account, "small", resources=names)
-
-        load_small()
-        renamed, removed, *_ = world.groups
-        world.change("groups", renamed, name="renamed")
-        world.remove("groups", removed)
-        for key in list(world.tags):
-            world.remove("tags", key)
-        load_small()
-        versions = "count(*), count(*) FILTER (WHERE _dlt_valid_to IS NULL)"
-        assert rows(postgres, f"SELECT {versions} FROM small.groups") == [(6, 4)]
-        assert rows(postgres, "SELECT count(*) FROM small.tags") == [(0,)]
-        for key in list(world.groups):
-            world.remove("groups", key)
-        load_small()
-        assert rows(postgres, f"SELECT {versions} FROM small.groups") == [(6, 0)]
-        assert rows(postgres, "SELECT count(*) FROM small.groups__members") == [(0,)]
-        for join in JOINS:
-            if {join.table, join.to_table} <= {"groups", "groups__members", "project_users"}:
-                rows(postgres, join.sql().replace("tiledesk.", "small."))
-
-
 @pytest.fixture
 def odd_world() -> World:
     """With empty texts beside those that are not there, and dates that Postgres cannot hold."""
@@ -285,19 +153,6 @@ def assert_odd_values(address: str, dataset: str, world: World) -> None:
     assert rows(address, dates) == [
         ("", "", None, "0000-01-01T00:00:00.000Z", "+010000-01-01T00:00:00.000Z")
     ]
-
-
-def test_an_empty_text_and_a_strange_date_are_in_postgres_as_they_were_sent(
-    postgres: str, odd_world: World
-) -> None:
-    with Sandbox(odd_world) as sandbox:
-        account = account_of(sandbox)
-        for _ in range(2):
-            load_into(postgres, account, "empty")
-        with mock.patch.dict(os.environ, {"DESTINATION__POSTGRES__CREDENTIALS": postgres}):
-            found = reconcile(Target("postgres", dataset="empty"), deep=True, **account.settings)
-        assert found.is_equal
-    assert_odd_values(postgres, "empty", odd_world)
 
 
 class Warehouse(dlt.destinations.postgres):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,20 @@ def as_json(value: Any) -> Any:
 
 def differences(db: Path, table: Table, documents: dict[str, dict[str, Any]]) -> list[str]:
     """What is missing, double, extra or unequal in a table and those of its lists."""
-    truth = {key: plain(document) for key, document in documents.items()}
     with duckdb.connect(str(db), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        found = _rows(connection, table)
-        lists = {part.name: _rows(connection, part) for part in table.lists}
+        return differences_of(lambda part: _rows(connection, part), table, documents)
+
+
+def differences_of(
+    rows: Callable[[Table], list[dict[str, Any]]],
+    table: Table,
+    documents: dict[str, dict[str, Any]],
+) -> list[str]:
+    """The same for rows from anywhere; JSON is text, and times are in UTC."""
+    truth = {key: plain(document) for key, document in documents.items()}
+    found = rows(table)
+    lists = {part.name: rows(part) for part in table.lists}
     by_id = {row["_id"]: row for row in found}
     problems = []
     if len(by_id) != len(found):

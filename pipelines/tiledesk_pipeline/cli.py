@@ -169,6 +169,8 @@ def load(
                 target = Target(destination, db, dataset, Patience(wait, ended.progress.step))
                 ended.target = str(target)
                 _check_publish(target, publish)
+                if transform:
+                    _check_transform(target)
                 ended.summary = summary = run(
                     target,
                     resources=[name.strip() for name in resources.split(",") if name.strip()],
@@ -564,6 +566,12 @@ def _check_publish(target: Target, publish: Path | None) -> None:
         from .transform import check_publish
 
         check_publish(target, publish)
+
+
+def _check_transform(target: Target) -> None:
+    from .transform import check_transform
+
+    check_transform(target)
 
 
 def _publish(target: Target, publish: Path) -> None:

@@ -45,16 +45,11 @@ def fill(pipeline: dlt.Pipeline, target: Target, progress: Progress) -> None:
     if not known or all(column.name in known for column in COPIES):
         return
     with pipeline.sql_client() as client:
-        if not target.kind.reads_json or SOURCE not in known:
+        if not target.kind.is_like_postgres or SOURCE not in known:
             is_unknown = target.kind.count(client, MESSAGES.name) > 0
         else:
-            here = client.execute_sql(
-                "SELECT column_name FROM information_schema.columns"
-                " WHERE table_schema = %s AND table_name = %s",
-                client.dataset_name,
-                MESSAGES.name,
-            )
-            if {column.name for column in COPIES} <= {name for (name,) in here or ()}:
+            here = target.kind.column_names(client, MESSAGES.name)
+            if {column.name for column in COPIES} <= here:
                 return  # an earlier load has done it, and had no messages to write
             policy = state.resources(pipeline).get(MESSAGES.name, {}).get("privacy", {})
             keeps_ids = policy.get("policy", "keep") == "keep"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import dlt
@@ -18,10 +18,10 @@ from tiledesk.small_tables import SMALL_TABLES
 from tiledesk.tables import PARENT_ID, Table
 
 from . import running, state
-from .destinations import Busy, Destination, Patience
+from .destinations import PIPELINE_NAME, Busy, Destination, Patience
 from .failures import Failure, explain, is_caused_by
 from .running import LOAD, Running
-from .target import PIPELINE_NAME, Target
+from .target import Target
 
 EXIT_STALE, EXIT_UNFINISHED, EXIT_EMPTY = 4, 5, 6
 # A running load closes the DuckDB file between two slices, often within this time.
@@ -186,7 +186,7 @@ def _fresh(
         " GROUP BY id_project, resource"
     )
     rows = kind.select(client, query, COMPLETE) or []
-    return {(project, stream): _utc(at) for project, stream, at in rows}
+    return {(project, stream): kind.as_time(at) for project, stream, at in rows}
 
 
 def _rows(
@@ -197,7 +197,7 @@ def _rows(
     what = f"count(*), max({table.cursor})"
     query = f"SELECT {what} FROM {name} WHERE id_project = %s"  # noqa: S608 (our own names)
     ((rows, newest),) = destination.select(client, query, project) or [(0, None)]
-    return rows, _time(newest)
+    return rows, destination.as_time(newest) if newest else None
 
 
 def _small(
@@ -231,11 +231,11 @@ class _Noted:
     """A row of the table of loads, with the time when its package was written."""
 
     load_id: str
-    written: datetime
+    written: pendulum.DateTime
     resource: str | None
     id_project: str
-    started_at: datetime
-    window_end: datetime | None
+    started_at: pendulum.DateTime
+    window_end: Any
     rows_read: int
     rows_new: int
     rows_changed: int
@@ -273,8 +273,16 @@ def _noted(target: Target, pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -
         )
         rows = target.kind.select(client, query, PIPELINE_NAME)
         if rows is not None:
-            return [_Noted(*row) for row in reversed(rows)]
+            return [_noted_in(target.kind, row) for row in reversed(rows)]
     return []
+
+
+def _noted_in(kind: Destination, row: tuple[Any, ...]) -> _Noted:
+    noted = _Noted(*row)
+    noted.written = kind.as_time(noted.written)
+    if noted.started_at:
+        noted.started_at = kind.as_time(noted.started_at)
+    return noted
 
 
 def _columns_of_loads(pipeline: dlt.Pipeline) -> Collection[str]:
@@ -286,10 +294,10 @@ def _columns_of_loads(pipeline: dlt.Pipeline) -> Collection[str]:
 
 def _load(rows: Sequence[_Noted]) -> Load:
     """The load of one project by the packages of one run."""
-    written = _utc(rows[-1].written)
+    written = rows[-1].written
     if rows[0].resource is None:
         return Load(written)
-    begun = min(_utc(row.started_at) for row in rows)
+    begun = min(row.started_at for row in rows)
     project, run_id = rows[0].id_project, rows[0].run_id
     last = {row.resource: row for row in rows}
     error = next((row.error for row in last.values() if row.outcome == FAILED), None)
@@ -378,11 +386,3 @@ def parsed_age(text: str) -> timedelta:
     if age is None or age <= timedelta(0):
         raise Failure("--max-age is not a duration such as 90s, 30m, 2h, 1d or PT2H.")
     return age
-
-
-def _time(value: datetime | None) -> pendulum.DateTime | None:
-    return _utc(value) if value else None
-
-
-def _utc(value: datetime) -> pendulum.DateTime:
-    return pendulum.instance(value).in_timezone("UTC")

@@ -17,11 +17,9 @@ from filelock import FileLock, Timeout
 from tiledesk.destination import require_usual_tables
 from tiledesk.logs import discreet_logs
 
-from .destinations import Destination, Patience, destination_of
+from .destinations import PIPELINE_NAME, Destination, Patience, destination_of
 from .dlt_adapter import NO_DISPLAY, defaults, remembered_hints, untraced
 from .failures import Failure
-
-PIPELINE_NAME = "tiledesk"
 
 # Defaults that a user's configuration overrides. .dlt/config.toml gives the reasons. Completed jobs
 # hold other people's messages and are not needed. `load` handles signals itself. Below the name of

@@ -47,6 +47,7 @@ def transform(
         Busy: a load is running.
     """
     check_publish(target, publish)
+    check_transform(target)
     target.kind.must_exist()
     with target.pipeline(for_queries=True) as pipeline:
         if not pipeline.default_schema_name:
@@ -84,6 +85,14 @@ def check_publish(target: Target, publish: Path | None) -> None:
         raise Failure("--publish copies a DuckDB file: it does not go with --destination.")
 
 
+def check_transform(target: Target) -> None:
+    """Raises:
+    Failure: the marts cannot be made in a destination of this kind.
+    """
+    if not target.kind.makes_marts:
+        raise Failure(f"The marts can be made in DuckDB and Postgres, not in {target.kind.place}.")
+
+
 def publish_copy(target: Target, publish: Path) -> None:
     """Put a copy of a DuckDB file in place, for readers.
 
@@ -97,8 +106,6 @@ def publish_copy(target: Target, publish: Path) -> None:
 
 
 def _with_dbt(target: Target, pipeline: dlt.Pipeline) -> Transformed:
-    if target.destination != "postgres":
-        raise Failure(f"The marts can be made in DuckDB and Postgres, not in {target.destination}.")
     settings = resolve_configuration(MartSettings(), sections=("transform",))
     settings.check()
     done = Transformed(f"{target.dataset}_marts")

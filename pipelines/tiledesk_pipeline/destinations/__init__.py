@@ -2,7 +2,7 @@
 
 A destination without a file of its own is a :class:`Destination`. One that does something in its
 own way has a file with dlt's name of it: ``destinations/snowflake.py`` for ``--destination
-snowflake``. The file holds a subclass that is named in ``KIND``:
+snowflake``. The file holds a subclass, or a function that chooses one, that is named in ``KIND``:
 
     class Snowflake(Destination):
         has_comments = True
@@ -18,18 +18,23 @@ DuckDB's, as tests on the engines show. A plain dlt pipeline is held to it as we
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeAlias
 
 from dlt.common.destination import Destination as DestinationReference
 
 from tiledesk.destination import SUPPORTED, USE, require_supported
 from tiledesk.errors import UnsupportedDestination
 
-from .base import Busy, Destination, Patience
+from .base import PIPELINE_NAME, Busy, Destination, Patience
 
-__all__ = ["Busy", "Destination", "Patience", "destination_of"]
+__all__ = ["PIPELINE_NAME", "Busy", "Destination", "Patience", "destination_of"]
+
+
+Kind: TypeAlias = Callable[[str, Path, str, Patience], Destination]
 
 
 def destination_of(name: str, db: Path, dataset: str, patience: Patience) -> Destination:
@@ -46,7 +51,7 @@ def destination_of(name: str, db: Path, dataset: str, patience: Patience) -> Des
         UnsupportedDestination: tables in it would not be right.
     """
     module = f"{__name__}.{_kind_of(name)}"
-    kind: type[Destination] = import_module(module).KIND if find_spec(module) else Destination
+    kind: Kind = import_module(module).KIND if find_spec(module) else Destination
     return kind(name, db, dataset, patience)
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import dlt
+import pendulum
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.exceptions import TerminalException
 from dlt.common.normalizers.naming.snake_case import NamingConvention as SnakeCaseNaming
 from dlt.common.pipeline import LoadInfo, get_dlt_pipelines_dir
 from dlt.destinations.exceptions import DatabaseException
@@ -23,6 +25,7 @@ from tiledesk.tables import ID_PROJECT, LOADS
 from ..failures import Failure
 from .leftovers import drop_former_states, drop_staging
 
+PIPELINE_NAME = "tiledesk"
 POLL_SECONDS = 0.2
 # Rows are staged in a schema with the name of the dataset and this suffix, except in DuckDB.
 STAGING = "_staging"
@@ -57,7 +60,13 @@ class Destination:
         dataset: the dataset (schema).
         patience: how long to wait for others who use it.
         has_comments: whether it takes ``COMMENT ON`` as Postgres does; dlt itself writes none.
-        reads_json: whether SQL reads JSON columns with ``->`` and ``->>``, as in Postgres.
+        reads_json: whether SQL reads JSON columns (:meth:`json_text`).
+        is_like_postgres: whether JSON is read with ``->`` and ``->>``, and texts with regular
+            expressions, as in Postgres.
+        has_time_zones: whether a query gives time stamps with their time zone.
+        makes_marts: whether ``transform`` makes the marts there.
+        text_type: a text of any length in SQL.
+        time_type: a time stamp in SQL.
         longest_name: characters that the name of a schema may have.
         reserved: names that no dataset may have.
         holds_nothing_else: whether a purge also searches the other schemas.
@@ -71,6 +80,11 @@ class Destination:
 
     has_comments: ClassVar[bool] = False
     reads_json: ClassVar[bool] = False
+    is_like_postgres: ClassVar[bool] = False
+    has_time_zones: ClassVar[bool] = True
+    makes_marts: ClassVar[bool] = False
+    text_type: ClassVar[str] = "varchar"
+    time_type: ClassVar[str] = "timestamp with time zone"
     longest_name: ClassVar[int] = 1000
     reserved: ClassVar[tuple[str, ...]] = ("information_schema", "pg_catalog")
     holds_nothing_else: ClassVar[bool] = False
@@ -177,6 +191,14 @@ class Destination:
         """The message if another load has the lock."""
         return f"Another load into {self} is running. Wait for it to end, or stop it."
 
+    @property
+    def has_lost_lock(self) -> str:
+        """The message if the lock is not held any more."""
+        return (
+            f"The lock on {self} was lost, since its connection broke. Nothing more is written: run"
+            " again."
+        )
+
     def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
         """Load what was normalized, and write comments for new or changed tables.
 
@@ -258,6 +280,49 @@ class Destination:
         *outer, last = (f"'{key}'" for key in path)
         return f"(({'->'.join((column, *outer))})->>{last})"
 
+    def as_text(self, expression: str) -> str:
+        """SQL for a value of any type as text."""
+        return f"CAST({expression} AS varchar)"
+
+    def contains(self, text: str, part: str) -> str:
+        """The condition that a text has another inside, in exactly the same letters."""
+        return f"position({part} IN {text}) > 0"
+
+    def run_once(self, query: str) -> str:
+        """A query in parentheses that is not run again for each row of the query around it."""
+        return f"({query})"
+
+    def as_time(self, value: Any) -> pendulum.DateTime:
+        """A time stamp as a query gives it, in UTC."""
+        time: pendulum.DateTime = pendulum.instance(value)
+        return time.in_timezone("UTC")
+
+    def tables(self, client: SqlClientBase[Any]) -> list[tuple[str, str]]:
+        """Schema and name of each table that can be seen, views left out."""
+        rows = client.execute_sql(
+            "SELECT table_schema, table_name FROM information_schema.tables"
+            " WHERE table_type = 'BASE TABLE'"
+        )
+        return [(str(schema), str(name)) for schema, name in rows or ()]
+
+    def text_columns(self, client: SqlClientBase[Any]) -> list[tuple[str, str, str]]:
+        """Schema, table and name of each column that can hold a text, those of views included."""
+        rows = client.execute_sql(
+            "SELECT table_schema, table_name, column_name FROM information_schema.columns"
+            " WHERE lower(data_type) IN ('text', 'varchar', 'character varying', 'json', 'jsonb')"
+        )
+        return [(str(schema), str(table), str(name)) for schema, table, name in rows or ()]
+
+    def column_names(self, client: SqlClientBase[Any], table: str) -> set[str]:
+        """The columns of a table as they are in the destination; none if there is no table."""
+        rows = client.execute_sql(
+            "SELECT column_name FROM information_schema.columns"
+            " WHERE table_schema = %s AND table_name = %s",
+            client.dataset_name,
+            table,
+        )
+        return {str(name) for (name,) in rows or ()}
+
     def own_objects(self, pipeline: dlt.Pipeline) -> list[OwnObject]:
         """What users have added to our tables, as far as this class can see."""
         return []
@@ -332,6 +397,10 @@ class OwnObject:
 
 class Busy(Failure):
     """Somebody else uses the destination."""
+
+
+class LostLock(Failure, TerminalException):
+    """The connection that holds the lock broke: another load may be running."""
 
 
 def _text(words: str) -> str:

@@ -6,25 +6,23 @@ import os
 import random
 import re
 import shutil
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import dlt
 import duckdb
 from dlt.common.pipeline import LoadInfo
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.pipeline.exceptions import PipelineStepFailed
-from filelock import FileLock, Timeout
 
 from ..dlt_adapter import other_destination
 from ..failures import Failure, explain, is_out_of_memory
 from .base import LAYOUT, STAGING, Destination, OwnObject
 from .duckdb_client import MergingDuckDb
+from .local_file import bytes_hold, locked, notes_beside
 
 # Without a limit, DuckDB uses most of a machine's memory to keep blocks of the file. It needs 100
 # MB to write 13 MB of log entries, less than 60 MB for as many conversations or messages, and no
@@ -52,6 +50,8 @@ class DuckDB(Destination):
 
     has_comments = True
     reads_json = True
+    is_like_postgres = True
+    makes_marts = True
     holds_nothing_else = True
     remains = "Copies of the file, such as backups and exports, keep the rows."
 
@@ -64,8 +64,7 @@ class DuckDB(Destination):
     @property
     def notes(self) -> Path:
         """Beside the database, where everybody who may read that finds it."""
-        file = self.db.resolve()
-        return file.with_name(f".{file.name}.{quote(self.dataset, safe='')}.running.json")
+        return notes_beside(self.db.resolve(), self.dataset)
 
     def __post_init__(self) -> None:
         with suppress(RuntimeError):  # there is no such user
@@ -140,29 +139,11 @@ class DuckDB(Destination):
         lock ends with the process. The file stays: without it, two loads could begin.
         """
         file = self.db.resolve()
-        mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o600
-        lock = FileLock(file.with_name(f".{file.name}.lock"), mode=mode)
-
-        def is_free() -> bool:
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                return False
-            except PermissionError as error:
-                raise Failure(
-                    f"{error.filename} cannot be locked: permission denied. Whoever loads into"
-                    f" {self.db} needs to write to it and to its folder."
-                ) from None
-            return True
-
-        self.wait_until(is_free, f"another load into {self}", self.is_busy)
-        self._has_leftovers = True  # of whoever wrote before
-        try:
+        with locked(self, file):
+            self._has_leftovers = True  # of whoever wrote before
             if file.exists() and not file.stat().st_size:
                 file.unlink()  # mktemp makes such files, which DuckDB refuses
             yield
-        finally:
-            lock.release()
 
     def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
         """Load what was normalized, one table after another, with little memory.
@@ -275,7 +256,7 @@ class DuckDB(Destination):
                 _copy(connection)
                 connection.execute("DETACH purged")
                 _give_rights_of(file, fresh)
-                is_found = _bytes_hold(fresh, removed)
+                is_found = bytes_hold(fresh, removed)
                 _sync(fresh)
                 fresh.replace(file)
                 _sync(file.parent)
@@ -486,19 +467,6 @@ def _give_rights_of(file: Path, fresh: Path) -> None:
     if hasattr(os, "chown"):
         with suppress(PermissionError):  # only root may change the owner of a file
             os.chown(fresh, before.st_uid, before.st_gid)
-
-
-def _bytes_hold(file: Path, texts: Sequence[str]) -> bool:
-    """Whether one of these texts is in the bytes of a file."""
-    words = [text.encode() for text in texts]
-    longest = max(map(len, words), default=0)
-    with file.open("rb") as stream:
-        kept = b""
-        while block := stream.read(1 << 24):
-            if any(word in kept + block for word in words):
-                return True
-            kept = block[-longest:] if longest else b""
-    return False
 
 
 def _sync(path: Path) -> None:

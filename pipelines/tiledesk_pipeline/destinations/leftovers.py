@@ -21,13 +21,18 @@ def drop_former_states(client: SqlClientBase[Any], pipeline_name: str) -> None:
     """
     states = client.make_qualified_table_name("_dlt_pipeline_state")
     loads = client.make_qualified_table_name("_dlt_loads")
-    client.execute_sql(
-        f"DELETE FROM {states} WHERE pipeline_name = %s AND _dlt_load_id <>"  # noqa: S608 (our own names)
-        f" (SELECT max(_dlt_load_id) FROM {states} WHERE pipeline_name = %s"
-        f" AND _dlt_load_id IN (SELECT load_id FROM {loads} WHERE status = 0))",
-        pipeline_name,
+    found = client.execute_sql(
+        f"SELECT max(_dlt_load_id) FROM {states} WHERE pipeline_name = %s"  # noqa: S608 (our own names)
+        f" AND _dlt_load_id IN (SELECT load_id FROM {loads} WHERE status = 0)",
         pipeline_name,
     )
+    newest = found[0][0] if found else None
+    if newest is not None:
+        client.execute_sql(
+            f"DELETE FROM {states} WHERE pipeline_name = %s AND _dlt_load_id <> %s",  # noqa: S608
+            pipeline_name,
+            newest,
+        )
 
 
 def drop_staging(client: SqlClientBase[Any], *, with_schema: bool = True) -> None:

@@ -10,7 +10,6 @@ from typing import Any, AnyStr, cast
 
 import dlt
 from dlt.common.destination import Destination as DestinationReference
-from dlt.common.exceptions import TerminalException
 from dlt.common.schema import Schema
 from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.postgres.postgres import PostgresClient
@@ -22,7 +21,7 @@ from tiledesk.postgres import Exact, ExactClient
 
 from ..dlt_adapter import in_place_of
 from ..failures import Failure
-from .base import LAYOUT, Busy, Destination, OwnObject
+from .base import LAYOUT, Busy, Destination, LostLock, OwnObject
 from .leftovers import drop_staging
 from .staging import StagedTables, StagingClient
 
@@ -38,15 +37,13 @@ KEEPALIVE = (
 LOCK_NOT_AVAILABLE = "55P03"
 
 
-class LostLock(Failure, TerminalException):
-    """The connection that holds the lock broke: another load may be running."""
-
-
 class Postgres(Destination):
     """A schema of a Postgres database."""
 
     has_comments = True
     reads_json = True
+    is_like_postgres = True
+    makes_marts = True
     longest_name = 63
     remains = "The server's WAL, its archives, replicas and backups keep the rows for a while."
 
@@ -186,10 +183,7 @@ class Postgres(Destination):
             self.token & 0xFFFFFFFF,
         )
         if found != [(1,)]:
-            raise LostLock(
-                f"The lock on {self} was lost, since its connection broke. Nothing more is written:"
-                " run again."
-            )
+            raise LostLock(self.has_lost_lock)
 
     def drop_staging_in(self, client: SqlClientBase[Any]) -> None:
         client.execute_sql("SET LOCAL lock_timeout = '1s'")

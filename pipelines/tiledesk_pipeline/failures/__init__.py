@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from tiledesk.errors import TiledeskError
 from tiledesk.redaction import without_secrets, words_of
 
-from . import configuration, duckdb, files, postgres
+from . import configuration, duckdb, files, mariadb, postgres, sqlite
 
 EXIT_FAILED = 1
 EXIT_PARTIAL = 3
@@ -17,7 +17,7 @@ STOPPED = "Stopped. Nothing is lost. Run the same command again to finish."
 STOPPED_LOAD = "Stopped. What was read is written; the next load goes on from there."
 
 # Errors of these libraries wrap another one, and do not always say `raise ... from`.
-_WRAPPERS = ("dlt.", "psycopg2", "sqlalchemy.", "duckdb", "_duckdb", "concurrent.")
+_WRAPPERS = ("dlt.", "psycopg2", "pymysql", "sqlalchemy.", "duckdb", "_duckdb", "concurrent.")
 # Where such an error keeps the one that it wraps.
 _WRAPPED = (
     "client_exception",
@@ -33,6 +33,8 @@ _EXPLANATIONS: tuple[Callable[[BaseException], str | None], ...] = (
     configuration.explain,
     duckdb.explain,
     postgres.explain,
+    sqlite.explain,
+    mariadb.explain,
 )
 
 

@@ -53,8 +53,9 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return (
             f"The package {error.name} is not installed. The demo and the sandbox need the extra"
-            " demo, and Postgres the extra postgres: pip install 'tiledesk-dlt[demo,postgres]', or"
-            " in a checkout: pip install --constraint constraints.txt '.[demo,postgres]'"
+            " demo, Postgres the extra postgres, and SQLite and MariaDB the extra sqlalchemy: pip"
+            " install 'tiledesk-dlt[demo,postgres,sqlalchemy]', or in a checkout: pip install"
+            " --constraint constraints.txt '.[demo,postgres,sqlalchemy]'"
         )
     if isinstance(error, ConfigurationException):
         return text.partition("\n")[0]
@@ -84,7 +85,9 @@ def _typed(kind: str) -> str:
 def _missing_package(error: BaseException) -> str:
     packages = [str(each) for each in getattr(error, "dependencies", ())]
     extra = next((found[1] for each in packages if (found := re.search(r"\[(\w+)\]", each))), "")
-    what = "'tiledesk-dlt[postgres]'" if extra == "postgres" else " ".join(map(repr, packages))
+    extra = {"sql_database": "sqlalchemy"}.get(extra, extra)
+    is_ours = extra in ("postgres", "sqlalchemy")
+    what = f"'tiledesk-dlt[{extra}]'" if is_ours else " ".join(map(repr, packages))
     return f"A Python package that this destination needs is not installed. Run: pip install {what}"
 
 
@@ -137,6 +140,8 @@ def _not_an_address(error: InvalidNativeValue) -> str:
             f"{setting} has a port that is no number. Special characters in a password are"
             " percent-encoded (@ is %40, / is %2F, : is %3A)."
         )
+    if kind == "sqlalchemy":
+        return f"{setting} cannot be read: it has the form sqlite:///support.sqlite."
     driver = getattr(error.spec, "drivername", None) or kind
     return (
         f"{setting} cannot be read: it has the form {driver}://user:password@host:port/database."

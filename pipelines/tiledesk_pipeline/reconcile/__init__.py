@@ -96,7 +96,7 @@ def reconcile(
                     pipeline.drop().sync_destination()  # without an unfinished repair
                 else:
                     found.streams += compared
-        found.marked = marked(pipeline)
+        found.marked = marked(pipeline, target.kind)
     found.calls = progress.calls
     return found
 

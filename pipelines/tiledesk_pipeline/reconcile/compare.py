@@ -306,14 +306,15 @@ class _Windows:
 
     def middle(self, start: Mark, end: Mark) -> Mark:
         """The second that halves the rows in the destination."""
-        ((middle,),) = self._stored.rows(
+        found = self._stored.rows(
             f"SELECT created_at FROM {{rows}} WHERE {self._stored.live()} AND created_at > %s"  # noqa: S608
             " AND created_at <= %s ORDER BY created_at LIMIT 1 OFFSET %s",
             start.place,
             end.place,
             (end.in_destination - start.in_destination - 1) // 2,
-        ) or [(start.place,)]
-        second = pendulum.instance(middle).in_timezone("UTC").replace(microsecond=0)
+        )
+        middle = self._stored.destination.as_time(found[0][0]) if found else start.place
+        second = middle.replace(microsecond=0)
         second = min(max(second, start.place.add(seconds=1)), end.place.subtract(seconds=1))
         return self.mark(second)
 
@@ -349,9 +350,7 @@ class _Created(msgspec.Struct):
 
 def _shared(stored: DestinationRows) -> list[pendulum.DateTime]:
     """Creation times of conversations whose id is in the destination more than once."""
-    return [
-        pendulum.instance(made).in_timezone("UTC") for (made,) in stored.duplicates("created_at")
-    ]
+    return [stored.destination.as_time(made) for (made,) in stored.duplicates("created_at")]
 
 
 def _without_a_row(
@@ -367,7 +366,7 @@ def _without_a_row(
     orphans = stored.rows(
         "SELECT DISTINCT m.recipient FROM {messages} AS m LEFT JOIN {requests} AS r"
         " ON r.request_id = m.recipient WHERE r._id IS NULL"
-        " AND left(m.recipient, 14) = 'support-group-' AND m.created_at <= %s ORDER BY 1",
+        " AND substr(m.recipient, 1, 14) = 'support-group-' AND m.created_at <= %s ORDER BY 1",
         stored.up_to,
     )
     if len(orphans) > ASKED_AT_MOST:

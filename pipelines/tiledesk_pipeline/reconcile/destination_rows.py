@@ -101,7 +101,7 @@ class DestinationRows:
             project.id,
             COMPLETE,
         )
-        return pendulum.instance(found[0][0]).in_timezone("UTC") if found else None
+        return self.destination.as_time(found[0][0]) if found else None
 
     def knows(self, column: str, table: str = "") -> bool:
         """Whether a table has this column; tables of an earlier version may lack one."""
@@ -134,7 +134,7 @@ class DestinationRows:
     @functools.cached_property
     def _log(self) -> list[tuple[str, str | None]]:
         """What purges have done to rows of this table."""
-        if not has_log(self._client):
+        if not has_log(self.destination, self._client):
             return []
         log = self._client.make_qualified_table_name(PURGES)
         query = f"SELECT _id, emptied FROM {log} WHERE table_name = %s"  # noqa: S608
@@ -171,9 +171,13 @@ class DestinationRows:
 
     def duplicates(self, columns: str = "_id") -> list[tuple[Any, ...]]:
         """Values of the rows whose id the table holds more than once."""
+        doubled = (
+            f"SELECT _id AS doubled_id FROM {{rows}} WHERE {self.live()}"  # noqa: S608
+            " GROUP BY _id HAVING count(*) > 1"
+        )
         return self.rows(
-            f"SELECT {columns} FROM {{rows}} WHERE {self.live()} AND _id IN"  # noqa: S608
-            f" (SELECT _id FROM {{rows}} WHERE {self.live()} GROUP BY _id HAVING count(*) > 1)"
+            f"SELECT {columns} FROM {{rows}} JOIN ({doubled}) AS doubled"  # noqa: S608
+            f" ON doubled.doubled_id = stored._id WHERE {self.live()}"
         )
 
     def differing(self, rows: Sequence[Row]) -> set[str]:
@@ -185,13 +189,16 @@ class DestinationRows:
         for part, whole in to_arrow(self.table, rows, Counter()):
             arrow = self.privacy.applied(part, whole)
             key = PARENT_ID if part.source else "_id"
-            names = [
-                column.name
+            columns = [
+                column
                 for column in part.all_columns()
                 if column.type != "json"
                 and column.name not in (key, DELETED, DELETED_AT)
                 and self.knows(column.name, part.name)
             ]
+            names = [column.name for column in columns]
+            bare = not self.destination.has_time_zones
+            are_bare = [bare and column.type == "timestamp" for column in columns]
             keys = arrow[key].to_pylist()
             given: dict[str, list[tuple[Any, ...]]] = {one: [] for one in keys}
             values = zip(*(arrow[name].to_pylist() for name in names), strict=True)
@@ -208,7 +215,12 @@ class DestinationRows:
                 if not part.source:
                     query += f" AND {self.live()}"
                 for one, *values_here in self.rows(query, *some):
-                    stored[one].append(tuple(values_here))
+                    stored[one].append(
+                        tuple(
+                            self.destination.as_time(value) if is_bare and value else value
+                            for value, is_bare in zip(values_here, are_bare, strict=True)
+                        )
+                    )
             if part.source:
                 place = names.index(POSITION)
                 for items in stored.values():
@@ -217,15 +229,9 @@ class DestinationRows:
         return found
 
 
-def has_log(client: SqlClientBase[Any]) -> bool:
+def has_log(destination: Destination, client: SqlClientBase[Any]) -> bool:
     """Whether there is a log of purges; one of an earlier version does not count."""
-    found = client.execute_sql(
-        "SELECT count(*) FROM information_schema.columns WHERE table_schema = %s"
-        " AND table_name = %s AND column_name = 'emptied'",
-        client.dataset_name,
-        PURGES,
-    )
-    return bool(found and found[0][0])
+    return "emptied" in destination.column_names(client, PURGES)
 
 
 def chunks(ids: Iterable[str]) -> Iterator[list[str]]:

@@ -59,8 +59,8 @@ def messages(
     if not deep and not stored.destination.reads_json:
         found.is_complete = False
         found.add_remark(
-            "not compared: the last message of each conversation is looked for in DuckDB and"
-            " Postgres only. --deep compares all."
+            "not compared: the last message of each conversation cannot be looked for in this"
+            " destination. --deep compares all."
         )
     elif not deep and not stored.privacy.keeps(REQUESTS, "attributes"):
         found.is_complete = False
@@ -149,7 +149,10 @@ def _by_csv(
         since,
         up_to,
     )
-    stored_ids = {key: int(changed.timestamp()) if changed else 0 for key, changed in stamps}
+    stored_ids = {
+        key: stored.destination.as_time(changed).int_timestamp if changed else 0
+        for key, changed in stamps
+    }
     gone = set(stored_ids)
     in_api = 0
     unknown: dict[str, str] = {}

@@ -19,6 +19,7 @@ from tiledesk.small_tables import ALL_TABLES
 from tiledesk.tables import DELETED_AT, LOADS, PARENT_ID, Table
 
 from .. import state
+from ..destinations import Destination
 from ..destinations.leftovers import drop_former_states
 from ..progress import Progress
 from ..running import recorded
@@ -50,12 +51,12 @@ class Purged:
     traces: dict[str, int] = field(default_factory=dict)
 
 
-def marked(pipeline: dlt.Pipeline) -> dict[str, int]:
+def marked(pipeline: dlt.Pipeline, kind: Destination) -> dict[str, int]:
     """How many rows of each table a purge would remove or empty."""
     with pipeline.sql_client() as client:
         return {
             name: _number(client, f"SELECT count(*) FROM {place} WHERE {where}")  # noqa: S608
-            for name, _, place, where, _ in _erased_rows(pipeline, client)
+            for name, _, place, where, _ in _erased_rows(pipeline, kind, client)
         }
 
 
@@ -76,13 +77,13 @@ def purge(target: Target) -> Purged:
     record = recorded(target.kind.notes, "purge", progress)
     with target.pipeline(for_queries=True, replaces_rows=True, record=record) as pipeline:
         progress.step("removing rows")
-        _make_log(pipeline)
-        done = Purged(marked(pipeline))
+        _make_log(pipeline, target.kind)
+        done = Purged(marked(pipeline, target.kind))
         if any(done.rows.values()):
             _forget_rows(pipeline, target)
         with pipeline.sql_client() as client:
-            secret = _secrets(pipeline, client)
-            _remove(pipeline, client)
+            secret = _secrets(pipeline, target.kind, client)
+            _remove(pipeline, target.kind, client)
             outstanding = _outstanding(client)
         if not outstanding:
             return done
@@ -108,15 +109,17 @@ def purge(target: Target) -> Purged:
         return done
 
 
-def _make_log(pipeline: dlt.Pipeline) -> None:
+def _make_log(pipeline: dlt.Pipeline, kind: Destination) -> None:
+    text, time = kind.text_type, kind.time_type
     with pipeline.sql_client() as client:
         log = client.make_qualified_table_name(PURGES)
         client.execute_sql(
-            f"CREATE TABLE IF NOT EXISTS {log} (table_name varchar, _id varchar,"
-            " purged_at timestamp with time zone)"
+            f"CREATE TABLE IF NOT EXISTS {log} (table_name {text}, _id {text}, purged_at {time})"
         )
-        for column in ("emptied varchar", "rewritten_at timestamp with time zone"):
-            client.execute_sql(f"ALTER TABLE {log} ADD COLUMN IF NOT EXISTS {column}")
+        known = kind.column_names(client, PURGES)
+        for column, of_type in (("emptied", text), ("rewritten_at", time)):
+            if column not in known:
+                client.execute_sql(f"ALTER TABLE {log} ADD COLUMN {column} {of_type}")
 
 
 def _forget_rows(pipeline: dlt.Pipeline, target: Target) -> None:
@@ -124,7 +127,7 @@ def _forget_rows(pipeline: dlt.Pipeline, target: Target) -> None:
     with pipeline.sql_client() as client:
         removed = {
             table.name: {key for (key,) in client.execute_sql(query) or ()}
-            for _, table, place, where, columns in _erased_rows(pipeline, client)
+            for _, table, place, where, columns in _erased_rows(pipeline, target.kind, client)
             if not columns and (query := f"SELECT _id FROM {place} WHERE {where}")  # noqa: S608
         }
     if state.forget_rows(pipeline, removed):
@@ -134,13 +137,13 @@ def _forget_rows(pipeline: dlt.Pipeline, target: Target) -> None:
         drop_former_states(client, pipeline.pipeline_name)
 
 
-def _remove(pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -> None:
+def _remove(pipeline: dlt.Pipeline, kind: Destination, client: SqlClientBase[Any]) -> None:
     log = client.make_qualified_table_name(PURGES)
     whole = client.capabilities.supports_transactions
     with client.begin_transaction() if whole else nullcontext():
-        _clear_errors(pipeline, client)
+        _clear_errors(pipeline, kind, client)
         # rows of a conversation are found by the conversation, which is therefore removed last
-        for _, table, place, where, columns in _erased_rows(pipeline, client):
+        for _, table, place, where, columns in _erased_rows(pipeline, kind, client):
             client.execute_sql(
                 f"INSERT INTO {log} (table_name, _id, purged_at, emptied)"  # noqa: S608
                 f" SELECT '{table.name}', _id, %s, %s FROM {place} WHERE {where}",
@@ -159,28 +162,28 @@ def _remove(pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -> None:
                     )
             client.execute_sql(f"DELETE FROM {place} WHERE {where}")  # noqa: S608
     with client.with_staging_dataset():  # rows that a killed load left
-        for schema, name in _tables(client):
+        for schema, name in kind.tables(client):
             if schema == client.dataset_name and not name.startswith("_dlt"):
                 client.execute_sql(f"DELETE FROM {client.make_qualified_table_name(name)}")  # noqa: S608
 
 
-def _clear_errors(pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -> None:
+def _clear_errors(pipeline: dlt.Pipeline, kind: Destination, client: SqlClientBase[Any]) -> None:
     """Clear errors of loads: they may name a conversation that is to be erased."""
-    sets = _sets(pipeline, client)
+    sets = _sets(pipeline, kind, client)
     if LOADS.name in pipeline.default_schema.tables and "request_ids" in sets:
         loads = client.make_qualified_table_name(LOADS.name)
-        mentions = _mentions(("error",), sets)
+        mentions = _mentions(kind, ("error",), sets)
         client.execute_sql(f"UPDATE {loads} SET error = NULL WHERE {mentions}")  # noqa: S608
 
 
 def _erased_rows(
-    pipeline: dlt.Pipeline, client: SqlClientBase[Any]
+    pipeline: dlt.Pipeline, kind: Destination, client: SqlClientBase[Any]
 ) -> Iterator[tuple[str, Table, str, str, tuple[str, ...]]]:
     """A name, the table, its name in SQL, the condition on its rows, and columns to empty.
 
     Where there are no columns, rows are removed.
     """
-    sets = _sets(pipeline, client)
+    sets = _sets(pipeline, kind, client)
     known = pipeline.default_schema.tables
     for name, rule in RULES.items():
         if name not in known:
@@ -195,8 +198,8 @@ def _erased_rows(
         ]
         names = {
             **sets,
-            "mentions": _mentions(personal, sets),
-            "mentions_lead": _mentions(personal, sets, "leads_gone", "_id"),
+            "mentions": _mentions(kind, personal, sets),
+            "mentions_lead": _mentions(kind, personal, sets, "leads_gone", "_id"),
         }
         conditions += [one for rows in rule.rows if (one := _filled(rows, names))]
         removed = f"({' OR '.join(conditions)})" if conditions else "false"
@@ -219,6 +222,7 @@ def _filled(condition: str, sets: dict[str, str]) -> str:
 
 
 def _mentions(
+    kind: Destination,
     columns: Sequence[str],
     sets: dict[str, str],
     gone: str = "request_ids",
@@ -227,11 +231,12 @@ def _mentions(
     """The condition that one of the columns names what is erased."""
     if not columns or gone not in sets:
         return "1 = 0"
-    text = " || ' ' || ".join(f"coalesce(CAST({column} AS varchar), '')" for column in columns)
-    return f"EXISTS (SELECT 1 FROM ({sets[gone]}) AS gone WHERE position(gone.{key} IN {text}) > 0)"  # noqa: S608 (our own names)
+    text = " || ' ' || ".join(f"coalesce({kind.as_text(column)}, '')" for column in columns)
+    is_inside = kind.contains(text, f"gone.{key}")
+    return f"EXISTS (SELECT 1 FROM {kind.run_once(sets[gone])} AS gone WHERE {is_inside})"  # noqa: S608 (our own names)
 
 
-def _sets(pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -> dict[str, str]:
+def _sets(pipeline: dlt.Pipeline, kind: Destination, client: SqlClientBase[Any]) -> dict[str, str]:
     """What is erased, as queries, by the names that rules use."""
     known = pipeline.default_schema.tables
     place = client.make_qualified_table_name
@@ -248,12 +253,12 @@ def _sets(pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -> dict[str, str]:
         sets[f"{name} now"] = now
         sets[gone] = f"SELECT _id FROM {place(name)} WHERE {now}"  # noqa: S608
     log = place(PURGES)
-    if has_log(client):
+    if has_log(kind, client):
         before = f"SELECT _id FROM {log} WHERE emptied IS NULL AND table_name = '{{0}}'"  # noqa: S608
         for name, gone in (("requests", "conversations"), ("leads", "leads_gone")):
             if gone in sets:
                 is_back = f"SELECT _id FROM {place(name)}"  # noqa: S608
-                sets[gone] += f" UNION ({before.format(name)} AND _id NOT IN ({is_back}))"
+                sets[gone] += f" UNION {before.format(name)} AND _id NOT IN ({is_back})"
         sets["messages_gone"] = before.format("messages")
     if "conversations" in sets:
         requests, now = place("requests"), sets["requests now"]
@@ -275,6 +280,9 @@ def _sets(pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -> dict[str, str]:
                 f" AND lead_id NOT IN (SELECT user_id FROM {place('project_users')}"  # noqa: S608
                 " WHERE user_id IS NOT NULL)"
             )
+        people_gone = kind.run_once(sets["lead_ids"])
+        sets["lead_ids"] = f"SELECT id_project, lead_id FROM {people_gone} AS people"  # noqa: S608
+        if "project_users" in known:
             sets["visitors"] = (
                 f"SELECT _id FROM {place('project_users')}"  # noqa: S608
                 f" WHERE (id_project, uuid_user) IN ({sets['lead_ids']})"
@@ -290,9 +298,9 @@ def _number(client: SqlClientBase[Any], query: str) -> int:
 # --- the proof ------------------------------------------------------------------------------------
 
 
-def _secrets(pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -> list[str]:
+def _secrets(pipeline: dlt.Pipeline, kind: Destination, client: SqlClientBase[Any]) -> list[str]:
     """Request ids, e-mail addresses and phone numbers of what will be removed."""
-    sets = _sets(pipeline, client)
+    sets = _sets(pipeline, kind, client)
     queries = [sets["request_ids"]] if "request_ids" in sets else []
     if "leads now" in sets:
         leads = client.make_qualified_table_name("leads")
@@ -320,14 +328,6 @@ def _outstanding(client: SqlClientBase[Any]) -> list[tuple[str, str, str | None]
     return [(name, key, emptied) for name, key, emptied in client.execute_sql(query) or ()]
 
 
-def _tables(client: SqlClientBase[Any]) -> list[tuple[str, str]]:
-    rows = client.execute_sql(
-        "SELECT table_schema, table_name FROM information_schema.tables"
-        " WHERE table_type = 'BASE TABLE'"
-    )
-    return [(schema, name) for schema, name in rows or ()]
-
-
 def _traces(
     target: Target, client: SqlClientBase[Any], keys: Sequence[str]
 ) -> tuple[int, dict[str, int]]:
@@ -336,26 +336,23 @@ def _traces(
     An id that is the whole value of a column is always found. Inside texts, only the first keys
     are looked for. Conversations that stay still hold the key of their lead.
     """
-    tables = set(_tables(client))
-    columns = client.execute_sql(
-        "SELECT table_schema, table_name, column_name FROM information_schema.columns"
-        " WHERE lower(data_type) IN ('text', 'varchar', 'character varying', 'json', 'jsonb')"
-    )
+    kind = target.kind
+    tables = set(kind.tables(client))
     log = client.make_qualified_table_name(PURGES)
     erased = f"SELECT _id FROM {log} WHERE rewritten_at IS NULL AND emptied IS NULL"  # noqa: S608
     looked_for = [key for key in keys if len(key) >= SHORTEST][:SAMPLE]
     scanned, found = 0, {}
-    for schema, table, column in columns or ():
+    for schema, table, column in kind.text_columns(client):
         if (schema, table) not in tables or table == PURGES:
             continue
-        if schema != client.dataset_name and not target.kind.holds_nothing_else:
+        if schema != client.dataset_name and not kind.holds_nothing_else:
             continue
         scanned += 1
         place = ".".join(client.escape_column_name(part) for part in (schema, table))
-        text = f"CAST({client.escape_column_name(column)} AS varchar)"
+        text = kind.as_text(client.escape_column_name(column))
         which = " AND table_name <> 'leads'" if (table, column) in KEEP_THE_KEY else ""
         conditions = [f"{text} IN ({erased}{which})"]
-        conditions += [f"position(%s IN {text}) > 0"] * len(looked_for)
+        conditions += [kind.contains(text, "%s")] * len(looked_for)
         query = f"SELECT count(*) FROM {place} WHERE {' OR '.join(conditions)}"  # noqa: S608
         counted = client.execute_sql(query, *looked_for)
         rows = int(counted[0][0]) if counted else 0

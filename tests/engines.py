@@ -1,0 +1,173 @@
+"""The databases that the conformance suite loads into, each read by its own driver."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg2
+import pymysql
+from sqlalchemy.engine import make_url
+
+from tiledesk.tables import Column, Table
+from tiledesk_pipeline.destinations import Patience
+from tiledesk_pipeline.target import Target
+
+# As SQLite has all times, so that they sort.
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}")
+Connect = Callable[[str], Any]
+
+
+@dataclass
+class Engine:
+    """A database of the tests' own.
+
+    Attributes:
+        name: as the suite calls it.
+        destination: dlt's name of it.
+        environment: dlt's settings of it.
+        connect: opens a dataset, from its name, with the driver of the engine.
+        marker: of a parameter in SQL.
+        parses_json: whether the driver gives the value of a JSON column, and not its text.
+        db: the file, for DuckDB.
+        files: those that hold the rows of a dataset, if the tests can read them.
+    """
+
+    name: str
+    destination: str
+    connect: Connect
+    environment: dict[str, str] = field(default_factory=dict)
+    marker: str = "?"
+    parses_json: bool = False
+    db: Path = Path("unused.duckdb")
+    files: Callable[[str], list[Path]] = lambda dataset: []
+    _kept: Any = None
+
+    def target(self, dataset: str = "desk", patience: float = 0) -> Target:
+        return Target(self.destination, self.db, dataset, Patience(patience))
+
+    def options(self, dataset: str = "desk") -> list[str]:
+        """The options of a command for a dataset."""
+        place = ["--destination", self.destination, "--dataset", dataset]
+        return [*place, "--db", str(self.db)] if self.destination == "duckdb" else place
+
+    def query(self, sql: str, *values: Any, dataset: str = "desk") -> list[tuple[Any, ...]]:
+        """What a query finds; ``{}`` before a table is its place."""
+        return self._fetched(sql, values, dataset)[1]
+
+    @contextmanager
+    def opened(self, dataset: str = "desk") -> Iterator[None]:
+        """Keep one connection for the queries inside, since DuckDB takes a while to open a file."""
+        with closing(self.connect(dataset)) as self._kept:
+            try:
+                yield
+            finally:
+                self._kept = None
+
+    def _fetched(
+        self, sql: str, values: tuple[Any, ...], dataset: str
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        if self._kept is None:
+            with self.opened(dataset):
+                return self._fetched(sql, values, dataset)
+        with closing(self._kept.cursor()) as cursor:
+            cursor.execute(self._sql(sql, dataset), values)
+            names = [column[0] for column in cursor.description]
+            return names, [tuple(row) for row in cursor.fetchall()]
+
+    def change(self, sql: str, *values: Any, dataset: str = "desk") -> None:
+        """Run a statement that writes, as a user does."""
+        with closing(self.connect(dataset)) as connection:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute(self._sql(sql, dataset), values)
+            connection.commit()
+
+    def _sql(self, sql: str, dataset: str) -> str:
+        schema = "" if self.destination == "sqlalchemy" else f"{dataset}."
+        return sql.replace("{}", schema).replace("?", self.marker)
+
+    def rows(self, table: Table, dataset: str = "desk") -> list[dict[str, Any]]:
+        """The rows that are valid now: JSON as text, times in UTC, false and true as such."""
+        columns = {column.name: column for column in table.all_columns()}
+        names, found = self._fetched(f"SELECT * FROM {{}}{table.name}", (), dataset)
+        return [
+            {
+                name: self._plain(columns[name], value) if name in columns else value
+                for name, value in zip(names, row, strict=True)
+            }
+            for row in found
+            if "_dlt_valid_to" not in names or row[names.index("_dlt_valid_to")] is None
+        ]
+
+    def _plain(self, column: Column, value: Any) -> Any:
+        """A value of a declared column, the same for each engine."""
+        if value is None:
+            return None
+        if column.type == "timestamp":
+            return in_utc(value)
+        if column.type == "bool":
+            assert value in (0, 1)
+            return bool(value)
+        if column.type == "json" and self.parses_json:
+            return json.dumps(value)
+        return value
+
+
+def in_utc(value: Any) -> datetime:
+    """A time as a driver gives it; one without a time zone is UTC."""
+    assert not isinstance(value, str) or TIME.fullmatch(value), value
+    time = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+
+
+def duckdb_engine(folder: Path) -> Engine:
+    db = folder / "support.duckdb"
+
+    def connect(dataset: str) -> Any:
+        connection = duckdb.connect(str(db))
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
+
+    return Engine("DuckDB", "duckdb", connect, db=db, files=lambda dataset: [db])
+
+
+def postgres_engine(address: str) -> Engine:
+    settings = {"DESTINATION__POSTGRES__CREDENTIALS": address}
+
+    def connect(dataset: str) -> Any:
+        return psycopg2.connect(address)
+
+    return Engine("Postgres", "postgres", connect, settings, marker="%s", parses_json=True)
+
+
+def mariadb_engine(address: str) -> Engine:
+    settings = {"DESTINATION__SQLALCHEMY__CREDENTIALS": address}
+    at = make_url(address)
+
+    def connect(dataset: str) -> Any:
+        return pymysql.connect(
+            host=at.host, port=at.port, user=at.username, password=at.password, database=dataset
+        )
+
+    return Engine("MariaDB", "sqlalchemy", connect, settings, marker="%s")
+
+
+def sqlite_engine(folder: Path) -> Engine:
+    named = folder / "support.sqlite"
+    settings = {"DESTINATION__SQLALCHEMY__CREDENTIALS": f"sqlite:///{named}"}
+
+    def files(dataset: str) -> list[Path]:
+        return [folder / f"support__{dataset}.sqlite{end}" for end in ("", "-wal")]
+
+    def connect(dataset: str) -> Any:
+        return sqlite3.connect(files(dataset)[0])
+
+    return Engine("SQLite", "sqlalchemy", connect, settings, files=files)
