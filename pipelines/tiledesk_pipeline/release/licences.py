@@ -35,6 +35,7 @@ ELSEWHERE = (
 # What packages call their licence, as SPDX has it.
 NAMES = {
     "3-Clause BSD License": "BSD-3-Clause",
+    "Apache": "Apache-2.0",  # kubernetes-validate; its file has version 2.0
     "Apache 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD License": "LicenseRef-BSD",  # does not say with how many clauses
