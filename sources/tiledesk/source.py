@@ -87,7 +87,8 @@ def tiledesk_source(settings: SourceArguments) -> Sequence[DltResource]:
     The arguments are the settings, see :class:`tiledesk.TiledeskSettings`. dlt's configuration
     supplies the others: ``[sources.tiledesk]`` in its files, or environment variables such as
     ``SOURCES__TILEDESK__PROJECT_ID``. `observer` (:class:`tiledesk.Observer`) is told what
-    happens during a run; `client` is shared with other sources.
+    happens during a run; `client` is shared with other sources; `projects_at_once` reads several
+    projects at once, in threads.
 
     These four resources are incremental and merged on ``_id``. Each fills its own table and one for
     each list in its rows (see :mod:`tiledesk.tables`). All times are UTC, exact to the millisecond.

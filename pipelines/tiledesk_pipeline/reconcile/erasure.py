@@ -72,6 +72,7 @@ RULES: dict[str, Rule] = {
     "requests": Rule(
         emptied="lead IN ({leads_gone})",
         columns=(
+            "requester",  # the visitor, whose row is removed
             "contact_phone",
             "contact_email",
             "contact_external_id",
