@@ -331,8 +331,9 @@ def _mariadb_of_the_session() -> Iterator[str]:
 def mariadb_server() -> Iterator[str]:
     """A MariaDB server on loopback; its address."""
     install, server = shutil.which("mariadb-install-db"), "/usr/sbin/mariadbd"
-    if not install or not Path(server).exists():
-        pytest.skip("MariaDB is not installed (Debian's package mariadb-server-core)")
+    if not install or not Path(server).exists() or not shutil.which("my_print_defaults"):
+        packages = "mariadb-server-core and mariadb-client-core"
+        pytest.skip(f"MariaDB is not installed (Debian's packages {packages})")
     data = Path(tempfile.mkdtemp(prefix="tiledesk-mariadb-"))
     user = [f"--user={pwd.getpwuid(os.getuid()).pw_name}"]
     place = ["--no-defaults", f"--datadir={data}"]
