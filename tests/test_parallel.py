@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 from conftest import STREAMS, Account, account_of, query, starting, wait_for
-from tiledesk import Observer, source
+from tiledesk import Observer, source, tiledesk_source
 from tiledesk.client import Client
 from tiledesk.credentials import TiledeskCredentials
-from tiledesk.errors import Unreachable
+from tiledesk.errors import BadSetting, Unreachable
 from tiledesk.project import Project
 from tiledesk.settings import TiledeskSettings
 from tiledesk.threads import ThreadClient, merged
 from tiledesk_pipeline import progress as slicing
+from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.load import Summary, load
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox, Slow, TooMany, World, copy_project, generate
@@ -213,6 +214,17 @@ def test_a_load_that_is_killed_is_finished_by_the_next(
     sandbox.faults.clear()
     assert several.load_streams(db, parallel=2).outcome == "complete"
     assert_whole(db, sandbox.world)
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_number_that_would_read_no_project_is_refused(
+    number: int, load_all: Load, sandbox: Sandbox, owner: Account, db: Path
+) -> None:
+    with pytest.raises(Failure, match="parallel is below 1"):
+        load_all(db, number)
+    with pytest.raises(BadSetting, match="projects_at_once is below 1"):
+        tiledesk_source(**owner.settings, projects_at_once=number)
+    assert sandbox.calls == []
 
 
 # --- the parts

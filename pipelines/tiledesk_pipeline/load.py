@@ -149,6 +149,8 @@ def load(
         raise Failure("--since must be before --until.")
     if full_refresh and since is not None:
         raise Failure("--full-refresh reads everything: it does not go with --since or --until.")
+    if parallel < 1:
+        raise Failure("--parallel is below 1: no project would be read.")
     progress = progress or Progress()
     started = time.monotonic()
     summary = Summary(target, progress.run_id)

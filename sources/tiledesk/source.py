@@ -126,19 +126,21 @@ def tiledesk_source(settings: SourceArguments) -> Sequence[DltResource]:
     history = HISTORY if settings.history is None else settings.history
     policy = privacy_of(settings)
     _check_history(history)
+    at_once = settings.projects_at_once
+    if at_once < 1:
+        raise BadSetting("projects_at_once is below 1: no project would be read.")
     client = settings.client or _client(settings, observer)
 
     @functools.cache
     def projects() -> list[Project]:
         found = find_projects(client, settings.project_id, settings.allow_partial)
-        if settings.projects_at_once > 1:
+        if at_once > 1:
             for project in found:
                 project.client = ThreadClient(client, observer.of_project(project.id))
         return found
 
     if settings.project_id != ALL_PROJECTS:
         projects()  # so that a wrong id is reported before anything runs
-    at_once = settings.projects_at_once
 
     def each_project(
         table: Table, read_one: Callable[[Project, State], Iterator[Any]]

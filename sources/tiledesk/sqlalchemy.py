@@ -83,13 +83,17 @@ class UtcTime(TypeDecorator[datetime]):
         return value and value.replace(tzinfo=timezone.utc)
 
 
-class SqliteTypes(SqlalchemyTypeMapper):
-    """dlt's types, with times in UTC and JSON as text."""
+class UtcTypes(SqlalchemyTypeMapper):
+    """dlt's types, with times in UTC."""
 
     def db_type_from_timestamp_type(
         self, column: TColumnSchema, table: PreparedTableSchema
     ) -> TypeEngine[Any]:
         return UtcTime()
+
+
+class SqliteTypes(UtcTypes):
+    """dlt's types, with times in UTC and JSON as text."""
 
     def db_type_from_json_type(
         self, column: TColumnSchema, table: PreparedTableSchema
@@ -97,16 +101,11 @@ class SqliteTypes(SqlalchemyTypeMapper):
         return JsonText("TEXT")
 
 
-class MysqlTypes(MysqlVariantTypeMapper):
+class MysqlTypes(UtcTypes, MysqlVariantTypeMapper):
     """dlt's types, with times in UTC, JSON as text, and texts of any length.
 
     A column of the type TEXT holds 65,535 bytes: less than the schema that dlt stores.
     """
-
-    def db_type_from_timestamp_type(
-        self, column: TColumnSchema, table: PreparedTableSchema
-    ) -> TypeEngine[Any]:
-        return UtcTime()
 
     def db_type_from_json_type(
         self, column: TColumnSchema, table: PreparedTableSchema
