@@ -11,7 +11,11 @@ import dlt
 import pytest
 from dlt.common import validation
 from dlt.common.configuration import resolve
+from dlt.common.configuration.container import Container
 from dlt.common.configuration.utils import get_resolved_traces
+from dlt.common.destination import DestinationCapabilitiesContext, utils
+from dlt.common.normalizers.json import helpers
+from dlt.common.storages.schema_storage import SchemaStorage
 from dlt.common.typing import TSecretStrValue
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
@@ -181,7 +185,7 @@ def test_no_display_is_drawn_whatever_the_setting_says(monkeypatch: pytest.Monke
     assert quiet.collector is commands.NO_DISPLAY
 
 
-def test_remembered_hints_are_made_once_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_lookups_read_each_hint_once_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     theirs = validation.get_type_hints
 
@@ -190,9 +194,9 @@ def test_remembered_hints_are_made_once_and_end(monkeypatch: pytest.MonkeyPatch)
         return theirs(spec, **options)
 
     monkeypatch.setattr(validation, "get_type_hints", get_type_hints)
-    with commands.remembered_hints:
+    with commands.quick_lookups:
         for _ in range(2):
-            with commands.remembered_hints:
+            with commands.quick_lookups:
                 dlt.Schema("one").update_table({"name": "a", "columns": {}})
         assert resolve.is_secret_hint(TSecretStrValue)
         assert not resolve.is_secret_hint(str)
@@ -202,6 +206,51 @@ def test_remembered_hints_are_made_once_and_end(monkeypatch: pytest.MonkeyPatch)
     assert len(asked) == len(set(asked)) > 1
     assert validation.get_type_hints is get_type_hints
     assert not isinstance(resolve.is_secret_hint, commands._Remembered)
+
+
+def test_quick_lookups_use_the_capabilities_that_are_active() -> None:
+    upsert = DestinationCapabilitiesContext.generic_capabilities()
+    upsert.supported_merge_strategies = ["upsert"]
+    schema = dlt.Schema("one")
+    schema.update_table({"name": "a", "columns": {}, "write_disposition": "merge"})
+    table = schema.tables["a"]
+
+    def strategies() -> list[Any]:
+        found = [helpers.resolve_merge_strategy({"a": table}, table)]
+        with Container().injectable_context(upsert):
+            found.append(helpers.resolve_merge_strategy({"a": table}, table))
+        return [*found, utils.prepare_load_table({"a": table}, table, upsert)]
+
+    theirs = strategies()
+    assert theirs[0] != theirs[1] == "upsert"
+    with commands.quick_lookups:
+        assert strategies() == theirs
+        assert isinstance(helpers.resolve_merge_strategy, commands._WithCapabilities)
+        assert isinstance(utils.prepare_load_table, commands._WithCapabilities)
+    assert not isinstance(helpers.resolve_merge_strategy, commands._WithCapabilities)
+
+
+def test_schemas_are_kept_in_memory_and_written_to_the_folder_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    theirs = SchemaStorage.load_schema
+
+    def load_schema(self: SchemaStorage, name: str) -> dlt.Schema:
+        read.append(name)
+        return theirs(self, name)
+
+    monkeypatch.setattr(SchemaStorage, "load_schema", load_schema)
+    pipeline = pipeline_into(tmp_path)
+    commands.keep_schemas_in_memory(pipeline)
+    pipeline.run([{"a": 1}], table_name="one")
+    pipeline.run([{"a": 2, "b": 2}], table_name="one")
+    assert len(read) <= 1  # where there is none yet
+    again = dlt.attach("adapter")
+    assert again.default_schema.version_hash == pipeline.default_schema.version_hash
+    assert len(read) > 1
+    assert list(again.default_schema.get_table_columns("one"))[:1] == ["a"]
+    assert "b" in again.default_schema.get_table_columns("one")
 
 
 def test_untraced_pipelines_note_nothing(tmp_path: Path) -> None:

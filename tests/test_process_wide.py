@@ -73,7 +73,7 @@ def test_threads_that_end_leave_the_change_to_others_and_the_process_as_it_was()
 
     def use(ends_first: bool) -> None:
         for _ in range(20):
-            with defaults, commands.remembered_hints, discreet_logs:
+            with defaults, commands.quick_lookups, discreet_logs:
                 all_hold.wait()
                 if not ends_first:
                     half_ended.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 import time
@@ -174,6 +175,7 @@ def load(
             if resources:
                 settings.setdefault("snapshot_interval_seconds", 0)
 
+            @functools.lru_cache(1)  # the source of the first project also names the tables
             def source_of(*some: Project) -> DltSource:
                 ids = ",".join(project.id for project in some)
                 arguments = {"project_id": ids, "client": client, "projects_at_once": len(some)}
@@ -186,35 +188,8 @@ def load(
                 _forget(pipeline, target, names, projects)
             if not (full_refresh and tables.MESSAGES.name in names):
                 copies.fill(pipeline, target, progress)
-            run = _Run(pipeline, target, progress, names, source_of, full_refresh)
-            at_once = parallel if since is None else 1
-            for start in range(0, len(projects), at_once):
-                some = projects[start : start + at_once]
-                if progress.stopped_by is not None:
-                    break
-                was_read = len(some) > 1 and run.load_together(some)
-                for project in some:
-                    if progress.stopped_by is not None and not was_read:
-                        break
-                    if len(projects) > 1:
-                        progress.begin_project(project.id)
-                    source = source_of(project)
-                    windows = (
-                        _set_window(source, names, since, until, pipeline, project)
-                        if since
-                        else set()
-                    )
-                    try:
-                        run.load_project(source, windows, was_read=was_read)
-                    except Exception as error:
-                        left = progress.unfinished(_streams(names) or names)
-                        _record_failures(pipeline, project.id, left, error, progress)
-                        if len(projects) == 1 or not _is_of_one_project(error):
-                            raise
-                        summary.failed[project.id] = explain(error)
-                        pipeline.drop().sync_destination()
-                    else:
-                        summary.streams += _loaded(pipeline, project, names, windows, progress)
+            run = _Run(pipeline, summary, progress, names, source_of, (since, until), full_refresh)
+            run.load_all(projects, parallel if since is None else 1)
             _count_rows(pipeline, target, summary.streams)
         summary.stopped_by = progress.stopped_by
         progress.outcome = summary.outcome
@@ -230,16 +205,56 @@ class _Run:
     """One load of some tables of some projects.
 
     Attributes:
+        summary: gets what was loaded of each stream, and which projects failed.
         source_of: the source of projects that are read at once.
+        window: its two ends; each may be None.
         drops_tables: whether the next slice drops the tables first.
     """
 
     pipeline: dlt.Pipeline
-    target: Target
+    summary: Summary
     progress: Progress
     names: Sequence[str]
     source_of: Callable[..., DltSource]
+    window: tuple[pendulum.DateTime | None, pendulum.DateTime | None]
     drops_tables: bool
+
+    def load_all(self, projects: Sequence[Project], at_once: int) -> None:
+        """Load the projects; an error in one of several does not stop the others."""
+        for start in range(0, len(projects), at_once):
+            some = projects[start : start + at_once]
+            if self.progress.stopped_by is not None:
+                return
+            was_read = len(some) > 1 and self.load_together(some)
+            for project in some:
+                if self.progress.stopped_by is not None and not was_read:
+                    return
+                if len(projects) > 1:
+                    self.progress.begin_project(project.id)
+                self.load_one(project, is_only=len(projects) == 1, was_read=was_read)
+
+    def load_one(self, project: Project, *, is_only: bool, was_read: bool) -> None:
+        """Load what is left of a project; an error that is not its own ends the load."""
+        source = self.source_of(project)
+        since, until = self.window
+        windows = (
+            _set_window(source, self.names, since, until, self.pipeline, project)
+            if since
+            else set()
+        )
+        try:
+            self.load_project(source, windows, was_read=was_read)
+        except Exception as error:
+            left = self.progress.unfinished(_streams(self.names) or self.names)
+            _record_failures(self.pipeline, project.id, left, error, self.progress)
+            if is_only or not _is_of_one_project(error):
+                raise
+            self.summary.failed[project.id] = explain(error)
+            self.pipeline.drop().sync_destination()
+        else:
+            self.summary.streams += _loaded(
+                self.pipeline, project, self.names, windows, self.progress
+            )
 
     def load_project(self, source: DltSource, windows: set[str], *, was_read: bool) -> None:
         """Load slices of a project until everything was read or the load is stopped.
@@ -299,7 +314,7 @@ class _Run:
             for of_one in readings
         )
         largest = max(sum(of_one[-1].bytes_read for of_one in readings) for readings in by_table)
-        self.target.kind.write(self.pipeline, largest, is_slice=is_slice)
+        self.summary.target.kind.write(self.pipeline, largest, is_slice=is_slice)
         self.drops_tables = False
 
 

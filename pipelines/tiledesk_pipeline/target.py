@@ -18,7 +18,7 @@ from tiledesk.destination import require_usual_tables
 from tiledesk.logs import discreet_logs
 
 from .destinations import PIPELINE_NAME, Destination, Patience, destination_of
-from .dlt_adapter import NO_DISPLAY, defaults, remembered_hints, untraced
+from .dlt_adapter import NO_DISPLAY, defaults, keep_schemas_in_memory, quick_lookups, untraced
 from .failures import Failure
 
 # Defaults that a user's configuration overrides. .dlt/config.toml gives the reasons. Completed jobs
@@ -85,7 +85,7 @@ class Target:
                 an object that a user has added to it prevents what is about to be done.
             BadSetting: a setting of dlt would change the tables.
         """
-        with DEFAULTS, remembered_hints, discreet_logs, _working_folder() as home:
+        with DEFAULTS, quick_lookups, discreet_logs, _working_folder() as home:
             if not read_only:
                 require_usual_tables()
             pipeline = dlt.pipeline(
@@ -95,6 +95,7 @@ class Target:
                 dataset_name=self.dataset,
                 progress=NO_DISPLAY,  # the commands have a display of their own
             )
+            keep_schemas_in_memory(pipeline)
             if pipeline.dataset_name != self.dataset:
                 raise Failure(
                     "dlt's setting dev_mode or dataset_name_layout would write to the dataset"
