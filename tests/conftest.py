@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,8 +232,19 @@ def db(tmp_path: Path) -> Path:
 
 
 def query(db: Path, sql: str) -> list[tuple[Any, ...]]:
+    return queries(db, {"": sql})[""]
+
+
+def queries(db: Path, asked: Mapping[str, str]) -> dict[str, list[tuple[Any, ...]]]:
+    """What several queries find; to open the file takes longer than most of them."""
     with duckdb.connect(str(db), read_only=True) as connection:
-        return connection.execute(sql).fetchall()
+        return {name: connection.execute(sql).fetchall() for name, sql in asked.items()}
+
+
+def ids(db: Path, names: Iterable[str]) -> dict[str, set[str]]:
+    """The ids of the rows of tables."""
+    found = queries(db, {name: f"SELECT _id FROM tiledesk.{name}" for name in names})
+    return {name: {key for (key,) in rows} for name, rows in found.items()}
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from typing import TypeAlias
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from draw import commit_seed
 from simulation import RARE, Dice, Simulation
-from variations import commit_seed
 
 Results: TypeAlias = "multiprocessing.Queue[tuple[int, str] | None]"
 

@@ -23,7 +23,7 @@ import duckdb
 import pytest
 
 from command_server import Process, start_command
-from conftest import Account, account_of, query, small_disk
+from conftest import Account, account_of, ids, small_disk
 from crowd import Crowd
 from tiledesk.tables import TABLES
 from tiledesk_sandbox import Html, Sandbox, Slow, World, generate
@@ -305,12 +305,6 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         yield Disk(tmp_path / "disk")
 
 
-def rows_of(db: Path) -> dict[str, set[str]]:
-    return {
-        name: {row[0] for row in query(db, f"SELECT _id FROM tiledesk.{name}")} for name in NAMES
-    }
-
-
 def a_lot_happens(drill: Drill) -> None:
     """More than fits into what is left of a disk."""
     world = drill.world
@@ -322,13 +316,13 @@ def a_lot_happens(drill: Drill) -> None:
 
 def fills_up(drill: Drill, disk: Disk, kilobytes: int) -> None:
     """A disk that fills up during a later load takes nothing with it."""
-    before = rows_of(drill.db)
+    before = ids(drill.db, NAMES)
     a_lot_happens(drill)
     disk.leave(kilobytes)
     sentence = drill.fails()
     assert sentence == "Error: The disk is full. Free some space and run again: nothing was lost."
     nothing_is_double(drill.db)
-    after = rows_of(drill.db)
+    after = ids(drill.db, NAMES)
     assert all(before[name] <= after[name] for name in NAMES)
     disk.empty()
     drill.peace()
@@ -357,7 +351,7 @@ OPEN_ELSEWHERE = " is open in another program. Close it there and run again."
 
 def test_a_file_that_somebody_reads_is_left_as_it_is_until_it_is_closed(drill: Drill) -> None:
     drill.peace()
-    before = rows_of(drill.db)
+    before = ids(drill.db, NAMES)
     with duckdb.connect(str(drill.db), read_only=True) as reader:
         drill.something_happens()
         assert drill.fails("--wait", "0").endswith(OPEN_ELSEWHERE)
@@ -402,7 +396,7 @@ def test_somebody_who_looks_in_again_and_again_sees_no_row_come_and_go(drill: Dr
     while process.poll() is None:
         with suppress(duckdb.IOException):
             nothing_is_double(drill.db)
-            rows = sum(len(keys) for keys in rows_of(drill.db).values())
+            rows = sum(len(keys) for keys in ids(drill.db, NAMES).values())
             assert rows >= seen
             seen, looks = rows, looks + 1
         time.sleep(0.1)

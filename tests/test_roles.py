@@ -12,7 +12,7 @@ from typing import Any
 import dlt
 import pytest
 
-from conftest import account_of, query
+from conftest import account_of, ids, query
 from real_servers import seed_of
 from roles import IF_SUPER_ADMIN_IS_NAMED, REFUSED, RESULTS, STREAMS, Desk, made_up_desk, real_desk
 from tiledesk import errors, open_projects, tiledesk_source
@@ -90,9 +90,7 @@ def rows(body: bytes, key: str = "") -> set[str]:
 
 
 def here(db: Path) -> Ids:
-    return {
-        name: {row[0] for row in query(db, f"SELECT _id FROM tiledesk.{name}")} for name in STREAMS
-    }
+    return ids(db, STREAMS)
 
 
 def of_conversations_here(db: Path, desk: Desk, who: str) -> set[str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from tiledesk import tables
-from tiledesk.tables import Column, Table
+from tiledesk.small_tables import ALL_TABLES
+from tiledesk.tables import TABLES, Column, Table
 
 # made by the server when it answers, not in its database
 SYNTHESIZED = {"activities": {"message"}, "departments": {"has_bot"}}
@@ -56,9 +56,7 @@ def as_json(value: Any) -> Any:
 
 def differences(db: Path, table: Table, documents: dict[str, dict[str, Any]]) -> list[str]:
     """What is missing, double, extra or unequal in a table and those of its lists."""
-    with duckdb.connect(str(db), read_only=True) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        return differences_of(lambda part: _rows(connection, part), table, documents)
+    return all_differences(db, lambda _: documents, {table.name})
 
 
 def differences_of(
@@ -144,14 +142,22 @@ def _list_differences(
     return problems
 
 
-def all_differences(db: Path, truth_of: Any, names: set[str] | None = None) -> list[str]:
-    """The differences of all tables, or those named; `truth_of` gives the documents of one."""
-    return [
-        problem
-        for table in tables.TABLES
-        if names is None or table.name in names
-        for problem in differences(db, table, truth_of(table.name))
-    ]
+def all_differences(
+    db: Path,
+    truth_of: Callable[[str], dict[str, dict[str, Any]]],
+    names: Collection[str] = tuple(table.name for table in TABLES),
+) -> list[str]:
+    """The differences of the tables named; `truth_of` gives the documents of one."""
+    with duckdb.connect(str(db), read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return [
+            problem
+            for table in ALL_TABLES
+            if table.name in names
+            for problem in differences_of(
+                lambda part: _rows(connection, part), table, truth_of(table.name)
+            )
+        ]
 
 
 def _date(text: str) -> dict[str, Any] | None:
@@ -187,7 +193,7 @@ def as_stored(table: Table, document: dict[str, Any]) -> dict[str, Any]:
 
 def stored_by(world: Any, name: str) -> dict[str, dict[str, Any]]:
     """The documents of a sandbox's project by ``_id``, as a database would have them."""
-    (table,) = [table for table in tables.TABLES if table.name == name]
+    (table,) = [table for table in TABLES if table.name == name]
     return {
         key: as_stored(table, document)
         for key, document in world.collections[name].items()

@@ -1,4 +1,4 @@
-"""What a commit draws: seeds of its simulations, and variations of expensive tests.
+"""Which variations of expensive tests a commit draws.
 
 A test that is marked ``varied`` has variations that cost a load or more each. With
 ``--variations commit``, as `make test` runs pytest, a commit tries one in eight of them and at
@@ -8,23 +8,12 @@ least one. The next commit draws others. `make test VARIATIONS=all` tries all.
 from __future__ import annotations
 
 import math
-import random
-import subprocess
-from pathlib import Path
 
 import pytest
 
+from draw import commit_seed, drawn
+
 ONE_IN = 8
-
-
-def commit_seed() -> int | None:
-    """A number that each commit has another of; None outside a git repository."""
-    git = ("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return int(commit[:8], 16)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,6 +45,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     out: set[pytest.Item] = set()
     for name, variations in varied.items():
         number = len(variations) - math.ceil(len(variations) / ONE_IN)
-        out.update(random.Random(f"{seed} {name}").sample(variations, number))
+        out.update(drawn(name, variations, number, seed))
     items[:] = [item for item in items if item not in out]
     config.hook.pytest_deselected(items=list(out))
