@@ -17,7 +17,7 @@ from conftest import RealServer, on_one_real_server, query
 from crowd import Crowd
 from truth import all_differences
 
-LOADS = 10
+LOADS = 8
 # Longer than this server takes from a stamp to a row that is seen; short, or the last load would
 # read all that happened in this test again.
 LOOKBACK = 15
@@ -93,7 +93,7 @@ def test_nothing_is_lost_while_four_people_write_and_loads_are_killed(
         return process.returncode
 
     moments = [rng.uniform(1, 6) for _ in range(LOADS)]
-    moments[4] = moments[9] = 25  # time enough to get to the end
+    moments[3] = 25  # time enough to get to the end
     with Crowd(account, new_project.seed["agent"]["user_id"]) as crowd:
         time.sleep(6)  # there should be something to load
         ends = [load(rng.choice([0, 0.01]), seconds) for seconds in moments]
@@ -103,5 +103,5 @@ def test_nothing_is_lost_while_four_people_write_and_loads_are_killed(
     found = all_differences(db, new_project.truth)
     shown = f"{dict(crowd.actions)}, refused: {dict(crowd.refused)}, ended: {ends}"
     assert crowd.unexplained(db, found) == [], shown
-    assert query(db, "SELECT count(*) FROM tiledesk.messages")[0][0] > 200, shown
+    assert query(db, "SELECT count(*) FROM tiledesk.messages")[0][0] > 100, shown
     assert all(crowd.actions.values()), shown

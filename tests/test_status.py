@@ -586,6 +586,7 @@ def status_of(place: Sequence[str], folder: Path, **environment: str) -> tuple[i
 
 
 @pytest.mark.slow
+@pytest.mark.varied
 @pytest.mark.parametrize("destination", ["duckdb", "postgres"])
 def test_a_monitor_sees_each_command_and_disturbs_none(
     destination: str, owner: Account, tmp_path: Path, request: pytest.FixtureRequest
