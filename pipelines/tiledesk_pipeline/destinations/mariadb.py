@@ -7,24 +7,21 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import dlt
 from dlt.common.pipeline import LoadInfo
 from dlt.destinations.exceptions import DatabaseException
-from dlt.destinations.impl.sqlalchemy.configuration import SqlalchemyCredentials
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.typing import DBTransaction
 
 from tiledesk.sqlalchemy import in_utc
 
 from ..failures import Failure, explain
-from .base import STAGING, Destination, LostLock, OwnObject, Patience
+from .base import STAGING, LostLock, OwnObject
 from .leftovers import drop_staging
-from .sqlalchemy_client import SqlClient, destination_for
+from .sqlalchemy_client import SETTING, Database, SqlClient, destination_for
 
-SETTING = "destination.sqlalchemy.credentials"
 DRIVER = "pymysql"
 CHARSET = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 # These tell every two texts apart; others take some letters for the same.
@@ -40,11 +37,9 @@ MOST_ROWS = 2**63 - 1
 LOCK = "_tiledesk_lock"
 
 
-class MariaDB(Destination):
+class MariaDB(Database):
     """A database of a MariaDB server."""
 
-    reads_json = True
-    has_time_zones = False
     text_type = "longtext"
     time_type = "datetime(6)"
     longest_name = 64
@@ -53,17 +48,6 @@ class MariaDB(Destination):
 
     # What the row of `LOCK` holds while this load has the lock.
     token: int | None = None
-
-    def __init__(
-        self,
-        name: str,
-        db: Path,
-        dataset: str,
-        patience: Patience,
-        address: SqlalchemyCredentials,
-    ) -> None:
-        super().__init__(name, db, dataset, patience)
-        self.address = address
 
     @property
     def place(self) -> str:

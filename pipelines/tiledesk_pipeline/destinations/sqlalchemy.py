@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import dlt
@@ -16,9 +15,10 @@ from tiledesk.sqlalchemy import SQLITE, Exact, require_dialect
 
 from .base import PIPELINE_NAME, Destination, Patience
 from .mariadb import MariaDB
+from .sqlalchemy_client import Database
 from .sqlite import SQLite
 
-KINDS: dict[str, Callable[[str, Path, str, Patience, SqlalchemyCredentials], Destination]] = {
+KINDS: dict[str, type[Database]] = {
     SQLITE: SQLite,
     "mysql": MariaDB,
     "mariadb": MariaDB,

@@ -1,24 +1,54 @@
-"""dlt's SQLAlchemy destination, with clients that take times and wait as the commands need it."""
+"""What databases have in common that dlt loads into through SQLAlchemy.
+
+Their clients take times, and wait, as the commands need it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from dlt.common.destination import Destination as DestinationReference
 from dlt.common.schema import Schema
-from dlt.destinations.impl.sqlalchemy.configuration import SqlalchemyClientConfiguration
+from dlt.destinations.impl.sqlalchemy.configuration import (
+    SqlalchemyClientConfiguration,
+    SqlalchemyCredentials,
+)
 from dlt.destinations.impl.sqlalchemy.db_api_client import SqlalchemyClient
 from dlt.destinations.impl.sqlalchemy.sqlalchemy_job_client import SqlalchemyJobClient
 
 from tiledesk.sqlalchemy import Exact, ExactClient
 
 from ..dlt_adapter import in_place_of
-from .base import LAYOUT
+from .base import LAYOUT, Destination, Patience
 from .staging import StagedTables, StagingClient
 
+SETTING = "destination.sqlalchemy.credentials"
 T = TypeVar("T", bound="SqlClient")
+
+
+class Database(Destination):
+    """A dataset of a database that dlt loads into through SQLAlchemy.
+
+    Attributes:
+        address: what the settings say of the database.
+    """
+
+    reads_json = True
+    has_time_zones = False
+
+    def __init__(
+        self,
+        name: str,
+        db: Path,
+        dataset: str,
+        patience: Patience,
+        address: SqlalchemyCredentials,
+    ) -> None:
+        super().__init__(name, db, dataset, patience)
+        self.address = address
 
 
 class SqlClient(SqlalchemyClient):

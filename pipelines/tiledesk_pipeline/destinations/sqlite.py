@@ -19,44 +19,27 @@ from dlt.destinations.sql_client import SqlClientBase
 from tiledesk.sqlalchemy import text_of
 
 from ..failures import Failure, explain
-from .base import STAGING, Destination, OwnObject, Patience
+from .base import STAGING, OwnObject
 from .local_file import bytes_hold, locked, notes_beside
-from .sqlalchemy_client import SqlClient, destination_for
+from .sqlalchemy_client import SETTING, Database, SqlClient, destination_for
 
 # The dataset whose tables are in the file that is named.
 MAIN = "main"
-SETTING = "destination.sqlalchemy.credentials"
 # How long another program may write before a load gives up, if it is not told to wait.
 SECONDS = 5.0
 
 
-class SQLite(Destination):
+class SQLite(Database):
     """A dataset of an SQLite database.
 
     dlt keeps each dataset in a file of its own: ``support__tiledesk.sqlite`` beside
     ``support.sqlite``, except for the dataset ``main``.
-
-    Attributes:
-        address: what the settings say of the database.
     """
 
-    reads_json = True
-    has_time_zones = False
     text_type = "text"
     time_type = "datetime"
     reserved = ("information_schema", "pg_catalog", "temp")
     remains = "Copies of the file, such as backups, keep the rows."
-
-    def __init__(
-        self,
-        name: str,
-        db: Path,
-        dataset: str,
-        patience: Patience,
-        address: SqlalchemyCredentials,
-    ) -> None:
-        super().__init__(name, db, dataset, patience)
-        self.address = address
 
     @property
     def place(self) -> str:
