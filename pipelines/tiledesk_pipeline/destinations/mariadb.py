@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import dlt
-from dlt.common.pipeline import LoadInfo
 from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.typing import DBTransaction
@@ -151,12 +150,6 @@ class MariaDB(Database):
         found = client.execute_sql(f"SELECT token FROM {lock} WHERE id = 1 LOCK IN SHARE MODE")  # noqa: S608
         if [tuple(row) for row in found or ()] != [(self.token,)]:
             raise LostLock(self.has_lost_lock)
-
-    def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
-        """Load what was normalized, one table after another, so that no two wait for each other."""
-        info = pipeline.load(workers=1)
-        info.raise_on_failed_jobs()
-        return info
 
     def drop_staging_in(self, client: SqlClientBase[Any]) -> None:
         """Drop the staged tables. The database stays, since dropping it drops a user's tables."""

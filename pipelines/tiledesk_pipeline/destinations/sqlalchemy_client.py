@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import dlt
 from dlt.common.destination import Destination as DestinationReference
+from dlt.common.pipeline import LoadInfo
 from dlt.common.schema import Schema
 from dlt.destinations.impl.sqlalchemy.configuration import (
     SqlalchemyClientConfiguration,
@@ -49,6 +51,15 @@ class Database(Destination):
     ) -> None:
         super().__init__(name, db, dataset, patience)
         self.address = address
+
+    def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
+        """Load what was normalized, one table after another.
+
+        SQLite has one writer at a time. In MariaDB, two tables could wait for each other.
+        """
+        info = pipeline.load(workers=1)
+        info.raise_on_failed_jobs()
+        return info
 
 
 class SqlClient(SqlalchemyClient):

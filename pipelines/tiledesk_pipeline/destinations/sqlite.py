@@ -11,7 +11,6 @@ from typing import Any
 
 import dlt
 import pendulum
-from dlt.common.pipeline import LoadInfo
 from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.sqlalchemy.configuration import SqlalchemyCredentials
 from dlt.destinations.sql_client import SqlClientBase
@@ -113,12 +112,6 @@ class SQLite(Database):
     def lock(self, pipeline: dlt.Pipeline) -> AbstractContextManager[None]:
         """Lock a file beside the database; SQLite itself is locked only while it is written."""
         return locked(self, self.named)
-
-    def write(self, pipeline: dlt.Pipeline, size: int = 0, *, is_slice: bool = False) -> LoadInfo:
-        """Load what was normalized, one table after another: SQLite has one writer at a time."""
-        info = pipeline.load(workers=1)
-        info.raise_on_failed_jobs()
-        return info
 
     def drop_staging_in(self, client: SqlClientBase[Any]) -> None:
         """Remove the file in which rows were staged, unless a user keeps tables in it."""
