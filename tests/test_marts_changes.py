@@ -554,7 +554,16 @@ def test_another_setting_makes_all_anew(desk: Living, settings: dict[str, Any]) 
     assert desk.make(**settings).conversations is not None
 
 
-def test_what_was_changed_by_hand_is_found_without_a_log_or_if_all_is_made_anew() -> None:
+def test_figures_up_to_now_follow_the_clock(desk: Living) -> None:
+    for as_of in (*CLOCKS, *reversed(CLOCKS)):
+        assert desk.make(as_of=as_of).conversations == 0
+        assert desk.differences(as_of=as_of) == {}
+
+
+def test_what_was_changed_by_hand_is_found_without_a_log_or_if_all_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(changes, "MOST", 1)
     desk, given = Living(), MartSettings(as_of=AS_OF)
     desk.make()
     by_hand = "UPDATE tiledesk.messages SET {} WHERE _id = '000001'"
