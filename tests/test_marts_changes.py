@@ -14,6 +14,7 @@ import pytest
 
 from conftest import Account, change, query
 from test_marts import ANNA, BEN, BOT, CLOSED, HOURS, NOTE, PROJECT, REOPENED, SALES, Desk, at
+from tiledesk_pipeline import change_log
 from tiledesk_pipeline.marts import MartSettings, Transformed, changes, compiled, days, transform
 from tiledesk_pipeline.reconcile.purge import purge
 from tiledesk_pipeline.target import Target
@@ -21,17 +22,23 @@ from tiledesk_pipeline.transform import transform as make
 
 OTHER = "5f0000000000000000000002"
 SUPPORT = "5f00000000000000000000d2"
-AS_OF = at(60 * 24 * 30).isoformat()
+# After all that happens, so that figures up to now are of other months than most changes.
+AS_OF = at(60 * 24 * 100).isoformat()
+CLOCKS = (at(60 * 24 * 9).isoformat(), at(60 * 24 * 40).isoformat(), AS_OF)
 
 
 class Living(Desk):
-    """A desk to which anything can happen."""
+    """A desk to which anything can happen.
 
-    def __init__(self, seed: int = 0) -> None:
+    Whatever happens is written to the log of changes, as a load does, or it is not.
+    """
+
+    def __init__(self, seed: int = 0, *, is_logged: bool = False) -> None:
         super().__init__()
         self.rng = random.Random(seed)
         self.minute = 0.0
         self.number = 0
+        self.is_logged = is_logged
         self.chosen = ""  # the conversation that things happen to; any unless given
         self.add("projects", _id=OTHER, id_project=OTHER, name="Other", active_operating_hours=True)
         self.change("projects", OTHER, operating_hours=json.dumps(HOURS))
@@ -197,6 +204,48 @@ class Living(Desk):
     def a_lead_is_marked_as_deleted(self) -> None:
         self.change("leads", self.some("leads"), _deleted_at=self.now())
 
+    def a_lead_is_removed(self) -> None:
+        self.connection.execute("DELETE FROM tiledesk.leads WHERE _id = ?", [self.some("leads")])
+
+    def a_lead_changes_its_status(self) -> None:
+        self.change("leads", self.some("leads"), status=1000, country="IT")
+
+    def it_gets_the_lead_of_another(self) -> None:
+        """As if two leads were merged."""
+        self.change("requests", self.some(), lead=self.rng.choice(self.present("leads")))
+
+    def it_goes_back_in_time(self) -> None:
+        self.change("requests", self.some(), created_at=at(-60 * 24 * self.rng.randint(1, 99)))
+
+    def a_message_goes_back_in_time(self) -> None:
+        before = at(-60 * 24 * self.rng.randint(1, 99))
+        self.change("messages", self.some("messages"), created_at=before)
+
+    def a_message_moves(self) -> None:
+        """To another conversation."""
+        recipient = f"support-group-{self.rng.choice(self.present())}"
+        self.change("messages", self.some("messages"), recipient=recipient)
+
+    def a_message_leaves(self) -> None:
+        """It is a direct one from now on."""
+        self.change("messages", self.some("messages"), recipient=ANNA)
+
+    def a_message_names_another_project(self) -> None:
+        key = self.some()
+        self.message(key, self.now(), BOT, id_project=self.rng.choice([OTHER, PROJECT]))
+
+    def somebody_takes_part(self) -> None:
+        self.number += 1
+        participant = self.rng.choice([ANNA, BEN, BOT])
+        place = {"position": self.number, "participant": participant}
+        self.add("requests__participants", parent_id=self.some(), **place)
+
+    def nobody_takes_part(self) -> None:
+        where = "WHERE parent_id = ?" if self.chosen else "WHERE parent_id > ?"
+        self.connection.execute(
+            f"DELETE FROM tiledesk.requests__participants {where}", [self.chosen]
+        )
+
     # --- what happens to all
 
     def a_department_is_renamed(self) -> None:
@@ -210,12 +259,36 @@ class Living(Desk):
         hours = {**HOURS, "6": [{"start": "10:00", "end": end}]}
         self.change("projects", PROJECT, operating_hours=json.dumps(hours))
 
+    # --- what is read whole each time
+
+    def a_visitor_comes(self) -> None:
+        self.number += 1
+        visitor = {"role": "guest", "status": "active", "created_at": at(self.number - 90_000)}
+        self.add("project_users", _id=f"v{self.number}", id_project=PROJECT, **visitor)
+
+    def something_is_counted(self) -> None:
+        self.number += 1
+        of = {"id_project": PROJECT, "name": "click", "created_at": at(self.number - 90_000)}
+        self.add("events", _id=f"e{self.number}", **of)
+
+    def the_bot_is_asked(self) -> None:
+        self.number += 1
+        table = self.rng.choice(["answered_questions", "unanswered_questions"])
+        self.add(table, _id=f"q{self.number}", request_id=f"support-group-{self.some()}")
+
+    def there_are_no_messages(self) -> None:
+        self.connection.execute("DELETE FROM tiledesk.messages")
+
     OF_ONE: tuple[Callable[[Living], None], ...] = (
         *(opens, closes, reopens, is_handed_on, is_noted, is_moved, is_touched, is_tagged),
         *(is_logged, is_marked_as_deleted, is_there_again, is_purged),
         *(a_message_is_marked_as_deleted, a_message_is_removed),
         *(a_message_has_no_time, it_has_no_time),
-        *(a_lead_is_another, a_lead_is_marked_as_deleted),
+        *(a_lead_is_another, a_lead_is_marked_as_deleted, a_lead_is_removed),
+        *(a_lead_changes_its_status, it_gets_the_lead_of_another, it_goes_back_in_time),
+        *(a_message_goes_back_in_time, a_message_moves, a_message_leaves),
+        *(a_message_names_another_project, somebody_takes_part, nobody_takes_part),
+        *(a_visitor_comes, something_is_counted, the_bot_is_asked),
     )
     OF_ALL: tuple[Callable[[Living], None], ...] = (
         a_department_is_renamed,
@@ -225,7 +298,29 @@ class Living(Desk):
 
     def make(self, **settings: Any) -> Transformed:
         given = MartSettings(**{"as_of": AS_OF, **settings})
-        return transform(self.connection, "tiledesk", settings=given)
+        if self.is_logged:
+            self.log()
+        else:
+            log = f"{change_log.schema_of('tiledesk')}.{change_log.STATES}"
+            self.connection.execute(f"DROP TABLE IF EXISTS {log}")
+        done = transform(self.connection, "tiledesk", settings=given)
+        for table in change_log.TABLES:
+            self.connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE before_{table} AS FROM tiledesk.{table}"
+            )
+        return done
+
+    def log(self) -> None:
+        """Log what has been written since the marts were made, as it was and as it is."""
+        is_kept = f"SELECT 1 FROM duckdb_tables() WHERE table_name = '{change_log.STATES}'"
+        for table in change_log.TABLES if self.rows(is_kept) else ():
+            now, before = f"FROM tiledesk.{table}", f"FROM before_{table}"
+            for rows in (f"{before} EXCEPT ALL {now}", f"{now} EXCEPT ALL {before}"):
+                for statement in change_log.written("tiledesk", table, f"({rows})"):
+                    self.connection.execute(statement)
+            columns = [name for name, *_ in self.rows(f"DESCRIBE tiledesk.{table}")]
+            for statement in change_log.after("tiledesk", table, columns):
+                self.connection.execute(statement)
 
     def differences(self, **settings: Any) -> dict[str, int]:
         return differences(self.connection, MartSettings(**{"as_of": AS_OF, **settings}))
@@ -248,23 +343,26 @@ def differences(connection: duckdb.DuckDBPyConnection, settings: MartSettings) -
 
 
 @pytest.mark.varied
+@pytest.mark.parametrize("is_logged", [True, False], ids=["logged", "not logged"])
 @pytest.mark.parametrize("seed", range(5))
 def test_marts_equal_those_made_anew_whatever_happens_between_two_transformations(
-    seed: int, monkeypatch: pytest.MonkeyPatch
+    seed: int, is_logged: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "MOST", 1)
     monkeypatch.setattr(days, "MOST", 1)
-    desk = Living(seed)
+    desk = Living(seed, is_logged=is_logged)
     desk.make()
     ways = set()
     for step in range(6):
         happened = desk.rng.choices(Living.OF_ONE, k=desk.rng.randint(0, 3))
         if desk.rng.random() < 0.1:
-            happened.append(desk.rng.choice(Living.OF_ALL))
+            happened.append(desk.rng.choice([*Living.OF_ALL, Living.there_are_no_messages]))
         for event in happened:
             event(desk)
-        ways.add(desk.make().conversations is None)
-        assert desk.differences() == {}, (step, [event.__name__ for event in happened])
+        as_of = desk.rng.choice(CLOCKS)
+        ways.add(desk.make(as_of=as_of).conversations is None)
+        names = [event.__name__ for event in happened]
+        assert desk.differences(as_of=as_of) == {}, (step, names)
     assert False in ways, "some were made of changed conversations only"
 
 
@@ -272,12 +370,12 @@ MIDDLE, OTHERS, WAITING = "middle", "others", "waiting"
 LATER = at(60 * 24 * 365)
 
 
-@pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Living:
+@pytest.fixture(params=[True, False], ids=["logged", "not logged"])
+def desk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Living:
     """Closed conversations, and one that waits for an answer; neither it nor a named one is the
     newest. Marts of days are always made of the changed days only."""
     monkeypatch.setattr(days, "MOST", 1)
-    made = Living()
+    made = Living(is_logged=request.param)
     for _ in range(12):
         made.opens()
     made.answered(MIDDLE)
@@ -456,9 +554,67 @@ def test_another_setting_makes_all_anew(desk: Living, settings: dict[str, Any]) 
     assert desk.make(**settings).conversations is not None
 
 
-def test_what_was_changed_by_hand_is_found(desk: Living) -> None:
-    desk.rows("UPDATE tiledesk.messages SET text = 'other' WHERE _id = '000001'")
+def test_figures_up_to_now_follow_the_clock(desk: Living) -> None:
+    for as_of in (*CLOCKS, *reversed(CLOCKS)):
+        assert desk.make(as_of=as_of).conversations == 0
+        assert desk.differences(as_of=as_of) == {}
+
+
+def test_what_was_changed_by_hand_is_found_without_a_log_or_if_all_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(changes, "MOST", 1)
+    desk, given = Living(), MartSettings(as_of=AS_OF)
+    desk.make()
+    by_hand = "UPDATE tiledesk.messages SET {} WHERE _id = '000001'"
+    desk.connection.execute(by_hand.format("text = 'other'"))
     assert desk.make().conversations is not None
+    assert desk.differences() == {}
+    desk.connection.execute(by_hand.format("subtype = 'private'"))
+    transform(desk.connection, "tiledesk", settings=given, full_refresh=True)
+    assert desk.differences() == {}
+
+
+def snapshot(desk: Living) -> dict[str, Any]:
+    """A digest of each table of the marts."""
+    tables = desk.rows(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE schema_name LIKE '%marts%'"
+    )
+    return {
+        table: desk.rows(f"SELECT count(*), sum(hash(t)) FROM {schema}.{table} AS t")
+        for schema, table in tables
+    }
+
+
+class Failing:
+    """A connection that fails at one of its statements."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, number: int) -> None:
+        self.connection, self.number = connection, number
+
+    def execute(self, *given: Any) -> Any:
+        self.number -= 1
+        if self.number < 0:
+            raise OSError("no space left")
+        return self.connection.execute(*given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+
+@pytest.mark.varied
+@pytest.mark.parametrize("number", range(9, 200, 27))
+def test_a_transformation_that_fails_at_a_statement_changes_nothing(number: int) -> None:
+    desk, given = Living(is_logged=True), MartSettings(as_of=AS_OF)
+    desk.make()
+    for event in (Living.opens, Living.closes, Living.a_lead_changes_its_status):
+        event(desk)
+    desk.log()
+    before = snapshot(desk)
+    with pytest.raises(OSError, match="no space left"):
+        transform(Failing(desk.connection, number), "tiledesk", settings=given)  # type: ignore[arg-type]
+    assert snapshot(desk) == before
+    transform(desk.connection, "tiledesk", settings=given)
     assert desk.differences() == {}
 
 

@@ -9,6 +9,9 @@ from statistics import median
 
 import duckdb
 
+from tiledesk.tables import DELETED_AT
+from tiledesk_pipeline import change_log
+
 from ..contenders import OURS
 from ..desk import Server
 from ..environments import python_of
@@ -16,16 +19,16 @@ from ..report import Sheet
 from ..run import Cost, run
 from ..scenarios import Size, make_world, settings
 
-# Texts of closed conversations, as if somebody had corrected them: the newest ones, as most changes
-# belong to these.
-CHANGES = """
-UPDATE tiledesk.messages SET text = concat(text, '.') WHERE _id IN (
-    SELECT min(_id) FROM tiledesk.messages WHERE recipient IN (
-        SELECT request_id FROM tiledesk.requests WHERE status >= 1000
-        ORDER BY created_at DESC LIMIT {number}
-    ) GROUP BY recipient
-)
+# Messages of closed conversations: the newest ones, as most changes belong to these.
+CHANGED = """
+CREATE TEMP TABLE changed AS
+SELECT min(_id) AS _id FROM tiledesk.messages WHERE recipient IN (
+    SELECT request_id FROM tiledesk.requests WHERE status >= 1000
+    ORDER BY created_at DESC LIMIT {number}
+) GROUP BY recipient
 """
+# As if somebody had corrected a text, which changes no other figure.
+CHANGE = "UPDATE tiledesk.messages SET text = concat(text, '.') WHERE _id IN (FROM changed)"
 
 
 def answers(folder: Path, sizes: Sequence[Size], repeats: int) -> Sheet:
@@ -62,9 +65,7 @@ def answers(folder: Path, sizes: Sequence[Size], repeats: int) -> Sheet:
             every.append(run(everything, own, {}, size.seconds))
             if not changes:
                 after = db.stat().st_size
-            # without merging row groups, as loads write
-            with duckdb.connect(str(db), config={"max_vacuum_tasks": 0}) as connection:
-                connection.execute(CHANGES.format(number=changed))
+            change_messages(db, changed)
             changes.append(run([*command, "transform", *of_file], own, {}, size.seconds))
             reports.append(run([*command, "report", *of_file], own, {}, size.seconds))
         errors = [cost.error for cost in (first, *every, *changes, *reports) if cost.error]
@@ -87,6 +88,20 @@ def answers(folder: Path, sizes: Sequence[Size], repeats: int) -> Sheet:
         )
         shutil.rmtree(own)
     return sheet
+
+
+def change_messages(db: Path, number: int) -> None:
+    """Change a message of each of so many conversations, as a load does: it is logged."""
+    # without merging row groups, as loads write
+    with duckdb.connect(str(db), config={"max_vacuum_tasks": 0}) as connection:
+        connection.execute(CHANGED.format(number=number))
+        marks = (DELETED_AT,)
+        for statement in (
+            *change_log.before("tiledesk", "messages", marks, "changed"),
+            CHANGE,
+            *change_log.after("tiledesk", "messages", marks),
+        ):
+            connection.execute(statement)
 
 
 def _medians(costs: Sequence[Cost]) -> tuple[str, str]:

@@ -214,6 +214,12 @@ class Destination:
         self.write_comments(pipeline, info)
         return info
 
+    def marking(
+        self, client: SqlClientBase[Any], table: str, ids: Sequence[str]
+    ) -> AbstractContextManager[None]:
+        """Entered while rows are marked as deleted."""
+        return nullcontext()
+
     def drop_leftovers(self, pipeline: dlt.Pipeline) -> None:
         """Drop the staging schema and former states, so that only what people query is left.
 

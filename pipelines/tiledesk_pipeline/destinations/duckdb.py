@@ -16,8 +16,12 @@ import dlt
 import duckdb
 from dlt.common.pipeline import LoadInfo
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.sql_client import SqlClientBase
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from tiledesk.tables import DELETED_AT
+
+from .. import change_log
 from ..dlt_adapter import other_destination
 from ..failures import Failure, explain, is_out_of_memory
 from .base import LAYOUT, STAGING, Destination, OwnObject
@@ -161,13 +165,26 @@ class DuckDB(Destination):
 
     def _write(self, pipeline: dlt.Pipeline, destination: MergingDuckDb) -> LoadInfo:
         # The file stays open: to open it for each table is nearly half of the work of a load.
-        with other_destination(pipeline, destination), self.kept_open(pipeline):
+        with other_destination(pipeline, destination), pipeline.sql_client() as client:
+            destination.is_logged = change_log.is_kept(client, self.dataset)
             info = pipeline.load(workers=1)
             info.raise_on_failed_jobs()
             self.write_comments(pipeline, info)
             super().drop_leftovers(pipeline)
             self._has_leftovers = False
         return info
+
+    @contextmanager
+    def marking(self, client: SqlClientBase[Any], table: str, ids: Sequence[str]) -> Iterator[None]:
+        """Log whose rows are marked, for the marts."""
+        if not change_log.is_kept(client, self.dataset):
+            yield
+            return
+        rows = f"(SELECT unnest([{', '.join(map(_literal, ids))}]) AS _id)"
+        with client.begin_transaction():
+            client.execute_many(change_log.before(self.dataset, table, (DELETED_AT,), rows))
+            yield
+            client.execute_many(change_log.after(self.dataset, table, (DELETED_AT,)))
 
     def drop_leftovers(self, pipeline: dlt.Pipeline) -> None:
         if self._has_leftovers:
@@ -482,3 +499,7 @@ def _sync(path: Path) -> None:
 
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any, cast
@@ -25,6 +25,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
 
+from .. import change_log
 from ..dlt_adapter import in_place_of
 
 
@@ -87,6 +88,7 @@ class _Client(DuckDbClient):
     """
 
     sql_client: _SqlClient
+    is_logged: bool
 
     def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
         return False
@@ -109,9 +111,34 @@ class _Client(DuckDbClient):
         for job in completed_table_chain_jobs or ():
             name = job.job_file_info.table_name
             self.sql_client.files.setdefault(name, []).append(Path(job.file_path))
-        return super().create_table_chain_completed_followup_jobs(
+        jobs = super().create_table_chain_completed_followup_jobs(
             table_chain, completed_table_chain_jobs
         )
+        name = table_chain[0]["name"] or ""
+        if name in change_log.TABLES and self.is_logged:
+            for request in jobs:
+                self._add_log(Path(request.new_file_path()), name, table_chain[0]["columns"])
+        return jobs
+
+    def _add_log(self, file: Path, table: str, columns: Collection[str]) -> None:
+        """Add to the statements of a merge those that log what it writes."""
+        dataset = self.sql_client.dataset_name
+        _, rows = self.sql_client.get_qualified_table_names(table)
+        statements = change_log.before(dataset, table, columns, rows)
+        statements += change_log.written(dataset, table, rows)
+        statements += file.read_text(encoding="utf-8").splitlines()
+        statements += change_log.after(dataset, table, columns)
+        file.write_text("\n".join(statements), encoding="utf-8")
+
+    def complete_load(self, load_id: str) -> None:
+        if not self.is_logged:
+            super().complete_load(load_id)
+            return
+        client, table = self.sql_client, self.schema.loads_table_name
+        with client.begin_transaction():
+            client.execute_many(change_log.before(client.dataset_name, table, ()))
+            super().complete_load(load_id)
+            client.execute_many(change_log.after(client.dataset_name, table, ()))
 
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
         if not self.in_staging_dataset_mode:
@@ -137,10 +164,14 @@ class MergingDuckDb(dlt.destinations.duckdb):
 
     dlt asks for it with each file that it loads. Each configuration has an own connection, so the
     file would be opened each time, even while it is kept open.
+
+    Attributes:
+        is_logged: whether loads log whose rows they write, for the marts.
     """
 
     destination_type = "dlt.destinations.duckdb"
     opener: Callable[[Callable[[], Any]], Any]
+    is_logged: bool = False
     found: dict[tuple[str | None, str | None], DuckDbClientConfiguration]
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -155,6 +186,7 @@ class MergingDuckDb(dlt.destinations.duckdb):
         client = cast(_Client, super().client(schema, initial_config))
         client.sql_client = in_place_of(client.sql_client, _SqlClient)
         client.sql_client.opener = self.opener
+        client.is_logged = self.is_logged
         return client
 
     def configuration(

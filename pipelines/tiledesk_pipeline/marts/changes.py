@@ -1,8 +1,8 @@
 """Which conversations have changed since the marts were last made.
 
-Rows that are loaded do not say when they were written, and rows can vanish: a purge, a repair or a
-user removes them. So each transform makes a digest of everything that the models of a conversation
-read, and compares it with the one that the last transform kept. Whatever the digests do not cover,
+Each transform keeps a digest of everything that the models of a conversation read. The next one
+compares digests: those of the conversations that the log of changes names, or of all where others
+have written than the commands, or where there is no log yet. Whatever the digests do not cover,
 such as a setting or the name of a department, is in a fingerprint. If that differs, all is made
 anew.
 """
@@ -16,8 +16,9 @@ from typing import Any
 
 import duckdb
 
+from ..change_log import CHANGES
 from ..reconcile.destination_rows import PURGES
-from . import compiled
+from . import compiled, newest
 
 # Where DuckDB keeps what the marts are made of while they are made.
 TEMPORARY = "temp.main"
@@ -37,6 +38,7 @@ COLUMNS = {
     "leads": ("_id", "lead_id"),
     "activities": ("target_id", "related_id", "related_type", "verb", "created_at"),
     "requests__tags": ("parent_id", "position", "tag"),
+    "requests__participants": ("parent_id", "participant"),
     "departments": ("_id", "id_project", "name"),
     "bots": ("_id", "id_project", "name"),
 }
@@ -47,6 +49,7 @@ CHANGED_ROWS = {
     "leads": "_id IN (SELECT lead FROM changed_requests)",
     "activities": "target_id IN (FROM changed)",
     "requests__tags": "parent_id IN (FROM changed)",
+    "requests__participants": "parent_id IN (FROM changed)",
 }
 # Models that are made from all rows each time, first.
 SHARED = (
@@ -55,7 +58,10 @@ SHARED = (
     "int_tiledesk__settings",
     "int_tiledesk__projects",
     "int_tiledesk__members",
+    "int_tiledesk__ratings",
 )
+# Those that change figures of all conversations together, never of one.
+OF_ALL = ("int_tiledesk__settings", "int_tiledesk__ratings")
 # Marts of conversations. All others are made from them.
 MARTS = (
     "tiledesk__conversations",
@@ -80,7 +86,23 @@ MARTS_OF_DAYS = (
     "tiledesk__departments_daily",
     "tiledesk__agents_daily",
     "tiledesk__tags_daily",
+    "tiledesk__bots",
 )
+# Marts of all conversations.
+MARTS_OF_ALL = (
+    "tiledesk__backlog_daily",
+    "tiledesk__hours",
+    "tiledesk__leads",
+    "tiledesk__own_analytics",
+)
+# What marts read of tables that the log does not cover, since they are small. If it differs, marts
+# that read one of them are made anew.
+SMALL = {
+    "project_users": ("id_project", "role", "status", "created_at"),
+    "events": ("id_project", "name", "created_at"),
+    "answered_questions": ("request_id",),
+    "unanswered_questions": ("request_id",),
+}
 DIGESTS = "_tiledesk_digests"
 DAYS = "_tiledesk_days"
 MEMORY = "_tiledesk_transformed"
@@ -93,35 +115,59 @@ _DIGESTS = """
 CREATE OR REPLACE TEMP TABLE digests AS
 WITH
 messages AS (
-    SELECT hash(recipient) AS key, sum(hash({messages})) AS digest FROM narrow_messages GROUP BY 1
+    SELECT hash(recipient) AS key, sum(hash({messages})) AS digest FROM {rows}_messages GROUP BY 1
 ),
 activities AS (
-    SELECT target_id AS key, sum(hash({activities})) AS digest FROM narrow_activities GROUP BY 1
+    SELECT target_id AS key, sum(hash({activities})) AS digest FROM {rows}_activities GROUP BY 1
 ),
 tags AS (
-    SELECT parent_id AS key, sum(hash({requests__tags})) AS digest FROM narrow_requests__tags
+    SELECT parent_id AS key, sum(hash({requests__tags})) AS digest FROM {rows}_requests__tags
+    GROUP BY 1
+),
+participants AS (
+    SELECT parent_id AS key, sum(hash({requests__participants})) AS digest
+    FROM {rows}_requests__participants
     GROUP BY 1
 ),
 leads AS (
-    SELECT _id AS key, sum(hash({leads})) AS digest FROM narrow_leads GROUP BY 1
+    SELECT _id AS key, sum(hash({leads})) AS digest FROM {rows}_leads GROUP BY 1
 )
 SELECT
     requests._id AS conversation_id,
     hash(sum(hash(
-        {requests}, messages.digest, activities.digest, tags.digest, leads.digest
+        {requests}, messages.digest, activities.digest, tags.digest, participants.digest,
+        leads.digest
     ))) AS digest
-FROM narrow_requests AS requests
+FROM {rows}_requests AS requests
     LEFT JOIN messages ON messages.key = hash(requests.request_id)
     LEFT JOIN activities ON activities.key = requests._id
     LEFT JOIN tags ON tags.key = requests._id
+    LEFT JOIN participants ON participants.key = requests._id
     LEFT JOIN leads ON leads.key = requests.lead
 GROUP BY 1
+"""
+
+# Whose rows were written, as far as they are conversations. A load also writes rows again that have
+# not changed. A conversation whose id in messages changes is itself written.
+_LOGGED = """
+CREATE OR REPLACE TEMP TABLE changed AS
+WITH
+logged AS (
+    SELECT DISTINCT table_name, owner FROM {prep}.{log} WHERE owner IS NOT NULL
+)
+SELECT owner AS conversation_id FROM logged WHERE table_name NOT IN ('messages', 'leads')
+UNION
+SELECT _id FROM narrow_requests
+WHERE request_id IN (SELECT owner FROM logged WHERE table_name = 'messages')
+UNION
+SELECT _id FROM narrow_requests
+WHERE lead IN (SELECT owner FROM logged WHERE table_name = 'leads')
 """
 
 _DIFFERING = """
 CREATE OR REPLACE TEMP TABLE differing AS
 SELECT conversation_id
-FROM digests FULL JOIN {prep}.{digests} AS before USING (conversation_id)
+FROM digests FULL JOIN (FROM {prep}.{digests} {which}) AS before USING (conversation_id)
 WHERE digests.digest IS DISTINCT FROM before.digest
 """
 
@@ -130,30 +176,6 @@ _CHANGED = """
 CREATE OR REPLACE TEMP TABLE changed AS
 FROM differing UNION SELECT conversation_id FROM {marts}.tiledesk__conversations
 WHERE is_open AND {condition}
-"""
-
-# With the conversations that hold the newest times of a project, the business clock ends where it
-# would with all of them. Only differences of it are used, so its beginning does not matter.
-_NEWEST = """
-INSERT INTO changed
-WITH
-requests AS (FROM narrow_requests ANTI JOIN changed ON changed.conversation_id = _id),
-messages AS (FROM {marts}.tiledesk__messages ANTI JOIN changed USING (conversation_id)),
-holders AS (FROM {prep}.int_tiledesk__holders ANTI JOIN changed USING (conversation_id)),
-newest AS (
-    SELECT unnest([
-        arg_max(_id, created_at),
-        arg_max(_id, closed_at),
-        arg_max(_id, greatest(created_at, updated_at, closed_at))
-            FILTER (WHERE created_at IS NOT NULL)
-    ]) AS conversation_id
-    FROM requests GROUP BY id_project
-    UNION
-    SELECT arg_max(conversation_id, created_at) FROM messages GROUP BY id_project
-    UNION
-    SELECT arg_max(conversation_id, from_at) FROM holders GROUP BY id_project
-)
-SELECT conversation_id FROM newest WHERE conversation_id IS NOT NULL
 """
 
 
@@ -188,8 +210,7 @@ def parts(
     connection: duckdb.DuckDBPyConnection, messages_at_once: int, table: str = "narrow_messages"
 ) -> int:
     """In how many parts conversations are made, by the number of their messages."""
-    (messages,) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0]
-    return -(-messages // messages_at_once) or 1
+    return -(-_count(connection, table) // messages_at_once) or 1
 
 
 def parts_of_open(connection: duckdb.DuckDBPyConnection, marts: str, parts: int) -> int:
@@ -200,11 +221,11 @@ def parts_of_open(connection: duckdb.DuckDBPyConnection, marts: str, parts: int)
     return -(-is_open * parts // (everything or 1)) or 1
 
 
-def make_digests(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make a digest of each conversation from the narrow views."""
+def make_digests(connection: duckdb.DuckDBPyConnection, rows: str = "narrow") -> None:
+    """Make a digest of each conversation, or of each in the tables of ``changed`` rows."""
     columns = {table: ", ".join(names) for table, names in COLUMNS.items()}
     columns["requests"] = ", ".join(f"requests.{name}" for name in COLUMNS["requests"])
-    connection.execute(_DIGESTS.format_map(columns))
+    connection.execute(_DIGESTS.format_map({**columns, "rows": rows}))
 
 
 def fingerprint(
@@ -223,7 +244,7 @@ def fingerprint(
     parts += [sorted(views.items())]
     # as_of changes figures of all conversations together, never of one
     parts += [sorted((name, value) for name, value in variables.items() if name != "as_of")]
-    shared = [name for name in SHARED if name != "int_tiledesk__settings"]
+    shared = [name for name in SHARED if name not in OF_ALL]
     for table in (*shared, "narrow_departments", "narrow_bots"):
         query = f"SELECT count(*), sum(hash(t)) FROM {TEMPORARY}.{table} AS t"
         parts += [connection.execute(query).fetchall()]
@@ -233,34 +254,69 @@ def fingerprint(
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
+def of_small(connection: duckdb.DuckDBPyConnection) -> str:
+    """A digest of the small tables."""
+    parts = [
+        f"SELECT count(*), sum(hash({', '.join(columns)})) FROM {TEMPORARY}.stg_tiledesk__{table}"
+        for table, columns in SMALL.items()
+    ]
+    return str(connection.execute(" UNION ALL ".join(parts)).fetchall())
+
+
 def find(
-    connection: duckdb.DuckDBPyConnection, marts: str, fingerprint: str, messages_at_once: int
+    connection: duckdb.DuckDBPyConnection,
+    marts: str,
+    fingerprint: str,
+    messages_at_once: int,
+    *,
+    by_log: bool,
 ) -> int | None:
     """Find the conversations that have to be made anew; how many, or None for all.
 
     These are all if most of them changed, or more than fit into memory.
 
+    Args:
+        by_log: whether the log names all conversations whose rows were written.
+
     Afterwards, their ids are in the temporary table ``changed``, and their rows in tables whose
-    names begin with ``changed_``. Those whose own rows differ are in ``differing``, too.
+    names begin with ``changed_``. Those whose own rows differ are in ``differing``, too. If none
+    differs, none is made anew.
     """
     prep = f"{marts}_prep"
-    places = {"marts": name(marts), "prep": name(prep), "digests": DIGESTS}
+    places = {"marts": name(marts), "prep": name(prep), "digests": DIGESTS, "log": CHANGES}
     if not all(_exists(connection, prep, table) for table in (MEMORY, DIGESTS)):
         return None
-    memory = connection.execute(f"FROM {places['prep']}.{MEMORY}").fetchall()
-    if memory != [(fingerprint, _catalog(connection, marts))]:
+    memory = connection.execute(f"SELECT fingerprint, catalog FROM {places['prep']}.{MEMORY}")
+    if memory.fetchall() != [(fingerprint, _catalog(connection, marts))]:
         return None
-    connection.execute(_DIFFERING.format_map(places))
+    if by_log:
+        connection.execute(_LOGGED.format_map(places))
+        if _is_most(connection, marts):
+            return None
+        _take_rows(connection)
+    make_digests(connection, "changed" if by_log else "narrow")
+    which = "SEMI JOIN changed USING (conversation_id)" if by_log else ""
+    connection.execute(_DIFFERING.format_map({**places, "which": which}))
+    if _count(connection, "differing") == 0:
+        connection.execute("CREATE OR REPLACE TEMP TABLE changed AS FROM differing")
+        return 0
     _add_open(connection, marts)
-    (changed, everything), *_ = connection.execute(
-        "SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM digests)"
-    ).fetchall()
-    if changed > everything * MOST:
+    if _is_most(connection, marts):
         return None
     _take_rows(connection)
     if parts(connection, messages_at_once, "changed_messages") > 1:
         return None
-    return int(changed)
+    return _count(connection, "changed")
+
+
+def _is_most(connection: duckdb.DuckDBPyConnection, marts: str) -> bool:
+    everything = _count(connection, f"{name(marts)}.tiledesk__conversations")
+    return _count(connection, "changed") > everything * MOST
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    ((number,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
+    return int(number)
 
 
 def take_open(
@@ -291,9 +347,8 @@ def _is_in_part(number: int, parts: int) -> str:
 
 
 def _add_open(connection: duckdb.DuckDBPyConnection, marts: str, condition: str = "true") -> None:
-    places = {"marts": name(marts), "prep": name(f"{marts}_prep")}
-    connection.execute(_CHANGED.format(condition=condition, **places))
-    connection.execute(_NEWEST.format_map(places))
+    connection.execute(_CHANGED.format(condition=condition, marts=name(marts)))
+    newest.add(connection, name(f"{marts}_prep"))
 
 
 def _take_rows(connection: duckdb.DuckDBPyConnection) -> None:
@@ -312,13 +367,14 @@ def put(connection: duckdb.DuckDBPyConnection, marts: str, *, is_first: bool) ->
 
 def replace(connection: duckdb.DuckDBPyConnection, marts: str) -> None:
     """Put the changed conversations that were made as temporary tables in place of the old ones."""
-    for schema, table in (*_in_place(marts), (f"{marts}_prep", DIGESTS)):
+    for schema, table in _in_place(marts):
         place = f"{name(schema)}.{table}"
-        made = f"{TEMPORARY}.{table}"
-        if table == DIGESTS:
-            made = "digests SEMI JOIN changed USING (conversation_id)"
         connection.execute(f"DELETE FROM {place} WHERE conversation_id IN (FROM changed)")
-        connection.execute(f"INSERT INTO {place} FROM {made}")
+        connection.execute(f"INSERT INTO {place} FROM {TEMPORARY}.{table}")
+    digests = f"{name(f'{marts}_prep')}.{DIGESTS}"
+    connection.execute(f"DELETE FROM {digests} WHERE conversation_id IN (FROM differing)")
+    made = "digests SEMI JOIN differing USING (conversation_id)"
+    connection.execute(f"INSERT INTO {digests} FROM {made}")
 
 
 def _in_place(marts: str) -> list[tuple[str, str]]:
@@ -331,16 +387,34 @@ def keep_all(connection: duckdb.DuckDBPyConnection, marts: str) -> None:
     connection.execute(f"CREATE OR REPLACE TABLE {name(f'{marts}_prep')}.{DIGESTS} AS FROM digests")
 
 
-def remember(connection: duckdb.DuckDBPyConnection, marts: str, fingerprint: str) -> None:
+def remember(
+    connection: duckdb.DuckDBPyConnection,
+    marts: str,
+    fingerprint: str,
+    small: str,
+    first_open: int | None,
+) -> None:
     """Keep what the next transform compares with, at the end."""
     for table in KEPT:
         connection.execute(f"COMMENT ON TABLE {name(f'{marts}_prep')}.{table} IS '{COMMENT}'")
     memory = f"{name(f'{marts}_prep')}.{MEMORY}"
-    connection.execute(f"CREATE OR REPLACE TABLE {memory} (fingerprint VARCHAR, catalog VARCHAR)")
     connection.execute(
-        f"INSERT INTO {memory} VALUES (?, ?)",
-        [fingerprint, _catalog(connection, marts)],
+        f"CREATE OR REPLACE TABLE {memory}"
+        " (fingerprint VARCHAR, catalog VARCHAR, small VARCHAR, first_open INTEGER)"
     )
+    connection.execute(
+        f"INSERT INTO {memory} VALUES (?, ?, ?, ?)",
+        [fingerprint, _catalog(connection, marts), small, first_open],
+    )
+
+
+def remembered(connection: duckdb.DuckDBPyConnection, marts: str) -> tuple[str, int | None]:
+    """The digest of the small tables, and the first month of figures up to now, of the last one."""
+    memory = f"{name(f'{marts}_prep')}.{MEMORY}"
+    ((small, first_open),) = connection.execute(
+        f"SELECT small, first_open FROM {memory}"
+    ).fetchall()
+    return small, first_open
 
 
 def _catalog(connection: duckdb.DuckDBPyConnection, marts: str) -> str:
@@ -348,7 +422,10 @@ def _catalog(connection: duckdb.DuckDBPyConnection, marts: str) -> str:
 
     They tell whether somebody else has made or changed one of them.
     """
-    in_place = ((marts, (*MARTS, *MARTS_OF_DAYS)), (f"{marts}_prep", (*KEPT, DIGESTS, DAYS)))
+    in_place = (
+        (marts, (*MARTS, *MARTS_OF_DAYS, *MARTS_OF_ALL)),
+        (f"{marts}_prep", (*KEPT, DIGESTS, DAYS, newest.NEWEST)),
+    )
     places = [(schema, table) for schema, tables in in_place for table in tables]
     # once for all tables: it goes through all columns of the file
     columns = connection.execute(

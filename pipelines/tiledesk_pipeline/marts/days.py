@@ -21,11 +21,13 @@ _READ = {
     "int_tiledesk__events": "conversation_id",
     "int_tiledesk__holders": "conversation_id",
     "int_tiledesk__handle_time": "conversation_id",
+    "stg_tiledesk__requests": "_id",
     "stg_tiledesk__requests__tags": "parent_id",
 }
 # All days on which these marts count something. An agent hands a conversation on when another takes
-# it, and the time that an agent held it counts on the day of its close. Some figures count what has
-# no time, on no day.
+# it, and the time that an agent held it counts on the day of its close. Bots count on the day on
+# which the conversation was created, in the project that the message names. Some figures count what
+# has no time, on no day.
 _DAYS = """
 SELECT conversation_id, id_project, created_on AS day FROM {tiledesk__conversations}
 UNION
@@ -36,6 +38,11 @@ SELECT conversation_id, id_project, closed_on FROM {tiledesk__conversations}
 WHERE closed_on IS NOT NULL
 UNION
 SELECT conversation_id, id_project, created_on FROM {tiledesk__messages}
+UNION
+SELECT messages.conversation_id, messages.id_project, conversations.created_on
+FROM {tiledesk__messages} AS messages
+    JOIN {tiledesk__conversations} AS conversations USING (conversation_id)
+WHERE messages.id_project IS DISTINCT FROM conversations.id_project
 UNION
 SELECT conversation_id, id_project, answered_on FROM {tiledesk__responses}
 WHERE answered_on IS NOT NULL
@@ -84,7 +91,8 @@ def narrow(connection: duckdb.DuckDBPyConnection, place: Callable[[str], str], p
         f" FROM {prep}.{DAYS} AS a SEMI JOIN touched AS b ON {_SAME_DAY}"
     )
     (relevant, everything), *_ = connection.execute(
-        "SELECT (SELECT count(*) FROM relevant), (SELECT count(*) FROM digests)"
+        "SELECT (SELECT count(*) FROM relevant),"
+        f" (SELECT count(*) FROM {place('tiledesk__conversations')})"
     ).fetchall()
     if relevant > everything * MOST:
         return False

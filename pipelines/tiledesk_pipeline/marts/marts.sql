@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: 241cdbe75a7264ce0114cd0727bfca6a25e88ff745245fc04a88812699178a35
+-- digest: ba18254dabe4e4542d971ffc3ef8d8dd45220b52b54b5333413c98e132cb7a69
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.
@@ -747,6 +747,17 @@ select
     coalesce(trashed, false) as is_removed
 from ranked
 where place = 1
+
+-- model: __prep__.int_tiledesk__ratings
+-- All ratings of each project together, as Tiledesk's own analytics count them.
+select
+    id_project,
+    sum(rating) as rating_sum,
+    count(rating) as rating_n,
+    count(*) as requests
+from "__prep__"."stg_tiledesk__requests"
+where preflight is not true
+group by id_project
 
 -- model: __marts__.tiledesk__conversations
 -- One row for each conversation, with every figure that belongs to it.
@@ -2050,6 +2061,13 @@ requests_by_day as (
     group by id_project, filter_by, filter_value, year, month, week, day
 ),
 
+ratings as (
+    select
+        id_project, '' as filter_by, cast(null as varchar) as filter_value,
+        rating_sum, rating_n, requests
+    from "__prep__"."int_tiledesk__ratings"
+),
+
 -- DuckDB would keep a copy of all messages
 messages as not materialized (
     select
@@ -2462,7 +2480,7 @@ select
     cast(null as varchar) as label,
     cast(cast(sum(rating_sum) as double precision) / nullif(sum(rating_n), 0) as double precision) as value,
     cast(sum(requests) as bigint) as n
-from requests_by_day
+from ratings
 where filter_by in ('')
 group by id_project, filter_by, filter_value
 union all

@@ -11,8 +11,9 @@ import duckdb
 from dlt.common.configuration.resolve import resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration, configspec
 
+from .. import change_log
 from ..failures import Failure
-from . import changes, compiled, days, staging
+from . import changes, compiled, days, leads, newest, own, staging
 from .changes import TEMPORARY, temporary
 from .changes import name as _name
 
@@ -179,6 +180,7 @@ class _Making:
         for model in (*self.models["conversations"], *self.models["aggregates"]):
             if model.schema == compiled.MARTS:
                 self.lasting[model.name] = f"{self.marts}.{model.name}"
+        self.made: set[str] = set()
         self.lists = {
             "int_tiledesk__holidays": _values("holiday", "date", settings.holidays),
             "int_tiledesk__excluded_agents": _values(
@@ -195,22 +197,28 @@ class _Making:
             table = place(model.name)
             word = "TEMP TABLE" if table.startswith(f"{TEMPORARY}.") else "TABLE"
             self.connection.execute(f"CREATE OR REPLACE {word} {table} AS {query}")
+            self.made.add(table)
 
     def final(self, name: str) -> str:
         return self.lasting.get(name) or temporary(name)
 
     def make_all(self, parts: int) -> None:
         """Make all conversations, at once or in parts."""
+        changes.make_digests(self.connection)
         if parts == 1:
             self.make(self.models["conversations"], lambda name: self.final(changes.narrowed(name)))
             days.keep(self.connection, self.final, self.prep)
+            newest.keep(self.connection, lambda name: self.final(changes.narrowed(name)), self.prep)
             changes.keep_all(self.connection, self.schema)
             return
         for part in range(parts):
+            is_first = part == 0
             changes.take_part(self.connection, part, parts)
             self.make(self.models["conversations"], changes.taken)
-            changes.put(self.connection, self.schema, is_first=part == 0)
-            days.keep(self.connection, temporary, self.prep, is_first=part == 0)
+            changes.put(self.connection, self.schema, is_first=is_first)
+            self.made.update(map(self.final, changes.MARTS))
+            days.keep(self.connection, temporary, self.prep, is_first=is_first)
+            newest.keep(self.connection, changes.taken, self.prep, is_first=is_first)
         changes.keep_all(self.connection, self.schema)
         # a part does not have the newest times of all
         of_open = changes.parts_of_open(self.connection, self.schema, parts)
@@ -223,17 +231,74 @@ class _Making:
         self.make(self.models["conversations"], changes.taken)
         changes.replace(self.connection, self.schema)
         days.find(self.connection, temporary, self.prep)
+        newest.replace(self.connection, changes.taken, self.prep)
 
-    def make_aggregates(self, *, of_changed_days: bool) -> None:
-        """Make what is made from all conversations, or only what changed of it."""
-        models = self.models["aggregates"]
-        if of_changed_days and days.narrow(self.connection, self.final, self.prep):
-            of_days = [model for model in models if model.name in changes.MARTS_OF_DAYS]
-            models = [model for model in models if model not in of_days]
-            self.make(of_days, lambda name: temporary(days.narrowed(name)))
-            for model in of_days:
-                days.replace(self.connection, model.name, self.final(model.name))
-        self.make(models, self.final)
+    def make_aggregates(self) -> None:
+        """Make what is made from all conversations."""
+        self.make(self.models["aggregates"], self.final)
+        self._keep_shared()
+
+    def make_changed(self, *, by_log: bool, is_any: bool, small: str) -> None:
+        """Make the conversations that were taken, and what changed of the marts made from all.
+
+        Args:
+            by_log: whether the log of changes is whole.
+            is_any: whether there are such conversations.
+            small: the digest of the small tables.
+        """
+        small_before, open_before = changes.remembered(self.connection, self.schema)
+        is_same = small == small_before
+        if by_log:
+            leads.find(self.connection, self.final, self.prep)
+        if is_any:
+            self.make_taken()
+            self._make_days()
+            self._make_whole("tiledesk__hours", "tiledesk__backlog_daily")
+        if not is_same:
+            self._make_whole("tiledesk__bots")
+        if by_log:
+            self._make_leads()
+        else:
+            self._make_whole(leads.MART)
+        if not (by_log and is_same and self._make_own(open_before)):
+            self._make_whole(own.MART)
+        self._keep_shared()
+
+    def _make_days(self) -> None:
+        """Make the marts of days, or only the touched days of them."""
+        models = [self._model(name) for name in changes.MARTS_OF_DAYS]
+        if not days.narrow(self.connection, self.final, self.prep):
+            self.make(models, self.final)
+            return
+        self.make(models, lambda name: temporary(days.narrowed(name)))
+        for model in models:
+            days.replace(self.connection, model.name, self.final(model.name))
+
+    def _make_leads(self) -> None:
+        leads.narrow(self.connection, self.final)
+        self.make([self._model(leads.MART)], leads.narrowed(self.final))
+        leads.replace(self.connection, self.final(leads.MART))
+
+    def _make_own(self, open_before: int | None) -> bool:
+        """Make the touched months of Tiledesk's own analytics; False if these are too many."""
+        open_now = own.first_open(self.connection)
+        if open_now is None or open_before is None:
+            return False
+        first_open = min(open_now, open_before)
+        months = own.touched(self.connection, self.prep)
+        if not own.narrow(self.connection, months, first_open):
+            return False
+        self.make([self._model(own.MART)], own.narrowed(self.final))
+        own.replace(self.connection, self.final(own.MART), months, first_open)
+        return True
+
+    def _make_whole(self, *names: str) -> None:
+        self.make([self._model(name) for name in names], self.final)
+
+    def _model(self, name: str) -> compiled.Model:
+        return next(model for model in self.models["aggregates"] if model.name == name)
+
+    def _keep_shared(self) -> None:
         for name in changes.KEPT_SHARED:
             self.connection.execute(
                 f"CREATE OR REPLACE TABLE {self.prep}.{name} AS FROM {temporary(name)}"
@@ -256,22 +321,29 @@ def _make(
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     views = _make_views(connection, dataset, loaded)
     making.make(making.models["shared"], temporary)
-    changes.make_digests(connection)
     mark = changes.fingerprint(connection, dataset, making.variables, views)
+    small = changes.of_small(connection)
+    is_logged = done.schema == f"{dataset}_marts"
     if not full_refresh:
-        done.conversations = changes.find(connection, done.schema, mark, messages_at_once)
+        by_log = is_logged and change_log.is_whole(connection, dataset, loaded)
+        done.conversations = changes.find(
+            connection, done.schema, mark, messages_at_once, by_log=by_log
+        )
     if done.conversations is None:
         making.make_all(changes.parts(connection, messages_at_once))
+        making.make_aggregates()
     else:
-        making.make_taken()
-    making.make_aggregates(of_changed_days=done.conversations is not None)
+        making.make_changed(by_log=by_log, is_any=done.conversations > 0, small=small)
     told = compiled.descriptions()
     for name, table in making.lasting.items():
         if name in told:
-            _describe(connection, table, *told[name])
+            if table in making.made:
+                _describe(connection, table, *told[name])
             counted = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
             done.rows[name] = counted[0] if counted else 0
-    changes.remember(connection, done.schema, mark)
+    changes.remember(connection, done.schema, mark, small, own.first_open(connection))
+    if is_logged:
+        change_log.begin(connection, dataset, loaded)
 
 
 def _make_views(

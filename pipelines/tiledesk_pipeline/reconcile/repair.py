@@ -16,6 +16,7 @@ from tiledesk.source import rows_source
 from tiledesk.streams.messages import of_conversations
 from tiledesk.tables import DELETED_AT
 
+from ..destinations import Destination
 from ..progress import Progress
 from ..target import Target
 from .compare import Comparison
@@ -69,7 +70,7 @@ def repair_rows(
             stored = DestinationRows(
                 target.kind, client, pipeline, project, table, request_ids.privacy
             )
-            _mark(client, table.name, stream.extra, project.client.server_time)
+            _mark(target.kind, client, table.name, stream.extra, project.client.server_time)
             read = {*stream.missing, *stream.stale}
             rows = [row for key, row in stream.read_rows.items() if key in read]
             wrong = stored.differing(rows) if rows else set()
@@ -190,13 +191,18 @@ def _add_messages_of_deleted(
 
 
 def _mark(
-    client: SqlClientBase[Any], name: str, ids: list[str], now: pendulum.DateTime | None
+    kind: Destination,
+    client: SqlClientBase[Any],
+    name: str,
+    ids: list[str],
+    now: pendulum.DateTime | None,
 ) -> None:
     table = client.make_qualified_table_name(name)
     for some in chunks(ids):
-        client.execute_sql(
-            f"UPDATE {table} SET {DELETED_AT} = %s WHERE _id IN"  # noqa: S608 (our own names)
-            f" ({', '.join(['%s'] * len(some))})",
-            now or pendulum.now("UTC"),
-            *some,
-        )
+        with kind.marking(client, name, some):
+            client.execute_sql(
+                f"UPDATE {table} SET {DELETED_AT} = %s WHERE _id IN"  # noqa: S608 (our own names)
+                f" ({', '.join(['%s'] * len(some))})",
+                now or pendulum.now("UTC"),
+                *some,
+            )

@@ -72,6 +72,13 @@ requests_by_day as (
     group by id_project, filter_by, filter_value, year, month, week, day
 ),
 
+ratings as (
+    select
+        id_project, '' as filter_by, cast(null as {{ column_type('text') }}) as filter_value,
+        rating_sum, rating_n, requests
+    from {{ ref('int_tiledesk__ratings') }}
+),
+
 -- DuckDB would keep a copy of all messages
 messages as not materialized (
     select
@@ -154,7 +161,7 @@ events as (
     own_figure('requests/duration', 'requests', 'avg(duration)', [], '30 days'),
     own_figure('requests/duration/day', 'requests_by_day', mean % ('duration', 'duration'), daily, none, all_filters, counted),
     own_figure('requests/duration/month', 'requests', 'avg(duration)', monthly, '30 days'),
-    own_figure('requests/satisfaction', 'requests_by_day', mean % ('rating', 'rating'), [], none, [''], counted),
+    own_figure('requests/satisfaction', 'ratings', mean % ('rating', 'rating'), [], none, [''], counted),
     own_figure('requests/satisfaction/day', 'requests_by_day', mean % ('rating', 'rating'), daily, none, all_filters, counted),
     own_figure('requests/satisfaction/month', 'requests_by_day', mean % ('rating', 'rating'), monthly, none, [''], counted),
     own_figure('requests/hasBot/count', '(select * from requests where has_bot) as with_bot', 'count(*)', [], '30 days'),
