@@ -30,6 +30,8 @@ MEMORY = 512_000_000
 MEMORY_PER_BYTE = 5
 # dlt writes the name into SQL as it is.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Where data files can be, as tests show.
+STORAGES = ("file", "s3")
 # By the database of the catalogue, the module that knows it.
 MODULES = {
     "sqlite": ".ducklake_file",
@@ -38,7 +40,9 @@ MODULES = {
     "postgresql": ".ducklake_postgres",
 }
 # How DuckDB calls the files that it writes for a lake.
-DATA_FILE = re.compile(r"ducklake-[0-9a-f-]+(-delete)?\.parquet")
+DATA_FILE = r"ducklake-[0-9a-f-]+(-delete)?\.parquet"
+# No file of a lake has such a number in its catalogue.
+NO_FILE = 2**62
 # How DuckDB says that another program has the catalogue open.
 LOCKED = ("Could not set lock on file", "being used by another process", "database is locked")
 
@@ -74,13 +78,20 @@ class DuckLake(DuckDBDialect):
                 f"The lake is called {name}, and so is a schema of the dataset {self.dataset}: set"
                 f" another {SETTING}.ducklake_name."
             )
-        if not self.lake.storage.is_local_filesystem:
+        if isinstance(dlt.secrets.get(f"{SETTING}.storage"), str):
             raise Failure(
-                f"The data files of a lake were shown to be right in a folder only: name one in"
-                f" {SETTING}.storage."
+                f"dlt does not read {SETTING}.storage. Name the place of the data files in"
+                f" {SETTING}.storage.bucket_url."
+            )
+        if self.lake.storage.protocol not in STORAGES:
+            raise Failure(
+                f"The data files of a lake can be in a folder or on S3, not on"
+                f" {self.lake.storage.protocol}: set {SETTING}.storage.bucket_url."
             )
         if "'" in self.lake.storage_url:
-            raise Failure(f"The folder in {SETTING}.storage has a quotation mark: name another.")
+            raise Failure(
+                f"{SETTING}.storage.bucket_url has a quotation mark, which dlt cannot write in SQL."
+            )
 
     def fence(self) -> None:
         """Raises:
@@ -110,16 +121,13 @@ class DuckLake(DuckDBDialect):
         catalogue is written anew, which holds small tables and the least and greatest values of
         each column.
         """
+        lake = f"'{self.lake.ducklake_name}'"
         try:
             with pipeline.sql_client() as client:
-                lake = f"'{self.lake.ducklake_name}'"
-                client.execute_sql(f"CALL ducklake_flush_inlined_data({lake})")
-                client.execute_sql(
-                    f"CALL ducklake_rewrite_data_files({lake}, delete_threshold => 0)"
-                )
+                self._rewrite_tables(client, lake)
                 client.execute_sql(f"CALL ducklake_expire_snapshots({lake}, older_than => now())")
+                self._schedule_orphans(client, lake)
                 client.execute_sql(f"CALL ducklake_cleanup_old_files({lake}, cleanup_all => true)")
-                self._remove_orphans(client, lake)
             return self.rewrite_catalogue(removed)
         except (DatabaseException, duckdb.Error, OSError) as error:
             raise Failure(
@@ -127,20 +135,45 @@ class DuckLake(DuckDBDialect):
                 f" of their bytes. {explain(error)} Then run reconcile --purge again."
             ) from error
 
-    def _remove_orphans(self, client: SqlClientBase[Any], lake: str) -> None:
-        """Remove data files of this dataset that the catalogue does not name.
+    @property
+    def _own_schemas(self) -> tuple[str, ...]:
+        """The schemas of the tables and of the marts."""
+        return (self.dataset, f"{self.dataset}_marts", f"{self.dataset}_marts_prep")
 
-        DuckLake can remove those of the whole folder only. Among them are files that a load into
-        another dataset is just writing.
+    def _rewrite_tables(self, client: SqlClientBase[Any], lake: str) -> None:
+        """Write rows that are kept in the catalogue into files, and files without removed rows."""
+        tables = [place for place in self.tables(client) if place[0] in self._own_schemas]
+        for schema in dict(tables):
+            flush = f"CALL ducklake_flush_inlined_data({lake}, schema_name => %s)"
+            client.execute_sql(flush, schema)
+        for schema, table in tables:
+            rewrite = f"CALL ducklake_rewrite_data_files({lake}, %s, schema => %s"
+            client.execute_sql(f"{rewrite}, delete_threshold => 0)", table, schema)
+
+    def _schedule_orphans(self, client: SqlClientBase[Any], lake: str) -> None:
+        """Let the next cleanup remove files of this dataset that the catalogue does not name.
+
+        DuckLake's own function removes those of the whole lake. Among them are files that a load
+        into another dataset is just writing, and files that are not of the lake.
         """
-        ours = Path(self.lake.storage_url).resolve() / self.dataset
         found = client.execute_sql(
             f"CALL ducklake_delete_orphaned_files({lake}, dry_run => true, cleanup_all => true)"
         )
-        for name, *_ in found or ():
-            file = Path(str(name)).resolve()
-            if ours in file.parents and DATA_FILE.fullmatch(file.name):
-                file.unlink(missing_ok=True)
+        ours = re.compile(rf".*/({'|'.join(self._own_schemas)})/[^/]+/{DATA_FILE}")
+        place = f"__ducklake_metadata_{self.lake.ducklake_name}.{self.schema}"
+        for number, (file,) in enumerate(found or ()):
+            if ours.fullmatch(str(file)):
+                client.execute_sql(
+                    f"INSERT INTO {place}.ducklake_files_scheduled_for_deletion"  # noqa: S608
+                    " VALUES (%s, %s, false, now())",
+                    NO_FILE + number,
+                    file,
+                )
+
+    @property
+    def schema(self) -> str:
+        """The schema of the catalogue in its database."""
+        raise NotImplementedError
 
     def rewrite_catalogue(self, removed: Sequence[str]) -> bool:
         """Write the storage of the catalogue anew.

@@ -33,6 +33,10 @@ class InFile(DuckLake):
         return Path(self.lake.catalog.database or "")
 
     @property
+    def schema(self) -> str:
+        return "main"
+
+    @property
     def notes(self) -> Path:
         return notes_beside(self.file, self.dataset)
 

@@ -43,7 +43,6 @@ class InPostgres(DuckLake):
 
     @property
     def schema(self) -> str:
-        """The schema of the catalogue."""
         return self.lake.metadata_schema or self.lake.ducklake_name
 
     def must_exist(self) -> None:
