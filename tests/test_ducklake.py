@@ -1,10 +1,17 @@
-"""What is special about lakes: files that stay, catalogues, extensions, and a lock on a server."""
+"""What is special about lakes: files that stay, catalogues, extensions, and a lock on a server.
+
+DuckDB's extensions are packages for one version of DuckDB, and run in an environment of their own.
+Where `TILEDESK_DUCKLAKE` names it, as `make lakes` makes it (``TILEDESK_DUCKLAKE=.venv-ducklake``),
+this file and the conformance suite run there, too.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +22,7 @@ import duckdb
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from capabilities import CAPABILITIES
 from conftest import STREAMS, Account, account_of, run_cli
 from engines import NO_EXTENSIONS, Engine, duckdb_engine, ducklake_engine
 from test_destinations import refused, terminate_lock_holder
@@ -29,6 +37,11 @@ from tiledesk_pipeline.transform import transform
 from tiledesk_sandbox import Sandbox, generate
 
 NOTHING_THERE = 6  # exit code of status
+TESTS = Path(__file__).parent
+ENVIRONMENT = os.environ.get("TILEDESK_DUCKLAKE", "")
+in_environment = pytest.mark.skipif(
+    not ENVIRONMENT, reason="no environment for lakes: TILEDESK_DUCKLAKE is not set"
+)
 PREFIX = "DESTINATION__DUCKLAKE__CREDENTIALS__"
 ERASED = "erased.person@example.org"
 
@@ -75,6 +88,49 @@ def holders(folder: Path, text: str) -> set[str]:
         rows = duckdb.sql(f"SELECT * FROM read_parquet('{file}')").fetchall()
         found |= {file.name} if text in repr(rows) else set()
     return found
+
+
+# --- the environment with the extensions ----------------------------------------------------------
+
+
+def run_there(request: pytest.FixtureRequest, *arguments: str, **settings: str) -> int:
+    """Run tests in the environment; how many have passed."""
+    variations = request.config.getoption("--variations")
+    done = subprocess.run(
+        [
+            *(TESTS.parent / ENVIRONMENT / "bin/python", "-m", "pytest", "--quiet"),
+            *("-p", "no:cacheprovider", f"--variations={variations}", *arguments),
+        ],
+        cwd=TESTS.parent,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+            **{"TILEDESK_DUCKLAKE": "", **settings},
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert NO_EXTENSIONS not in done.stdout
+    return int(re.findall(r"(\d+) passed", done.stdout)[0])
+
+
+@pytest.mark.slow
+@in_environment
+def test_this_file_where_the_extensions_are(request: pytest.FixtureRequest) -> None:
+    assert run_there(request, str(TESTS / "test_ducklake.py")) >= 10
+
+
+@pytest.mark.slow
+@in_environment
+@pytest.mark.varied
+@pytest.mark.parametrize("catalogue", ["sqlite", "duckdb", "postgres"])
+def test_the_conformance_suite_where_the_extensions_are(
+    request: pytest.FixtureRequest, catalogue: str
+) -> None:
+    suite = (str(TESTS / "test_conformance.py"), "-k", "DuckLake")
+    passed = run_there(request, *suite, TILEDESK_LAKE_CATALOGUE=catalogue)
+    assert passed >= len(CAPABILITIES)
 
 
 # --- what stays in files --------------------------------------------------------------------------
@@ -266,7 +322,9 @@ def test_looking_at_a_lake_that_is_not_there_makes_none(lake: Engine, tmp_path: 
     before = sorted(tmp_path.iterdir())
     done = run_cli("status", *lake.options(), cwd=tmp_path)
     assert done.returncode == NOTHING_THERE
-    assert re.search(r"^There is no .*lake\.sqlite here\. Make it with: ", done.stdout, re.MULTILINE)
+    assert re.search(
+        r"^There is no .*lake\.sqlite here\. Make it with: ", done.stdout, re.MULTILINE
+    )
     assert sorted(tmp_path.iterdir()) == before
 
 

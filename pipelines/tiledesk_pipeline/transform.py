@@ -91,7 +91,9 @@ def check_transform(target: Target) -> None:
     Failure: the marts cannot be made in a destination of this kind.
     """
     if not target.kind.makes_marts:
-        raise Failure(f"The marts can be made in DuckDB and Postgres, not in {target.kind.place}.")
+        raise Failure(
+            f"The marts can be made in DuckDB, Postgres and DuckLake, not in {target.kind.place}."
+        )
 
 
 def publish_copy(target: Target, publish: Path) -> None:
