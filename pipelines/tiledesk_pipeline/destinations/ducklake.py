@@ -222,8 +222,8 @@ def in_catalogue(name: str, db: Path, dataset: str, patience: Patience) -> DuckL
         kind: Callable[..., DuckLake] = import_module(MODULES[database], __package__).CATALOGUE
     except ModuleNotFoundError as error:
         raise Failure(
-            f"A catalogue in {database} needs the package {error.name}, which is not installed. Run:"
-            " pip install 'tiledesk-dlt[postgres]'"
+            f"A catalogue in {database} needs the package {error.name}, which is not installed."
+            " Run: pip install 'tiledesk-dlt[postgres]'"
         ) from error
     return kind(name, db, dataset, patience, lake)
 
