@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, AnyStr, cast
 
@@ -72,7 +72,7 @@ class _SqlClient(MergingSqlClient, DuckLakeSqlClient):
 
     @contextmanager
     def execute_query(self, query: AnyStr, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        # a single statement is also a transaction
+        # what is executed at once is one transaction, and so one snapshot in the catalogue
         is_read = str(query).lstrip().upper().startswith(("SELECT", "FROM", "SET", "CALL"))
         if self.is_in_transaction or is_read:
             with super().execute_query(query, *args, **kwargs) as cursor:
@@ -80,15 +80,6 @@ class _SqlClient(MergingSqlClient, DuckLakeSqlClient):
             return
         with self.begin_transaction(), super().execute_query(query, *args, **kwargs) as cursor:
             yield cursor
-
-    def execute_many(
-        self, statements: Sequence[str], *args: Any, **kwargs: Any
-    ) -> Sequence[Sequence[Any]] | None:
-        if self.is_in_transaction or not statements:
-            return super().execute_many(statements, *args, **kwargs)
-        # each transaction is a snapshot in the catalogue
-        with self.begin_transaction():
-            return super().execute_many(statements, *args, **kwargs)
 
 
 class _Client(MergingClient, DuckLakeClient):
