@@ -428,6 +428,16 @@ def test_a_load_whose_lock_on_the_catalogue_is_lost_writes_nothing_more(
     wishes = {"resources": ["leads"], **owner.settings}
     load(lake.target("whole"), **wishes)
     expected = lake.query("SELECT _id FROM {}leads ORDER BY 1", dataset="whole")
+    with (
+        lake.target("whole").pipeline() as pipeline,
+        pipeline.sql_client() as client,
+        pytest.raises(LostLock),
+    ):
+        terminate_lock_holder(postgres)
+        client.execute_sql("DELETE FROM whole.leads")
+    assert lake.query("SELECT _id FROM {}leads ORDER BY 1", dataset="whole") == expected
+    passed[0] = 0
+    load(lake.target("whole"), **wishes)
     for at in (1, passed[0] // 2):
         target, passed[0] = lake.target("lost"), 0
         with pytest.raises((PipelineStepFailed, LostLock)) as caught:

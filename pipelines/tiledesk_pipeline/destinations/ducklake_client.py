@@ -72,7 +72,7 @@ class _SqlClient(MergingSqlClient, DuckLakeSqlClient):
 
     @contextmanager
     def execute_query(self, query: AnyStr, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        # what is executed at once is one transaction, and so one snapshot in the catalogue
+        # a single statement is also a transaction
         is_read = str(query).lstrip().upper().startswith(("SELECT", "FROM", "SET", "CALL"))
         if self.is_in_transaction or is_read:
             with super().execute_query(query, *args, **kwargs) as cursor:
