@@ -10,7 +10,7 @@ LOCK := --quiet --upgrade --constraint constraints.txt --universal --python-vers
 
 SCHEDULERS := airflow dagster prefect
 
-.PHONY: demo test soak bench lint format docs lock licences marts dist schedulers clean
+.PHONY: demo test soak bench lint format docs lock licences marts dist lakes schedulers clean
 
 # uv where there is one, since it takes seconds; pip, which comes with Python, otherwise or if uv fails
 UV := $(shell command -v uv 2>/dev/null)
@@ -94,6 +94,15 @@ dist: $(VENV)/.ready  ## build wheel, sdist and bill of materials into dist/; a 
 	env -u SOURCE_DATE_EPOCH $(BIN)/python -m hatchling build
 	$(BIN)/python -m tiledesk_pipeline.release.sbom "dist/tiledesk_dlt-$$($(BIN)/python -m hatchling version).cdx.json"
 
+lakes: .venv-ducklake/.ready  ## an environment for the tests of DuckLake, with DuckDB's extensions
+
+.venv-ducklake/.ready: requirements.lock constraints-ducklake.txt | $(VENV)/.ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --requirement constraints-ducklake.txt
+	$(build) $(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --editable .
+	@touch $@
+
 schedulers: $(SCHEDULERS:%=.venv-schedulers/%/.ready)  ## environments for the tests of deploy/airflow, dagster and prefect
 
 .venv-schedulers/%/.ready: deploy/%/constraints.txt | $(VENV)/.ready
@@ -103,4 +112,4 @@ schedulers: $(SCHEDULERS:%=.venv-schedulers/%/.ready)  ## environments for the t
 	@touch $@
 
 clean:
-	rm -rf dist $(VENV) .venv-bench .venv-dbt .venv-schedulers demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist $(VENV) .venv-bench .venv-dbt .venv-ducklake .venv-schedulers demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis

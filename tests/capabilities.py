@@ -18,6 +18,7 @@ BLOCK = "capabilities"
 ENGINES: dict[str, frozenset[str]] = {
     "DuckDB": frozenset({"marts", "files"}),
     "Postgres": frozenset({"marts"}),
+    "DuckLake": frozenset({"marts"}),
     "SQLite": frozenset(),
     "MariaDB": frozenset(),
 }

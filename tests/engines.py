@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import psycopg2
 import pymysql
+import pytest
 from sqlalchemy.engine import make_url
 
 from tiledesk.tables import Column, Table
@@ -23,6 +24,9 @@ from tiledesk_pipeline.target import Target
 
 # As SQLite has all times, so that they sort.
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}")
+# DuckDB's extensions that a lake needs, each in a package of its own.
+EXTENSIONS = ("ducklake", "httpfs", "postgres_scanner", "sqlite_scanner")
+NO_EXTENSIONS = "no extensions of DuckDB for lakes: see constraints-ducklake.txt"
 Connect = Callable[[str], Any]
 
 
@@ -38,6 +42,7 @@ class Engine:
         marker: of a parameter in SQL.
         parses_json: whether the driver gives the value of a JSON column, and not its text.
         db: the file, for DuckDB.
+        catalog: of the schemas in SQL, if there are several.
         files: those that hold the rows of a dataset, if the tests can read them.
     """
 
@@ -48,6 +53,7 @@ class Engine:
     marker: str = "?"
     parses_json: bool = False
     db: Path = Path("unused.duckdb")
+    catalog: str = ""
     files: Callable[[str], list[Path]] = lambda dataset: []
     _kept: Any = None
 
@@ -91,7 +97,7 @@ class Engine:
             connection.commit()
 
     def _sql(self, sql: str, dataset: str) -> str:
-        schema = "" if self.destination == "sqlalchemy" else f"{dataset}."
+        schema = "" if self.destination == "sqlalchemy" else f"{self.catalog}{dataset}."
         return sql.replace("{}", schema).replace("?", self.marker)
 
     def rows(self, table: Table, dataset: str = "desk") -> list[dict[str, Any]]:
@@ -137,6 +143,64 @@ def duckdb_engine(folder: Path) -> Engine:
         return connection
 
     return Engine("DuckDB", "duckdb", connect, db=db, files=lambda dataset: [db])
+
+
+def lake_extensions(folder: Path) -> Path:
+    """A folder in which DuckDB finds its extensions for lakes; made of packages that have them."""
+    version = duckdb.__version__
+    platform = duckdb.sql("PRAGMA platform").fetchall()[0][0]
+    place = folder / "extensions" / f"v{version}" / platform
+    place.mkdir(parents=True)
+    for name in EXTENSIONS:
+        package = pytest.importorskip(f"duckdb_extension_{name}", reason=NO_EXTENSIONS)
+        file = f"{name}.duckdb_extension"
+        (place / file).symlink_to(Path(package.__file__).parent / f"extensions/v{version}/{file}")
+    return folder / "extensions"
+
+
+class Attached:
+    """A connection to a lake, which lets other programs have the catalogue once it is closed."""
+
+    def __init__(self, instance: duckdb.DuckDBPyConnection) -> None:
+        self._instance = instance
+        self.cursor = instance.cursor
+
+    def commit(self) -> None:
+        """Each statement is committed by itself."""
+
+    def close(self) -> None:
+        self._instance.execute("DETACH lake")
+
+
+def ducklake_engine(folder: Path, catalogue: str, **storage: str) -> Engine:
+    """A lake with the catalogue at an address.
+
+    Args:
+        storage: settings of the place of its data files, which is a folder unless given.
+    """
+    extensions = lake_extensions(folder)
+    at = make_url(catalogue)
+    prefix = "DESTINATION__DUCKLAKE__CREDENTIALS__"
+    settings = {
+        f"{prefix}CATALOG": at.render_as_string(hide_password=False),
+        f"{prefix}STORAGE__BUCKET_URL": str(folder / "lake.files"),
+        **{f"{prefix}STORAGE__{name}": value for name, value in storage.items()},
+        f"{prefix}GLOBAL_CONFIG": json.dumps({"extension_directory": str(extensions)}),
+    }
+    is_server = at.drivername.startswith("postgres")
+    if is_server:
+        settings[f"{prefix}METADATA_SCHEMA"] = "lake"
+    place = f"postgres:{settings[f'{prefix}CATALOG']}" if is_server else at.database
+    option = "METADATA_SCHEMA 'lake'" if is_server else f"META_TYPE '{at.drivername}'"
+    # opened once, since it checks the signatures of its extensions each time
+    instance = duckdb.connect(config={"extension_directory": str(extensions)})
+    instance.execute("SET GLOBAL TimeZone = 'UTC'")
+
+    def connect(dataset: str) -> Any:
+        instance.execute(f"ATTACH 'ducklake:{place}' AS lake ({option})")
+        return Attached(instance)
+
+    return Engine("DuckLake", "ducklake", connect, settings, catalog="lake.")
 
 
 def postgres_engine(address: str) -> Engine:

@@ -27,7 +27,15 @@ import pytest
 
 from capabilities import CAPABILITIES, ENGINES, PAGE, page
 from conftest import Account, account_of, run_cli
-from engines import Engine, duckdb_engine, in_utc, mariadb_engine, postgres_engine, sqlite_engine
+from engines import (
+    Engine,
+    duckdb_engine,
+    ducklake_engine,
+    in_utc,
+    mariadb_engine,
+    postgres_engine,
+    sqlite_engine,
+)
 from small import stored
 from tiledesk.small_tables import ALL_TABLES, SMALL_TABLES
 from tiledesk.tables import LEADS, PARENT_ID, REQUESTS, TABLES, Table
@@ -46,6 +54,7 @@ ERASED = "erased.person@example.org"
 JSON_TEXT = {
     "DuckDB": "attributes->>'$.last_message._id'",
     "Postgres": "attributes->'last_message'->>'_id'",
+    "DuckLake": "attributes->>'$.last_message._id'",
     "MariaDB": "json_value(attributes, '$.last_message._id')",
     "SQLite": "json_extract(attributes, '$.last_message._id')",
 }
@@ -258,6 +267,12 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         return mariadb_engine(request.getfixturevalue("_mariadb_of_the_session"))
     if request.param == "Postgres":
         return postgres_engine(request.getfixturevalue("_postgres_of_the_session"))
+    if request.param == "DuckLake":
+        kind = os.environ.get("TILEDESK_LAKE_CATALOGUE", "sqlite")
+        address = f"{kind}:///{folder}/lake.{kind}"
+        if kind == "postgres":
+            address = request.getfixturevalue("_postgres_of_the_session")
+        return ducklake_engine(folder, address)
     return {"DuckDB": duckdb_engine, "SQLite": sqlite_engine}[request.param](folder)
 
 

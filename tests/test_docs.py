@@ -247,6 +247,7 @@ VARIABLES = sorted(set(re.findall(r"\b[A-Z][A-Z0-9]*(?:_{1,2}[A-Z0-9]+)+\b", TEX
 USED_IN = {
     "TILEDESK_DB": "notebooks/conversations.ipynb",
     "TILEDESK_DBT": "tests/test_transform.py",
+    "TILEDESK_DUCKLAKE": "tests/test_ducklake.py",
     "TRANSFORM__TIME_ZONE": "tests/test_transform.py",
     "TILEDESK_REAL_SERVERS": "tests/real_servers.py",
     "TILEDESK_REAL_TRUTH": "tests/conftest.py",

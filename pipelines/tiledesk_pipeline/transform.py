@@ -17,6 +17,7 @@ from dlt.common.configuration.resolve import resolve_configuration
 from tiledesk import tables
 
 from .destinations.duckdb import DuckDB
+from .destinations.duckdb_dialect import DuckDBDialect
 from .failures import Failure
 from .marts import MartSettings, Transformed
 from .marts import transform as make
@@ -52,8 +53,8 @@ def transform(
     with target.pipeline(for_queries=True) as pipeline:
         if not pipeline.default_schema_name:
             raise Failure(f"Nothing is loaded into {target} yet. Load first.")
-        if isinstance(target.kind, DuckDB):
-            with target.kind.connection(MEMORY) as connection:
+        if isinstance(target.kind, DuckDBDialect):
+            with target.kind.for_marts(pipeline, MEMORY) as connection:
                 if _messages(connection, target.dataset) > MANY_MESSAGES:
                     connection.execute(f"SET memory_limit = '{MEMORY_FOR_MANY}B'")
                 try:
@@ -61,7 +62,7 @@ def transform(
                 except duckdb.OutOfMemoryException:
                     connection.execute(f"SET memory_limit = '{MEMORY_FOR_MANY}B'")
                     done = make(connection, target.dataset, full_refresh=full_refresh)
-            if publish is not None:
+            if publish is not None and isinstance(target.kind, DuckDB):
                 target.kind.publish(publish)
         else:
             done = _with_dbt(target, pipeline)
@@ -90,7 +91,9 @@ def check_transform(target: Target) -> None:
     Failure: the marts cannot be made in a destination of this kind.
     """
     if not target.kind.makes_marts:
-        raise Failure(f"The marts can be made in DuckDB and Postgres, not in {target.kind.place}.")
+        raise Failure(
+            f"The marts can be made in DuckDB, Postgres and DuckLake, not in {target.kind.place}."
+        )
 
 
 def publish_copy(target: Target, publish: Path) -> None:

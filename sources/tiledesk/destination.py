@@ -18,8 +18,8 @@ from .dlt_adapter import active_pipeline, configured_documents, is_of_kind
 from .errors import BadSetting, UnsupportedDestination
 
 # dlt's names of those that hold the same rows as the API, as tests on the engines show.
-SUPPORTED = ("duckdb", "postgres", "sqlalchemy")
-USE = "duckdb, postgres or sqlalchemy"
+SUPPORTED = ("duckdb", "postgres", "ducklake", "sqlalchemy")
+USE = "duckdb, postgres, ducklake or sqlalchemy"
 OFF, ON = ("false", "f", "no", "n", "off", "0", "none", ""), ("true", "t", "yes", "y", "on", "1")
 # Settings of dlt by the end of their names, since dlt looks for them under many sections; with the
 # values that change nothing.

@@ -24,8 +24,9 @@ from tiledesk.tables import DELETED_AT
 from .. import change_log
 from ..dlt_adapter import other_destination
 from ..failures import Failure, explain, is_out_of_memory
-from .base import LAYOUT, STAGING, Destination, OwnObject
+from .base import LAYOUT, STAGING
 from .duckdb_client import MergingDuckDb
+from .duckdb_dialect import DuckDBDialect
 from .local_file import bytes_hold, locked, notes_beside
 
 # Without a limit, DuckDB uses most of a machine's memory to keep blocks of the file. It needs 100
@@ -49,17 +50,11 @@ ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+_-]+:")
 LOCKED = ("Could not set lock on file", "being used by another process")
 
 
-class DuckDB(Destination):
+class DuckDB(DuckDBDialect):
     """A schema of a DuckDB file."""
 
-    has_comments = True
-    reads_json = True
-    is_like_postgres = True
-    makes_marts = True
     holds_nothing_else = True
     remains = "Copies of the file, such as backups and exports, keep the rows."
-
-    _has_leftovers = True
 
     @property
     def place(self) -> str:
@@ -130,12 +125,6 @@ class DuckDB(Destination):
         return self._opened(MEMORY_FOR_QUERIES if for_queries else MEMORY, read_only=read_only)
 
     @contextmanager
-    def kept_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:
-        """Opening the file again costs nothing while it is open."""
-        with pipeline.sql_client():
-            yield
-
-    @contextmanager
     def lock(self, pipeline: dlt.Pipeline) -> Iterator[None]:
         """Lock a file beside the database, which other users of this machine lock, too.
 
@@ -144,7 +133,7 @@ class DuckDB(Destination):
         """
         file = self.db.resolve()
         with locked(self, file):
-            self._has_leftovers = True  # of whoever wrote before
+            self.has_leftovers = True  # of whoever wrote before
             if file.exists() and not file.stat().st_size:
                 file.unlink()  # mktemp makes such files, which DuckDB refuses
             yield
@@ -167,12 +156,7 @@ class DuckDB(Destination):
         # The file stays open: to open it for each table is nearly half of the work of a load.
         with other_destination(pipeline, destination), pipeline.sql_client() as client:
             destination.is_logged = change_log.is_kept(client, self.dataset)
-            info = pipeline.load(workers=1)
-            info.raise_on_failed_jobs()
-            self.write_comments(pipeline, info)
-            super().drop_leftovers(pipeline)
-            self._has_leftovers = False
-        return info
+            return self.write_in_turn(pipeline)
 
     @contextmanager
     def marking(self, client: SqlClientBase[Any], table: str, ids: Sequence[str]) -> Iterator[None]:
@@ -186,105 +170,22 @@ class DuckDB(Destination):
             yield
             client.execute_many(change_log.after(self.dataset, table, (DELETED_AT,)))
 
-    def drop_leftovers(self, pipeline: dlt.Pipeline) -> None:
-        if self._has_leftovers:
-            super().drop_leftovers(pipeline)
-
-    def own_objects(self, pipeline: dlt.Pipeline) -> list[OwnObject]:
-        """Constraints, indexes and columns. Views, macros and other tables do not block loads."""
-        ours, known = self.own_tables(), pipeline.default_schema.tables
-        found = []
-        with pipeline.sql_client() as client:
-            name = client.escape_column_name
-            for index, table, is_unique in (
-                client.execute_sql(
-                    "SELECT index_name, table_name, is_unique FROM duckdb_indexes()"
-                    " WHERE schema_name = %s",
-                    self.dataset,
-                )
-                or ()
-            ):
-                if table in ours:
-                    kind = "unique index" if is_unique else "index"
-                    cure = f"DROP INDEX {name(self.dataset)}.{name(index)}"
-                    found.append(OwnObject(f"the {kind} {index}", table, cure, bool(is_unique)))
-            for kind, table, columns, other in (
-                client.execute_sql(
-                    "SELECT constraint_type, table_name, constraint_column_names, referenced_table"
-                    " FROM duckdb_constraints() WHERE schema_name = %s",
-                    self.dataset,
-                )
-                or ()
-            ):
-                names = ", ".join(columns)
-                what = f"the constraint {kind} ({names}) of {table}"
-                if kind == "FOREIGN KEY" and other in ours:
-                    cure = f"DROP TABLE {name(self.dataset)}.{name(table)}"
-                    cure += ", or keep it in a table without the foreign key"
-                    found.append(OwnObject(what, other, cure, True))
-                elif kind in ("PRIMARY KEY", "UNIQUE") and table in ours:
-                    cure = "copy the table to one without it with CREATE TABLE ... AS, and rename"
-                    found.append(OwnObject(what, table, cure, True))
-                elif kind == "NOT NULL" and table in ours:
-                    declared = known.get(table, {}).get("columns", {}).get(names)
-                    if declared is None and self.is_own(table, names):
-                        continue  # a load that was killed made it, and did not store its schema
-                    if declared is None or declared.get("nullable", True):
-                        cure = f"ALTER TABLE {name(self.dataset)}.{name(table)} ALTER COLUMN"
-                        cure += f" {name(names)} DROP NOT NULL"
-                        found.append(OwnObject(what, table, cure, True))
-            for table, column in (
-                client.execute_sql(
-                    "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = %s",
-                    self.dataset,
-                )
-                or ()
-            ):
-                if table not in ours & known.keys() or column in known[table].get("columns", {}):
-                    continue
-                if not self.is_own(table, column):
-                    cure = f"ALTER TABLE {name(self.dataset)}.{name(table)} DROP COLUMN"
-                    cure += f" {name(column)}"
-                    found.append(OwnObject(f"the column {column}", table, cure, False))
-        return found
-
     def rewrite(self, pipeline: dlt.Pipeline, removed: Sequence[str] = ()) -> bool:
         """Copy the file and put the copy in its place.
 
         DuckDB keeps the bytes of removed rows in the file's free blocks, even after a checkpoint.
-        The copy needs as much space on the disk again. Until it is in place, the file stays open
-        for writing, so no other program can write to it. The copy is made in a folder that only its
-        owner can read. The next purge removes what an interrupted one left there.
         """
         file = self.db.resolve()
-        folder = file.with_name(f".{file.name}.purge")
-        fresh = folder / file.name
         # of earlier versions, and readable for everybody
         for left in (f"{file.name}.purged", f"{file.name}.purged.wal"):
             file.with_name(left).unlink(missing_ok=True)
         try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(mode=0o700)
-            with duckdb.connect(config={"temp_directory": str(folder / "tmp")}) as connection:
-                connection.execute(f"SET memory_limit = '{MEMORY_FOR_QUERIES}B'")
-                self._open(lambda: connection.execute(f"ATTACH '{_quoted(file)}' AS before"))
-                connection.execute("CHECKPOINT before")
-                connection.execute(f"ATTACH '{_quoted(fresh)}' AS purged")
-                _copy(connection)
-                connection.execute("DETACH purged")
-                _give_rights_of(file, fresh)
-                is_found = bytes_hold(fresh, removed)
-                _sync(fresh)
-                fresh.replace(file)
-                _sync(file.parent)
+            return write_anew(file, self._open, removed)
         except (duckdb.Error, OSError) as error:
             raise Failure(
                 f"The rows are removed, but {file.name} could not be written anew and still holds"
                 f" some of their bytes. {explain(error)} Then run reconcile --purge again."
             ) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        return is_found
 
     @contextmanager
     def connection(
@@ -384,6 +285,43 @@ class DuckDB(Destination):
 
 
 KIND = DuckDB
+
+
+def write_anew(
+    file: Path, opener: Callable[[Callable[[], Any]], Any], removed: Sequence[str]
+) -> bool:
+    """Copy a DuckDB file, and put the copy in its place.
+
+    The copy needs as much space on the disk again. Until it is in place, the file stays open for
+    writing, so no other program can write to it. The copy is made in a folder that only its owner
+    can read. The next call removes what an interrupted one left there.
+
+    Args:
+        opener: calls what opens the file; waits while another program has it open.
+        removed: texts that should not be in its bytes afterwards.
+
+    Returns whether one of them still is.
+    """
+    folder = file.with_name(f".{file.name}.purge")
+    fresh = folder / file.name
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        with duckdb.connect(config={"temp_directory": str(folder / "tmp")}) as connection:
+            connection.execute(f"SET memory_limit = '{MEMORY_FOR_QUERIES}B'")
+            opener(lambda: connection.execute(f"ATTACH '{_quoted(file)}' AS before"))
+            connection.execute("CHECKPOINT before")
+            connection.execute(f"ATTACH '{_quoted(fresh)}' AS purged")
+            _copy(connection)
+            connection.execute("DETACH purged")
+            _give_rights_of(file, fresh)
+            is_found = bytes_hold(fresh, removed)
+            _sync(fresh)
+            fresh.replace(file)
+            _sync(file.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return is_found
 
 
 def _catalog(file: Path) -> str:

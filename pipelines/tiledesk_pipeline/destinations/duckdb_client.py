@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any, cast
 
 import dlt
+from dlt.common.destination import Destination as DestinationReference
 from dlt.common.destination import DestinationCapabilitiesContext, PreparedTableSchema
 from dlt.common.destination.client import (
     FollowupJobRequest,
@@ -20,7 +22,6 @@ from dlt.common.destination.client import (
 from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.schema import Schema, TSchemaTables
 from dlt.common.storages.load_package import LoadJobInfo
-from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
@@ -29,7 +30,7 @@ from .. import change_log
 from ..dlt_adapter import in_place_of
 
 
-class _SqlClient(DuckDbSqlClient):
+class MergingSqlClient(DuckDbSqlClient):
     """dlt's client, which waits while another program has the file open.
 
     Attributes:
@@ -78,7 +79,7 @@ class _MergeJob(SqlLoadJob):
             client.execute_many(statements)
 
 
-class _Client(DuckDbClient):
+class MergingClient(DuckDbClient):
     """dlt's client of a load, which merges rows from their files, without staging tables.
 
     dlt copies the rows of each table to a staging table first, and makes these tables in each load
@@ -87,8 +88,8 @@ class _Client(DuckDbClient):
     the same again, since it deletes what it inserts.
     """
 
-    sql_client: _SqlClient
-    is_logged: bool
+    sql_client: MergingSqlClient
+    is_logged: bool = False
 
     def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
         return False
@@ -159,11 +160,29 @@ class _Client(DuckDbClient):
             super().drop_tables(*tables, delete_schema=delete_schema)
 
 
-class MergingDuckDb(dlt.destinations.duckdb):
-    """dlt's destination, which waits, and finds its configuration out once.
+class ConfiguredOnce(DestinationReference[Any, Any]):
+    """A destination of dlt that finds its configuration out once.
 
     dlt asks for it with each file that it loads. Each configuration has an own connection, so the
-    file would be opened each time, even while it is kept open.
+    database would be opened each time, even while it is kept open.
+    """
+
+    @cached_property
+    def found(self) -> dict[tuple[str | None, str | None], Any]:
+        """The configurations, by dataset and default schema."""
+        return {}
+
+    def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
+        if initial_config is None or accept_partial:
+            return super().configuration(initial_config, accept_partial)
+        key = (initial_config.dataset_name, initial_config.default_schema_name)
+        if key not in self.found:
+            self.found[key] = super().configuration(initial_config)
+        return self.found[key]
+
+
+class MergingDuckDb(ConfiguredOnce, dlt.destinations.duckdb):
+    """dlt's destination, with the clients above.
 
     Attributes:
         is_logged: whether loads log whose rows they write, for the marts.
@@ -172,37 +191,20 @@ class MergingDuckDb(dlt.destinations.duckdb):
     destination_type = "dlt.destinations.duckdb"
     opener: Callable[[Callable[[], Any]], Any]
     is_logged: bool = False
-    found: dict[tuple[str | None, str | None], DuckDbClientConfiguration]
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.found = {}
 
     @property
     def client_class(self) -> type[DuckDbClient]:
-        return _Client
+        return MergingClient
 
     def client(self, schema: Schema, initial_config: Any = None) -> DuckDbClient:
-        client = cast(_Client, super().client(schema, initial_config))
-        client.sql_client = in_place_of(client.sql_client, _SqlClient)
+        client = cast(MergingClient, super().client(schema, initial_config))
+        client.sql_client = in_place_of(client.sql_client, MergingSqlClient)
         client.sql_client.opener = self.opener
         client.is_logged = self.is_logged
         return client
 
-    def configuration(
-        self, initial_config: DuckDbClientConfiguration, accept_partial: bool = False
-    ) -> DuckDbClientConfiguration:
-        if initial_config is None or accept_partial:
-            return super().configuration(initial_config, accept_partial)
-        key = (initial_config.dataset_name, initial_config.default_schema_name)
-        if key not in self.found:
-            self.found[key] = super().configuration(initial_config)
-        return self.found[key]
-
     def capabilities(
-        self,
-        config: DuckDbClientConfiguration | None = None,
-        naming: NamingConvention | None = None,
+        self, config: Any = None, naming: NamingConvention | None = None
     ) -> DestinationCapabilitiesContext:
         return super().capabilities(config or self.spec(), naming)
 
