@@ -5,18 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import Any, cast
 
 import dlt
 from dlt.common.destination import DestinationCapabilitiesContext, PreparedTableSchema
-from dlt.common.destination.client import (
-    FollowupJobRequest,
-    HasFollowupJobs,
-    JobClientBase,
-    LoadJob,
-    RunnableLoadJob,
-)
+from dlt.common.destination.client import FollowupJobRequest, LoadJob
 from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.schema import Schema, TSchemaTables
 from dlt.common.storages.load_package import LoadJobInfo
@@ -24,6 +17,8 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
+
+from tiledesk.dlt_adapter import FileJob
 
 from ..dlt_adapter import in_place_of
 
@@ -51,20 +46,6 @@ class _SqlClient(DuckDbSqlClient):
         table = self.make_qualified_table_name(table_name, quote=quote, casefold=casefold)
         paths = ", ".join(map(_literal, self.files[table_name]))
         return table, f"read_parquet([{paths}], union_by_name = true)"
-
-
-class _FileJob(RunnableLoadJob, HasFollowupJobs):
-    """Does nothing with a file, and needs no connection: the merge reads all files of a table.
-
-    It runs like any other, since dlt waits a second for a job that is done before it runs.
-    """
-
-    def run_managed(self, job_client: JobClientBase, done_event: BoundedSemaphore, /) -> None:
-        self._done_event = done_event
-        self._release("completed")
-
-    def run(self) -> None:
-        """Never called."""
 
 
 class _MergeJob(SqlLoadJob):
@@ -97,7 +78,7 @@ class _Client(DuckDbClient):
         if SqlLoadJob.is_sql_job(file_path):
             return _MergeJob(file_path)
         if table["write_disposition"] == "merge":
-            return _FileJob(file_path)
+            return FileJob(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
 
     def create_table_chain_completed_followup_jobs(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-import dlt
-from dlt.common.configuration.container import Container
-from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.destination import Destination as DestinationReference
 from dlt.destinations.impl.sqlalchemy.configuration import SqlalchemyCredentials
 
 from tiledesk.sqlalchemy import SQLITE, Exact, require_dialect
 
-from .base import PIPELINE_NAME, Destination, Patience
+from .base import Destination, Patience
 from .mariadb import MariaDB
+from .settings import settings_of
 from .sqlite import SQLite
 
 KINDS: dict[str, Callable[[str, Path, str, Patience, SqlalchemyCredentials], Destination]] = {
@@ -41,12 +38,8 @@ def in_database(name: str, db: Path, dataset: str, patience: Patience) -> Destin
 def _address(name: str, dataset: str) -> SqlalchemyCredentials:
     """The database as a pipeline of the commands finds it in the settings."""
     destination = Exact(destination_name=DestinationReference.to_name(name))
-    spec = destination.spec()
-    spec.dataset_name, spec.pipeline_name = dataset, PIPELINE_NAME
-    spec.local_dir = os.path.abspath(dlt.current.run_context().local_dir)
-    context = ConfigSectionContext(pipeline_name=PIPELINE_NAME)
-    with Container().injectable_context(context):
-        return destination.configuration(spec).credentials
+    address: SqlalchemyCredentials = settings_of(destination, dataset).credentials
+    return address
 
 
 KIND = in_database
