@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import s3fs
 from deltalake import DeltaTable, write_deltalake
 from pyiceberg.catalog.sql import SqlCatalog
 
@@ -112,3 +116,42 @@ def connecting(format: Any, place: str) -> Callable[[str], LakeConnection]:
 def files_under(folder: Path) -> Callable[[str], list[Path]]:
     """What lists all files of a dataset."""
     return lambda dataset: [file for file in (folder / dataset).rglob("*") if file.is_file()]
+
+
+@contextmanager
+def bucket_server() -> Iterator[str]:
+    """The address of a server of buckets, which runs until the end."""
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("bucket_server.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.communicate("")
+
+
+def bucket_settings(address: str, format: str, url: str) -> dict[str, str]:
+    """dlt's settings of a lake in a bucket."""
+    lake = "DESTINATION__FILESYSTEM__"
+    return {
+        f"{lake}BUCKET_URL": url,
+        f"{lake}TABLE_FORMAT": format,
+        f"{lake}CREDENTIALS__AWS_ACCESS_KEY_ID": "made-up-key",
+        f"{lake}CREDENTIALS__AWS_SECRET_ACCESS_KEY": "made-up-secret",
+        f"{lake}CREDENTIALS__ENDPOINT_URL": address,
+        f"{lake}CREDENTIALS__REGION_NAME": "us-east-1",
+    }
+
+
+def files_of(address: str) -> Any:
+    """A client of the buckets that remembers nothing."""
+    return s3fs.S3FileSystem(
+        key="made-up-key",
+        secret="made-up-secret",
+        endpoint_url=address,
+        use_listings_cache=False,
+        skip_instance_cache=True,
+    )

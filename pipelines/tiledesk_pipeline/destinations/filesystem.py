@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import dlt
+import pyarrow as pa
 from dlt.common.destination import Destination as DestinationReference
 from dlt.common.pipeline import LoadInfo
 from dlt.destinations.sql_client import SqlClientBase
@@ -153,19 +154,24 @@ class Lake(Destination):
 
     def tables(self, client: SqlClientBase[Any]) -> list[tuple[str, str]]:
         """Schema and name of each table; no rows are staged."""
-        lake = _lake_of(client)
-        return [(self.dataset, name) for name in lake.names() if lake.open(name) is not None]
+        opened = cast(LakeSqlClient, client)
+        names = opened.lake.names()
+        return [(self.dataset, name) for name in names if opened.table(name) is not None]
 
     def text_columns(self, client: SqlClientBase[Any]) -> list[tuple[str, str, str]]:
         return [
-            (schema, table, column)
-            for schema, table in self.tables(client)
-            for column in sorted(self.column_names(client, table))
+            (schema, name, column.name)
+            for schema, name in self.tables(client)
+            for column in self._columns(client, name)
+            if pa.types.is_string(column.type)
         ]
 
     def column_names(self, client: SqlClientBase[Any], table: str) -> set[str]:
-        stored = _lake_of(client).open(table)
-        return set() if stored is None else set(stored.schema.names)
+        return {column.name for column in self._columns(client, table)}
+
+    def _columns(self, client: SqlClientBase[Any], name: str) -> list[pa.Field]:
+        table = cast(LakeSqlClient, client).table(name)
+        return [] if table is None else list(table.schema)
 
     def rewrite(self, pipeline: dlt.Pipeline, removed: Sequence[str] = ()) -> bool:
         """Delete the files of all former versions, so that only the present rows are left.
@@ -219,11 +225,7 @@ def in_lake(name: str, db: Path, dataset: str, patience: Patience) -> Lake:
 
 
 def _lake(pipeline: dlt.Pipeline) -> TablesOfALake:
-    return _lake_of(pipeline.sql_client())
-
-
-def _lake_of(client: SqlClientBase[Any]) -> TablesOfALake:
-    return cast(LakeSqlClient, client).lake
+    return cast(LakeSqlClient, pipeline.sql_client()).lake
 
 
 KIND = in_lake

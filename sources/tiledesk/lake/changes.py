@@ -7,7 +7,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ..tables import PARENT_ID
-from .sql import DIALECT, arrow, quoted
+from .sql import DIALECT, Session, quoted
 from .tables import Lake, LakeTable
 
 TIME = pa.timestamp("us", "UTC")
@@ -22,10 +22,10 @@ def is_change(statement: exp.Expr) -> bool:
     return isinstance(statement, CHANGES)
 
 
-def change(lake: Lake, connection: duckdb.DuckDBPyConnection, statement: exp.Expr) -> str:
+def change(lake: Lake, session: Session, statement: exp.Expr) -> str:
     """Run a statement that changes a table; returns the name of the table.
 
-    All tables that it names are views of the connection.
+    All tables that it names are views of the session.
     """
     table = next(statement.find_all(exp.Table))
     if isinstance(statement, (exp.Create, exp.Alter)):
@@ -45,23 +45,21 @@ def change(lake: Lake, connection: duckdb.DuckDBPyConnection, statement: exp.Exp
     place = table.sql(DIALECT)
     if isinstance(statement, exp.Insert):
         names = [column.name for column in statement.this.expressions]
-        rows = arrow(connection, statement.expression.sql(DIALECT))
+        rows = session.rows(statement.expression.sql(DIALECT))
         stored.append(rows.rename_columns(names))
     else:
-        _replace(connection, stored, place, statement)
+        _replace(session, stored, place, statement)
     return table.name
 
 
-def _replace(
-    connection: duckdb.DuckDBPyConnection, stored: LakeTable, place: str, statement: exp.Expr
-) -> None:
+def _replace(session: Session, stored: LakeTable, place: str, statement: exp.Expr) -> None:
     """Replace all rows that have the key of a row that is updated or deleted."""
     key = next(name for name in KEYS if name in stored.schema.names)
     where = statement.args.get("where")
     condition = where.this.sql(DIALECT) if where is not None else "true"
     is_meant = f"coalesce(({condition}), false)"
     of_keys = f"SELECT {key} FROM {place} WHERE {is_meant}"  # noqa: S608 (our own names)
-    found = connection.execute(f"SELECT DISTINCT * FROM ({of_keys})").fetchall()  # noqa: S608
+    values = session.texts(f"SELECT DISTINCT * FROM ({of_keys})")  # noqa: S608
     if isinstance(statement, exp.Delete):
         rows = f"SELECT * FROM {place} WHERE NOT {is_meant}"  # noqa: S608
     else:
@@ -72,4 +70,4 @@ def _replace(
         )
         rows = f"SELECT * REPLACE ({changes}) FROM {place} WHERE true"  # noqa: S608
     rows += f" AND {key} IN ({of_keys})"
-    stored.replace(key, [value for (value,) in found if value], arrow(connection, rows))
+    stored.replace(key, values, session.rows(rows))

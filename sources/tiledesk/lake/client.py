@@ -101,6 +101,15 @@ class LakeClient(FilesystemClient):
         columns = self.prepare_load_table(name)["columns"]
         return columns_to_arrow(columns, self.capabilities, "UTC")
 
+    @property
+    def is_staging(self) -> bool:
+        """Whether dlt asks for the staging dataset now, in which no rows are ever staged."""
+        return bool(self.dataset_name != self.config.normalize_dataset_name(self.schema))
+
+    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
+        if not self.is_staging:
+            super().initialize_storage(truncate_tables)  # type: ignore[arg-type]
+
     def verify_schema(
         self,
         only_tables: Iterable[str] | None = None,
@@ -144,8 +153,8 @@ class LakeClient(FilesystemClient):
         return FileJob(file_path) if isinstance(job, FinalizedLoadJob) else job
 
     def drop_tables(self, *tables: str, delete_schema: bool = True) -> None:
-        if self.dataset_name != self.config.normalize_dataset_name(self.schema):
-            return  # no rows are staged
+        if self.is_staging:
+            return
         if delete_schema:
             # first: the stored schema must never name tables that are already dropped
             super().drop_tables(delete_schema=True)

@@ -40,10 +40,11 @@ class DeltaLakeTable(LakeTable):
     def schema(self) -> pa.Schema:
         return pa.schema(self._table.schema())
 
-    def paths(self) -> list[str]:
+    def files(self) -> dict[str, int]:
         folder = self.place.path_of(self.name)
-        found = pa.table(self._table.get_add_actions())["path"].to_pylist()
-        return [f"{folder}/{unquote(path)}" for path in found]
+        found = pa.table(self._table.get_add_actions()).select(["path", "size_bytes"])
+        paths, sizes = (column.to_pylist() for column in found.columns)
+        return {f"{folder}/{unquote(path)}": size for path, size in zip(paths, sizes, strict=True)}
 
     def add_columns(self, columns: list[pa.Field]) -> None:
         fields: list[Field] = list(DeltaSchema.from_arrow(nullable(pa.schema(columns))).fields)
@@ -83,7 +84,7 @@ class DeltaLakeTable(LakeTable):
         write_deltalake(self._table, empty, mode="overwrite", schema_mode="overwrite")
 
     def tidy(self, *, keeps_former: bool = True) -> None:
-        is_due = len(self.paths()) > MOST_SMALL_FILES
+        is_due = len(self.files()) > MOST_SMALL_FILES
         if keeps_former and not is_due:
             return
         self.place.check()

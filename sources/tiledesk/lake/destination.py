@@ -23,6 +23,7 @@ PROTOCOLS = ("file", "s3")
 LAYOUT = "{table_name}/{load_id}.{file_id}.{ext}"
 # The formats encode other characters of an address, each in its own way.
 PLAIN_ADDRESS = re.compile(r"s3://[A-Za-z0-9._/-]+")
+UNUSABLE = re.compile(r"[%\[\]|^]")
 
 
 @configspec
@@ -132,3 +133,10 @@ def require_lake(config: LakeConfiguration, name: str) -> None:
             f"The address in {setting}.bucket_url may have letters of the English alphabet, digits,"
             " and the characters . _ - and / only."
         )
+    if config.is_local_filesystem:
+        path = config.make_local_path(config.bucket_url)
+        if found := UNUSABLE.search(path):
+            raise UnsupportedDestination(
+                f"A lake cannot be written to {path}, since the name has the character"
+                f" {found.group()}. Set {setting}.bucket_url to another folder."
+            )

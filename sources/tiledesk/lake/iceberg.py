@@ -46,11 +46,11 @@ class IcebergTable(LakeTable):
     def schema(self) -> pa.Schema:
         return pa.schema([(one.name, _plain(one.type)) for one in self._table.schema().as_arrow()])
 
-    def paths(self) -> list[str]:
+    def files(self) -> dict[str, int]:
         tasks = list(self._table.scan().plan_files())
         if any(task.delete_files for task in tasks):
             raise _foreign(self.name, "files of deletions")
-        return [_path(task.file.file_path) for task in tasks]
+        return {_path(task.file.file_path): task.file.file_size_in_bytes for task in tasks}
 
     def add_columns(self, columns: list[pa.Field]) -> None:
         with self._table.update_schema() as update:
@@ -126,7 +126,7 @@ class IcebergTable(LakeTable):
                 if manifest.manifest_path not in seen:
                     seen.add(manifest.manifest_path)
                     yield manifest.manifest_path
-                    for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False):
+                    for entry in manifest.fetch_manifest_entry(table.io):
                         yield entry.data_file.file_path
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from ..arrow import key_of
 from ..small_tables import ALL_TABLES
 from ..tables import DELETED, ID_PROJECT, LOADS, ROW_VERSION, Table
-from .sql import arrow, connected, keep, literal, quoted, show
+from .sql import Session, literal, opened, quoted
 from .tables import LakeTable, Place, parts_by_name
 
 PARTS = parts_by_name((*ALL_TABLES, LOADS))
@@ -31,20 +29,20 @@ def merge(
         has_versions: whether the table keeps former versions of its rows.
     """
     part = PARTS[stored.name]
-    with connected(place) as connection:
-        show(connection, "new", stored.schema, files)
+    with opened(place) as session:
+        session.show("new", stored.schema, files)
         if part is LOADS:
-            stored.append(arrow(connection, "SELECT * FROM new"))
+            stored.append(session.rows("SELECT * FROM new"))
             return
         key = ID_PROJECT.name if part.is_snapshot else key_of(part)[0]
-        values = _texts(connection, f"SELECT DISTINCT {key} FROM new")  # noqa: S608 (our own names)
+        values = session.texts(f"SELECT DISTINCT {key} FROM new")  # noqa: S608 (our own names)
         if part.is_snapshot:
-            show(connection, "stored", stored.schema, stored.paths())
-            rows = arrow(connection, _versions(began) if has_versions else _snapshot())
-            if _are_stored(connection, rows):
+            session.show_table("stored", stored)
+            rows = session.rows(_versions(began) if has_versions else _snapshot())
+            if _are_stored(session, rows):
                 return
         else:
-            rows = arrow(connection, f"SELECT * FROM new WHERE {_is_kept(part)}")  # noqa: S608
+            rows = session.rows(f"SELECT * FROM new WHERE {_is_kept(part)}")  # noqa: S608
         stored.replace(key, values, rows)
 
 
@@ -72,17 +70,12 @@ def _versions(began: datetime) -> str:
     )
 
 
-def _are_stored(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> bool:
+def _are_stored(session: Session, rows: pa.Table) -> bool:
     """Whether the rows of the projects are these already, so that there is nothing to commit."""
-    keep(connection, "result", rows)
+    session.keep("result", rows)
     columns = ", ".join(map(quoted, rows.column_names))
     of_projects = f"{ID_PROJECT.name} IN (SELECT {ID_PROJECT.name} FROM new)"  # noqa: S608
     before = f"SELECT {columns} FROM stored WHERE {of_projects}"  # noqa: S608 (our own names)
     after = f"SELECT {columns} FROM result"  # noqa: S608
     differing = f"(({before}) EXCEPT ALL ({after})) UNION ALL (({after}) EXCEPT ALL ({before}))"
-    return not connection.execute(f"SELECT 1 FROM ({differing}) LIMIT 1").fetchall()  # noqa: S608
-
-
-def _texts(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
-    found: list[tuple[Any, ...]] = connection.execute(query).fetchall()
-    return [str(value) for (value,) in found]
+    return not session.connection.execute(f"SELECT 1 FROM ({differing}) LIMIT 1").fetchall()  # noqa: S608

@@ -19,8 +19,8 @@ from dlt.destinations.typing import DBTransaction
 from sqlglot import exp
 
 from .changes import change, is_change
-from .sql import DIALECT, connected, keep, literal, quoted, show
-from .tables import Lake
+from .sql import DIALECT, Session, literal, opened, quoted
+from .tables import Lake, LakeTable
 
 STAGING = "_staging"
 # The columns of dlt's own tables that hold times.
@@ -34,6 +34,8 @@ class LakeSqlClient(DuckDbSqlClient):
     the table (:mod:`.changes`). There is no transaction over several tables.
     """
 
+    _session: Session
+
     def __init__(self, lake: Lake, dataset: str, own_tables: Sequence[str]) -> None:
         credentials = DuckDbCredentials(":memory:")
         capabilities = duckdb_of_dlt().capabilities(
@@ -44,13 +46,21 @@ class LakeSqlClient(DuckDbSqlClient):
         self._of_dlt = own_tables
         self._opened = ExitStack()
         self._shown: set[str] = set()
+        self._tables: dict[str, LakeTable | None] = {}
+
+    def table(self, name: str) -> LakeTable | None:
+        """A table as it is now; None if there is none."""
+        if name not in self._tables:
+            self._tables[name] = self.lake.open(name)
+        return self._tables[name]
 
     def open_connection(self) -> duckdb.DuckDBPyConnection:
-        self._conn = self._opened.enter_context(connected(self.lake.place))
+        self._session = self._opened.enter_context(opened(self.lake.place))
+        self._conn = self._session.connection
         schema = self.fully_qualified_dataset_name()
         self._conn.execute(f"CREATE SCHEMA {schema}")
         self._conn.execute(f"SET search_path = {literal(schema)}")
-        self._shown = set()
+        self._shown, self._tables = set(), {}
         return self._conn
 
     def close_connection(self) -> None:
@@ -70,8 +80,9 @@ class LakeSqlClient(DuckDbSqlClient):
         for name in _tables_of(statement):
             self._show(name)
         if is_change(statement):
-            name = change(self.lake, self._conn, statement)
+            name = change(self.lake, self._session, statement)
             self._shown.discard(name)
+            self._tables.pop(name, None)
             sql = "SELECT NULL WHERE false"
         yield self.cursor_impl(self._conn.execute(sql))  # type: ignore[arg-type]
 
@@ -82,9 +93,9 @@ class LakeSqlClient(DuckDbSqlClient):
         if name in self._of_dlt:
             self._show_own_table(name, place)
             return
-        table = self.lake.open(name)
+        table = self.table(name)
         if table is not None:
-            show(self._conn, place, table.schema, table.paths())
+            self._session.show_table(place, table)
             self._shown.add(name)
 
     def _show_own_table(self, name: str, place: str) -> None:
@@ -96,7 +107,7 @@ class LakeSqlClient(DuckDbSqlClient):
         texts = files.cat(paths)  # a single text for a single path
         contents = texts.values() if isinstance(texts, dict) else [texts]
         rows = [json.loads(line) for text in contents for line in text.decode().splitlines()]
-        keep(self._conn, f"rows of {name}", pa.Table.from_pylist(rows))
+        self._session.keep(f"rows of {name}", pa.Table.from_pylist(rows))
         times = ", ".join(
             f"CAST({column} AS timestamptz) AS {column}" for column in TIMES if column in rows[0]
         )

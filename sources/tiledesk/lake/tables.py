@@ -67,8 +67,8 @@ class LakeTable(ABC):
         """The columns."""
 
     @abstractmethod
-    def paths(self) -> list[str]:
-        """The Parquet files that hold the rows: paths of this machine, or URLs."""
+    def files(self) -> dict[str, int]:
+        """The Parquet files that hold the rows, and their bytes: paths of this machine, or URLs."""
 
     @abstractmethod
     def add_columns(self, columns: list[pa.Field]) -> None:
