@@ -26,7 +26,9 @@ from engines import lake_engine
 from lakes import bucket_server, bucket_settings, files_of
 from test_conformance import own_keys
 from tiledesk import tiledesk_source
+from tiledesk.errors import UnsupportedDestination
 from tiledesk.lake import iceberg
+from tiledesk.lake import records as lake_records
 from tiledesk.lake import tables as lake_tables
 from tiledesk.lake.delta import DeltaLake
 from tiledesk.lake.iceberg import Iceberg
@@ -298,6 +300,41 @@ def test_a_load_that_is_killed_anywhere_goes_on_and_misses_nothing(
         for table in (REQUESTS, MESSAGES):
             documents = stored_by(sandbox.world, table.name)
             assert differences_of(engine.rows, table, documents) == []
+
+
+def test_records_of_many_loads_become_one_file_and_count_once(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_records, "MOST_FILES", 2)
+    folder = Path(lake.place.folder) / "_dlt_loads"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"tiledesk__{number}.jsonl").write_text(json.dumps({"load_id": str(number)}))
+    before = lake_records.records(lake.place, "_dlt_loads")
+    first = (folder / "tiledesk__0.jsonl").read_text()
+    lake_records.merge_records(lake.place)
+    assert [path.name for path in folder.iterdir()] == ["tiledesk__2.jsonl"]
+    (folder / "tiledesk__0.jsonl").write_text(first)  # as if killed before it was removed
+    found = lake_records.records(lake.place, "_dlt_loads")
+    assert sorted(map(repr, found)) == sorted(map(repr, before))
+
+
+def test_a_configured_catalog_is_refused_before_anything_is_read(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = lake_engine("Iceberg", tmp_path)
+    uri = f"sqlite:///{tmp_path}/catalog.db"
+    for key, value in {
+        **engine.environment,
+        "PYICEBERG_CATALOG__DEFAULT__TYPE": "sql",
+        "PYICEBERG_CATALOG__DEFAULT__URI": uri,
+    }.items():
+        monkeypatch.setenv(key, value)
+    config = {"type": "sql", "uri": uri, "warehouse": str(tmp_path)}
+    monkeypatch.setenv("ICEBERG_CATALOG__ICEBERG_CATALOG_CONFIG", json.dumps(config))
+    with pytest.raises(UnsupportedDestination, match="supported without a catalog only"):
+        load(engine.target(), resources=["tags"], **account_of(sandbox).settings)
+    assert not sandbox.calls
 
 
 # --- a bucket -------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from tiledesk.lake.destination import Lake as LakeOfDlt
 from tiledesk.lake.destination import LakeConfiguration, require_lake
 from tiledesk.lake.queries import LakeSqlClient
+from tiledesk.lake.records import merge_records
 from tiledesk.lake.tables import Lake as TablesOfALake
 from tiledesk.lake.tables import LakeTable
 
@@ -112,12 +113,12 @@ class Lake(Destination):
     @contextmanager
     def lock(self, pipeline: dlt.Pipeline) -> Iterator[None]:
         """Lock a file in the folder, which other users of this machine lock, too; or an object."""
+        place = _lake(pipeline).place
         if self.is_local:
             self.folder.mkdir(exist_ok=True)
             with locked(self, self.folder / self.dataset):
                 yield
             return
-        place = _lake(pipeline).place
         bucket, _, dataset = place.folder.rstrip("/").rpartition("/")
         self._lock = BucketLock(place.files, f"{bucket}/.{dataset}.lock")
         try:
@@ -145,6 +146,7 @@ class Lake(Destination):
         """Merge the small files of each table, and delete those that no version needs any more."""
         for table in self._tables(pipeline):
             table.tidy()
+        merge_records(_lake(pipeline).place)
 
     def drop_leftovers(self, pipeline: dlt.Pipeline) -> None:
         """Nothing is left: there is no staging, and dlt keeps the newest state only."""

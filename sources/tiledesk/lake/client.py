@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import timezone
 from typing import Any
 
+from dlt.common import json
 from dlt.common.destination.client import JobClientBase, LoadJob
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.exceptions import TerminalException
@@ -25,10 +26,26 @@ from ..dlt_adapter import FileJob
 from ..errors import UnsupportedDestination
 from .merge import PARTS, merge
 from .queries import LakeSqlClient
+from .records import write_whole
 from .tables import Lake, Place, no_check
 
 DELTA, ICEBERG = "delta", "iceberg"
 FORMATS = (DELTA, ICEBERG)
+
+
+def kind_of(format: str) -> type[Lake]:
+    """What is known of a format; each needs packages that not everybody has.
+
+    Raises:
+        ModuleNotFoundError, MissingDependencyException: they are not installed.
+    """
+    if format == DELTA:
+        from .delta import DeltaLake
+
+        return DeltaLake
+    from .iceberg import Iceberg
+
+    return Iceberg
 
 
 class OtherTable(UnsupportedDestination, TerminalException):
@@ -78,14 +95,8 @@ class LakeClient(FilesystemClient):
     def lake(self) -> Lake:
         """The tables."""
         if self._lake is None:
-            if self.capabilities.preferred_table_format == DELTA:
-                from .delta import DeltaLake  # each needs packages that not everybody has
-
-                self._lake = DeltaLake(self.place)
-            else:
-                from .iceberg import Iceberg
-
-                self._lake = Iceberg(self.place)
+            kind = kind_of(str(self.capabilities.preferred_table_format))
+            self._lake = kind(self.place)
         return self._lake
 
     @property
@@ -168,13 +179,4 @@ class LakeClient(FilesystemClient):
         super().complete_load(load_id)
 
     def _write_to_json_file(self, filepath: str, data: Any) -> None:
-        """Write a file so that it is there as a whole or not at all, even after a kill."""
-        if not self.is_local_filesystem:
-            super()._write_to_json_file(filepath, data)
-            return
-        folder, _ = self.pathlib.split(filepath)
-        # dlt takes no file with such a name for one of its own
-        fresh = self.pathlib.join(folder, ".writing")
-        self.fs_client.makedirs(folder, exist_ok=True)
-        super()._write_to_json_file(fresh, data)
-        self.fs_client.mv(fresh, filepath)
+        write_whole(self.place, filepath, json.dumps(data))

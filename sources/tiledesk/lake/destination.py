@@ -15,7 +15,7 @@ from dlt.destinations import filesystem
 from dlt.destinations.impl.filesystem.configuration import FilesystemDestinationClientConfiguration
 
 from ..errors import UnsupportedDestination
-from .client import FORMATS, LakeClient
+from .client import FORMATS, LakeClient, kind_of
 from .tables import no_check
 
 PROTOCOLS = ("file", "s3")
@@ -114,13 +114,15 @@ def require_lake(config: LakeConfiguration, name: str) -> None:
 
     Raises:
         UnsupportedDestination: they name no table format, or a place that was not tried.
+        ModuleNotFoundError, MissingDependencyException: the packages of the format are missing.
     """
     setting = f"destination.{name}"
     if config.table_format not in FORMATS:
         raise UnsupportedDestination(
-            f"Files without a table format are not supported, since rows cannot be replaced there:"
-            f" set {setting}.table_format to {' or '.join(FORMATS)}."
+            "Files without a table format are not supported, since rows cannot be replaced there:"
+            f" set {setting}.table_format to {' or '.join(FORMATS)}, or use the destination duckdb."
         )
+    kind_of(config.table_format)  # before anything is read
     if not config.bucket_url:
         return
     if config.protocol not in PROTOCOLS:

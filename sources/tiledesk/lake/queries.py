@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from dlt.destinations.typing import DBTransaction
 from sqlglot import exp
 
 from .changes import change, is_change
+from .records import records
 from .sql import DIALECT, Session, literal, opened, quoted
 from .tables import Lake, LakeTable
 
@@ -100,13 +100,9 @@ class LakeSqlClient(DuckDbSqlClient):
 
     def _show_own_table(self, name: str, place: str) -> None:
         """Show a table of dlt's, which it keeps in files of JSON."""
-        files, folder = self.lake.place.files, f"{self.lake.place.folder}{name}"
-        paths = [path for path in _listed(files, folder) if path.endswith(".jsonl")]
-        if not paths:
+        rows = records(self.lake.place, name)
+        if not rows:
             return
-        texts = files.cat(paths)  # a single text for a single path
-        contents = texts.values() if isinstance(texts, dict) else [texts]
-        rows = [json.loads(line) for text in contents for line in text.decode().splitlines()]
         self._session.keep(f"rows of {name}", pa.Table.from_pylist(rows))
         times = ", ".join(
             f"CAST({column} AS timestamptz) AS {column}" for column in TIMES if column in rows[0]
@@ -116,13 +112,6 @@ class LakeSqlClient(DuckDbSqlClient):
             f" FROM {quoted(f'rows of {name}')}"
         )
         self._shown.add(name)
-
-
-def _listed(files: Any, folder: str) -> list[str]:
-    try:
-        return list(files.ls(folder, detail=False))
-    except FileNotFoundError:
-        return []
 
 
 def _with_values(query: str, values: Sequence[Any]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+from dlt.common.exceptions import TerminalException
 
 from ..errors import UnsupportedDestination
 from ..tables import DELETED_AT, PARENT_ID, Table
@@ -22,7 +23,7 @@ MOST_SMALL_FILES = 50
 KEPT_DAYS = 7
 
 
-class ForeignTable(UnsupportedDestination):
+class ForeignTable(UnsupportedDestination, TerminalException):
     """Another program has changed a table in a way that is not supported here."""
 
 
