@@ -14,6 +14,7 @@ from tiledesk_pipeline.docs import filled
 
 PAGE = Path(__file__).parents[1] / "docs" / "destinations.md"
 BLOCK = "capabilities"
+LAKES = ("Delta Lake", "Iceberg")
 # The engines of the suite, and what `OTHERS` they can do.
 ENGINES: dict[str, frozenset[str]] = {
     "DuckDB": frozenset({"marts", "files"}),
@@ -21,6 +22,7 @@ ENGINES: dict[str, frozenset[str]] = {
     "DuckLake": frozenset({"marts"}),
     "SQLite": frozenset(),
     "MariaDB": frozenset(),
+    **dict.fromkeys(LAKES, frozenset()),
 }
 # Each is a test of the suite, which runs on every engine.
 CAPABILITIES = (

@@ -18,6 +18,7 @@ import pymysql
 import pytest
 from sqlalchemy.engine import make_url
 
+from lakes import DeltaFormat, IcebergFormat, connecting, files_under
 from tiledesk.tables import Column, Table
 from tiledesk_pipeline.destinations import Patience
 from tiledesk_pipeline.target import Target
@@ -235,3 +236,15 @@ def sqlite_engine(folder: Path) -> Engine:
         return sqlite3.connect(files(dataset)[0])
 
     return Engine("SQLite", "sqlalchemy", connect, settings, files=files)
+
+
+def lake_engine(name: str, folder: Path) -> Engine:
+    """A lake on the disk; its name is the format's."""
+    formats = {"Delta Lake": ("delta", DeltaFormat), "Iceberg": ("iceberg", IcebergFormat)}
+    of_dlt, kind = formats[name]
+    settings = {
+        "DESTINATION__FILESYSTEM__BUCKET_URL": str(folder / "lake"),
+        "DESTINATION__FILESYSTEM__TABLE_FORMAT": of_dlt,
+    }
+    connect = connecting(kind(), str(folder / "lake"))
+    return Engine(name, "filesystem", connect, settings, files=files_under(folder / "lake"))

@@ -171,7 +171,7 @@ POINTS = (
     "duckdb.DuckDB.rewrite",
     "duckdb._copy",
     "duckdb._give_rights_of",
-    "duckdb.bytes_hold",
+    "duckdb.file_holds",
     "duckdb._sync",
     "purge._traces",
 )

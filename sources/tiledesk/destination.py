@@ -18,8 +18,8 @@ from .dlt_adapter import active_pipeline, configured_documents, is_of_kind
 from .errors import BadSetting, UnsupportedDestination
 
 # dlt's names of those that hold the same rows as the API, as tests on the engines show.
-SUPPORTED = ("duckdb", "postgres", "ducklake", "sqlalchemy")
-USE = "duckdb, postgres, ducklake or sqlalchemy"
+SUPPORTED = ("duckdb", "postgres", "ducklake", "sqlalchemy", "filesystem")
+USE = "duckdb, postgres, ducklake, sqlalchemy or filesystem"
 OFF, ON = ("false", "f", "no", "n", "off", "0", "none", ""), ("true", "t", "yes", "y", "on", "1")
 # Settings of dlt by the end of their names, since dlt looks for them under many sections; with the
 # values that change nothing.
@@ -56,6 +56,10 @@ def require_supported_destination() -> None:
         from .sqlalchemy import make_exact as make_sqlalchemy_exact
 
         make_sqlalchemy_exact(pipeline.destination)
+    elif isinstance(pipeline.destination, dlt.destinations.filesystem):
+        from .lake.destination import make_exact as make_lake
+
+        make_lake(pipeline.destination)
     if getattr(pipeline, "staging", None) is not None:
         raise UnsupportedDestination(
             "Files that are staged elsewhere are not supported: leave out the pipeline's staging."

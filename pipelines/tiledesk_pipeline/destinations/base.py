@@ -232,9 +232,17 @@ class Destination:
                 with suppress(DatabaseException), client.begin_transaction():
                     self.drop_staging_in(client)
                 with client.begin_transaction():
-                    drop_former_states(client, pipeline.pipeline_name)
+                    self.drop_former_states(client, pipeline.pipeline_name)
         finally:
             self.patience = patience
+
+    def drop_former_states(self, client: SqlClientBase[Any], pipeline_name: str) -> None:
+        """Delete the state rows of a pipeline, except the one that dlt restores.
+
+        Raises:
+            DatabaseException: nothing is loaded yet, or the rows may not be deleted.
+        """
+        drop_former_states(client, pipeline_name)
 
     def drop_staging_in(self, client: SqlClientBase[Any]) -> None:
         """In a transaction, drop the schema in which rows were staged.

@@ -27,7 +27,7 @@ from ..failures import Failure, explain, is_out_of_memory
 from .base import LAYOUT, STAGING
 from .duckdb_client import MergingDuckDb
 from .duckdb_dialect import DuckDBDialect
-from .local_file import bytes_hold, locked, notes_beside
+from .local_file import file_holds, locked, notes_beside
 
 # Without a limit, DuckDB uses most of a machine's memory to keep blocks of the file. It needs 100
 # MB to write 13 MB of log entries, less than 60 MB for as many conversations or messages, and no
@@ -315,7 +315,7 @@ def write_anew(
             _copy(connection)
             connection.execute("DETACH purged")
             _give_rights_of(file, fresh)
-            is_found = bytes_hold(fresh, removed)
+            is_found = file_holds(fresh, removed)
             _sync(fresh)
             fresh.replace(file)
             _sync(file.parent)

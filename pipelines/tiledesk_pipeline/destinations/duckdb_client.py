@@ -6,25 +6,20 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import Any, cast
 
 import dlt
 from dlt.common.destination import Destination as DestinationReference
 from dlt.common.destination import DestinationCapabilitiesContext, PreparedTableSchema
-from dlt.common.destination.client import (
-    FollowupJobRequest,
-    HasFollowupJobs,
-    JobClientBase,
-    LoadJob,
-    RunnableLoadJob,
-)
+from dlt.common.destination.client import FollowupJobRequest, LoadJob
 from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.schema import Schema, TSchemaTables
 from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
+
+from tiledesk.dlt_adapter import FileJob
 
 from .. import change_log
 from ..dlt_adapter import in_place_of
@@ -53,20 +48,6 @@ class MergingSqlClient(DuckDbSqlClient):
         table = self.make_qualified_table_name(table_name, quote=quote, casefold=casefold)
         paths = ", ".join(map(_literal, self.files[table_name]))
         return table, f"read_parquet([{paths}], union_by_name = true)"
-
-
-class _FileJob(RunnableLoadJob, HasFollowupJobs):
-    """Does nothing with a file, and needs no connection: the merge reads all files of a table.
-
-    It runs like any other, since dlt waits a second for a job that is done before it runs.
-    """
-
-    def run_managed(self, job_client: JobClientBase, done_event: BoundedSemaphore, /) -> None:
-        self._done_event = done_event
-        self._release("completed")
-
-    def run(self) -> None:
-        """Never called."""
 
 
 class _MergeJob(SqlLoadJob):
@@ -100,7 +81,7 @@ class MergingClient(DuckDbClient):
         if SqlLoadJob.is_sql_job(file_path):
             return _MergeJob(file_path)
         if table["write_disposition"] == "merge":
-            return _FileJob(file_path)
+            return FileJob(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
 
     def create_table_chain_completed_followup_jobs(

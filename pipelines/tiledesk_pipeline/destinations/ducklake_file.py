@@ -14,7 +14,7 @@ from ..failures import Failure
 from ..failures.ducklake import SETTING
 from .duckdb import write_anew
 from .ducklake import DuckLake
-from .local_file import bytes_hold, locked, notes_beside
+from .local_file import file_holds, locked, notes_beside
 
 # How long another program may have the catalogue locked at the end of a purge.
 SECONDS = 5.0
@@ -78,7 +78,7 @@ class InFile(DuckLake):
                 " still holds some of their bytes. Close the file there and run"
                 " reconcile --purge again."
             )
-        return bytes_hold(self.file, removed)
+        return file_holds(self.file, removed)
 
     def _vacuum(self) -> bool:
         """Write a catalogue of SQLite anew; false if another program uses it."""

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 from filelock import FileLock, Timeout
@@ -53,14 +54,19 @@ def locked(destination: Destination, file: Path) -> Iterator[None]:
         lock.release()
 
 
-def bytes_hold(file: Path, texts: Sequence[str]) -> bool:
+def file_holds(file: Path, texts: Sequence[str]) -> bool:
     """Whether one of these texts is in the bytes of a file."""
+    with file.open("rb") as stream:
+        return bytes_hold(stream, texts)
+
+
+def bytes_hold(stream: BinaryIO, texts: Sequence[str]) -> bool:
+    """Whether one of these texts is in the bytes of an open file."""
     words = [text.encode() for text in texts]
     longest = max(map(len, words), default=0)
-    with file.open("rb") as stream:
-        kept = b""
-        while block := stream.read(BLOCK):
-            if any(word in kept + block for word in words):
-                return True
-            kept = block[-longest:] if longest else b""
+    kept = b""
+    while block := stream.read(BLOCK):
+        if any(word in kept + block for word in words):
+            return True
+        kept = block[-longest:] if longest else b""
     return False

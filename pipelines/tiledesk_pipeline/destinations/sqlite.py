@@ -19,7 +19,7 @@ from tiledesk.sqlalchemy import text_of
 
 from ..failures import Failure, explain
 from .base import STAGING, OwnObject
-from .local_file import bytes_hold, locked, notes_beside
+from .local_file import file_holds, locked, notes_beside
 from .sqlalchemy_client import SETTING, Database, SqlClient, destination_for
 
 # The dataset whose tables are in the file that is named.
@@ -216,7 +216,7 @@ class SQLite(Database):
                 " reconcile --purge again."
             )
         files = (self.file, self.file.with_name(f"{self.file.name}-wal"))
-        return any(bytes_hold(file, removed) for file in files if file.exists())
+        return any(file_holds(file, removed) for file in files if file.exists())
 
     def _file_of(self, dataset: str) -> Path:
         named = self.named

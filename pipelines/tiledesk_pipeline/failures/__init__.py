@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from tiledesk.errors import TiledeskError
 from tiledesk.redaction import without_secrets, words_of
 
-from . import configuration, duckdb, files, mariadb, postgres, sqlite
+from . import configuration, duckdb, files, lake, mariadb, postgres, sqlite
 
 EXIT_FAILED = 1
 EXIT_PARTIAL = 3
@@ -35,6 +35,7 @@ _EXPLANATIONS: tuple[Callable[[BaseException], str | None], ...] = (
     postgres.explain,
     sqlite.explain,
     mariadb.explain,
+    lake.explain,
 )
 
 

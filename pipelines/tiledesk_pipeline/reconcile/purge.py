@@ -20,7 +20,6 @@ from tiledesk.tables import DELETED_AT, LOADS, PARENT_ID, Table
 
 from .. import state
 from ..destinations import Destination
-from ..destinations.leftovers import drop_former_states
 from ..progress import Progress
 from ..running import recorded
 from ..target import Target
@@ -134,7 +133,7 @@ def _forget_rows(pipeline: dlt.Pipeline, target: Target) -> None:
         pipeline.normalize()
         target.kind.write(pipeline)
     with pipeline.sql_client() as client:
-        drop_former_states(client, pipeline.pipeline_name)
+        target.kind.drop_former_states(client, pipeline.pipeline_name)
 
 
 def _remove(pipeline: dlt.Pipeline, kind: Destination, client: SqlClientBase[Any]) -> None:
