@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: 241cdbe75a7264ce0114cd0727bfca6a25e88ff745245fc04a88812699178a35
+-- digest: 93daa67f0cb82e2b21ca4091695f09aa435dce025603c95df0fde531841f4e30
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.
@@ -433,7 +433,10 @@ local_intervals as (
 ),
 
 intervals as (
-    select id_project, starts at time zone time_zone as starts_at, ends at time zone time_zone as ends_at
+    select
+        id_project,
+        timezone(time_zone, starts) as starts_at,
+        timezone(time_zone, ends) as ends_at
     from local_intervals
     where ends > starts
 ),
