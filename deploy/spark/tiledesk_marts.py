@@ -61,11 +61,13 @@ def check_java() -> None:
     java = shutil.which(f"{home}/bin/java" if home else "java")
     if not java:
         raise Failure(f"Java is not installed. Spark needs Java {OLDEST_JAVA} or newer.")
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', said)
+    said = subprocess.run(  # noqa: S603 (the Java that Spark would start)
+        [java, "-version"], capture_output=True, text=True, check=False
+    )
+    found = re.search(r'version "(\d+)', said.stderr)
     if not found or int(found[1]) < OLDEST_JAVA:
-        version = found[1] if found else "of another kind"
-        raise Failure(f"Spark needs Java {OLDEST_JAVA} or newer. {java} is Java {version}.")
+        version = f"is Java {found[1]}" if found else "does not say its version"
+        raise Failure(f"Spark needs Java {OLDEST_JAVA} or newer. {java} {version}.")
 
 
 if __name__ == "__main__":

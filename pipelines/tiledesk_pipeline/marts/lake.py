@@ -44,7 +44,9 @@ def find(place: str) -> Stored | None:
         if needed or about.partition_columns:
             words = ", ".join(sorted(needed)) or "partitions"
             raise Failure(f"The table {place} has {words}, which cannot be read here.")
-        return Stored(table.file_uris(), table.schema().to_json())
+        # not file_uris(), in which a space of a folder's name is %20
+        names = table.get_add_actions().column("path").to_pylist()
+        return Stored([f"{place}/{name}" for name in names], table.schema().to_json())
     except (DeltaError, OSError, ValueError) as error:
         words = words_of(error).partition("\n")[0]
         raise Failure(f"The table {place} cannot be read: {words}") from None

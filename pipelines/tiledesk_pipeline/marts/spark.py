@@ -7,6 +7,7 @@ so that Spark makes it once, and needs the memory of one step at a time.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,8 +57,8 @@ def transform(
     for name, value in OPTIONS.items():
         session.conf.set(name, value)
     done = Transformed(f"{dataset}_marts")
-    _make_views(session, f"{place.rstrip('/')}/{dataset}")
     _make_time_zones(session, settings)
+    _make_views(session, f"{place.rstrip('/')}/{dataset}")
     variables, lists = settings.as_sql(), settings.lists()
     with _replaced(session, (to or place).rstrip("/"), done.schema) as (new, prep):
         for model in compiled.models():
@@ -81,11 +82,12 @@ def _make_views(session: SparkSession, place: str) -> None:
         columns = StructType.fromJson(json.loads(stored.columns)) if stored else None
         if table is MESSAGES and columns:
             _check_version(columns)
-        if stored and columns:
-            _read(session, columns, stored.files).createOrReplaceTempView(table.name)
         loaded = columns and set(columns.names)
         query = spark_sql.translated(staging.duckdb_select(table, table.name, loaded))
-        session.sql(query).createOrReplaceTempView(f"stg_tiledesk__{table.name}")
+        with _told(table.name):
+            if stored and columns:
+                _read(session, columns, stored.files).createOrReplaceTempView(table.name)
+            session.sql(query).createOrReplaceTempView(f"stg_tiledesk__{table.name}")
 
 
 def _check_version(columns: StructType) -> None:
@@ -104,7 +106,9 @@ def _check_version(columns: StructType) -> None:
 def _read(session: SparkSession, columns: StructType, files: list[str]) -> DataFrame:
     if not files:
         return session.createDataFrame([], columns)
-    return session.read.schema(columns).parquet(*files)
+    # Spark would take some characters of a path for a pattern
+    plain = (re.sub(r"([][{}*?\\])", r"\\\1", file) for file in files)
+    return session.read.schema(columns).parquet(*plain)
 
 
 def _make_time_zones(session: SparkSession, settings: MartSettings) -> None:
@@ -120,20 +124,25 @@ def _make_time_zones(session: SparkSession, settings: MartSettings) -> None:
 
 def _make(session: SparkSession, name: str, query: str, folder: str) -> DataFrame:
     """Write the rows of a query to a folder, and make a view of them."""
-    try:
+    with _told(name):
         rows = session.sql(spark_sql.translated(query))
         rows.write.parquet(f"{folder}/{name}")
-    except (PySparkException, Py4JError) as error:
-        raise Failure(f"Spark could not make {name}: {_condition(error)}") from None
     made = _read(session, rows.schema, [f"{folder}/{name}"])
     made.createOrReplaceTempView(name)
     return made
 
 
-def _condition(error: PySparkException | Py4JError) -> str:
-    """The name of an error. Its words can hold values of rows."""
-    condition = error.getCondition() if isinstance(error, PySparkException) else None
-    return condition or type(error).__name__
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Raises:
+    Failure: Spark fails. It tells the name of the error, whose words can hold values of rows.
+    """
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        found = re.search(r"\[([A-Z0-9_.]+)\]", str(error))
+        words = found[1] if found else type(error).__name__
+        raise Failure(f"Spark could not make {name}: {words}.") from None
 
 
 @contextmanager

@@ -6,6 +6,8 @@ The session's time zone must be UTC: the clock of another time zone is then a ti
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.spark import Spark
@@ -92,12 +94,12 @@ def _common_table(self: SparkGenerator, node: exp.CTE) -> str:
 
 
 class _Generator(SparkGenerator):
-    TYPE_MAPPING = {
+    TYPE_MAPPING: ClassVar[Any] = {
         **SparkGenerator.TYPE_MAPPING,
         exp.DType.JSON: "STRING",
         exp.DType.TIMESTAMPNTZ: "TIMESTAMP",
     }
-    TRANSFORMS = {
+    TRANSFORMS: ClassVar[Any] = {
         **SparkGenerator.TRANSFORMS,
         exp.Anonymous: _anonymous,
         # the average of decimals would be a decimal, rounded
