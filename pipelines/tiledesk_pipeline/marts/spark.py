@@ -156,10 +156,13 @@ def _replaced(session: SparkSession, place: str, name: str) -> Iterator[tuple[st
     # its name begins with a dot, so that it is taken for no table
     here, work = to_path(f"{place}/{name}"), to_path(f"{place}/.{name}_{uuid.uuid4().hex}")
     files = here.getFileSystem(session._jsc.hadoopConfiguration())
+    new, prep, old = (to_path(work, each) for each in ("new", "prep", "old"))
     try:
-        yield f"{work}/new", f"{work}/prep"
-        is_moved = not files.exists(here) or files.rename(here, to_path(f"{work}/old"))
-        if not is_moved or not files.rename(to_path(f"{work}/new"), here):
+        for each in (work, new):  # they hold other people's messages
+            files.mkdirs(each, session._jvm.org.apache.hadoop.fs.permission.FsPermission("700"))
+        yield str(new), str(prep)
+        is_moved = not files.exists(here) or files.rename(here, old)
+        if not is_moved or not files.rename(new, here):
             raise Failure(f"The marts are made, but {here} cannot be replaced.")
     finally:
         files.delete(work, True)
