@@ -1,7 +1,7 @@
 """What Spark makes of lakes, by the Python of its environment; `test_spark.py` starts it.
 
-It writes the tables of a DuckDB file as Delta tables, in several versions and files, and makes the
-marts of them. Lakes that cannot be used are tried first, in the same session, which takes seconds
+It writes the tables of a DuckDB file to a lake, in several versions and files, and makes the marts
+of them. Lakes that cannot be used are tried first, in the same session, which takes seconds
 to start.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 import deltalake
 import duckdb
 import pyarrow as pa
+from pyiceberg.catalog.memory import InMemoryCatalog
 from pyspark.sql import SparkSession
 
 from tiledesk_pipeline.failures import Failure
@@ -23,6 +24,10 @@ from tiledesk_pipeline.marts import MartSettings, spark
 
 DB, SCRIPT = sys.argv[1:]
 TABLES = ("requests", "messages", "projects")
+# The others are Delta tables.
+IN_ICEBERG = ("messages", "leads", "projects", "requests__tags")
+CATALOG = InMemoryCatalog("lake")
+CATALOG.create_namespace("lake")
 
 
 def tables() -> dict[str, pa.Table]:
@@ -51,9 +56,18 @@ def write(lake: str, table: str, rows: pa.Table, **options: Any) -> None:
 def write_as_loads_do(lake: str, table: str, rows: pa.Table) -> None:
     """Files of an older version stay beside the present ones, of which the first lacks a column."""
     half = rows.num_rows // 2
-    write(lake, table, rows)
     empty = [name for name in rows.column_names if rows[name][:half].null_count == half]
     first = rows[:half].drop_columns(empty[:1])
+    if table in IN_ICEBERG:
+        place = Path(lake, "tiledesk", table).absolute()
+        stored = CATALOG.create_table(f"lake.{table}", first.schema, location=str(place))
+        stored.append(first)
+        stored.overwrite(first)
+        with stored.update_schema() as update:
+            update.union_by_name(rows.schema)
+        stored.append(rows[half:])
+        return
+    write(lake, table, rows)
     write(lake, table, first, mode="overwrite", schema_mode="overwrite")
     write(lake, table, rows[half:], mode="append", schema_mode="merge")
 

@@ -177,7 +177,7 @@ def test_a_lake_that_cannot_be_used_is_told_in_a_sentence(
     _, runs, said = made
     told = {lake: sentence for lake, sentence, _ in runs}
     assert told == {
-        "no lake": "There are no Delta tables of a load in no lake/tiledesk.",
+        "no lake": "There are no tables of Delta Lake or Iceberg of a load in no lake/tiledesk.",
         "no time zone": "Spark does not know the time zone 'US/Pacific-New'.",
         "an earlier version": (
             "An earlier version has loaded messages: the columns label_key are missing. Load with"

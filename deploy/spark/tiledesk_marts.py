@@ -48,7 +48,8 @@ def main(
         session = SparkSession.builder.appName("tiledesk-dlt").config(*progress).getOrCreate()
         session.sparkContext.setLogLevel("OFF")  # it would log rows that it cannot compute
         try:
-            display.show_transformed(transform(session, lake, dataset, to=marts))
+            done = transform(session, lake, dataset, to=marts)
+            display.show_transformed(done, f"{marts or lake}/{done.schema}")
         finally:
             session.stop()
 

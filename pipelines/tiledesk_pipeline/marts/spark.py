@@ -6,7 +6,6 @@ so that Spark makes it once, and needs the memory of one step at a time.
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Iterator
@@ -76,17 +75,16 @@ def _make_views(session: SparkSession, place: str) -> None:
     """Make the staging views of the tables in a folder."""
     found = {table.name: lake.find(f"{place}/{table.name}") for table in staging.staged_tables()}
     if not any(found.values()):
-        raise Failure(f"There are no Delta tables of a load in {place}.")
+        raise Failure(f"There are no tables of Delta Lake or Iceberg of a load in {place}.")
     for table in staging.staged_tables():
         stored = found[table.name]
-        columns = StructType.fromJson(json.loads(stored.columns)) if stored else None
-        if table is MESSAGES and columns:
-            _check_version(columns)
-        loaded = columns and set(columns.names)
+        if table is MESSAGES and stored and stored.files:
+            _check_version(stored.columns)
+        loaded = stored and set(stored.columns.names)
         query = spark_sql.translated(staging.duckdb_select(table, table.name, loaded))
         with _told(table.name):
-            if stored and columns:
-                _read(session, columns, stored.files).createOrReplaceTempView(table.name)
+            if stored:
+                _read(session, *stored).createOrReplaceTempView(table.name)
             session.sql(query).createOrReplaceTempView(f"stg_tiledesk__{table.name}")
 
 
@@ -103,7 +101,7 @@ def _check_version(columns: StructType) -> None:
         )
 
 
-def _read(session: SparkSession, columns: StructType, files: list[str]) -> DataFrame:
+def _read(session: SparkSession, files: list[str], columns: StructType) -> DataFrame:
     if not files:
         return session.createDataFrame([], columns)
     # Spark would take some characters of a path for a pattern
@@ -127,7 +125,7 @@ def _make(session: SparkSession, name: str, query: str, folder: str) -> DataFram
     with _told(name):
         rows = session.sql(spark_sql.translated(query))
         rows.write.parquet(f"{folder}/{name}")
-    made = _read(session, rows.schema, [f"{folder}/{name}"])
+    made = _read(session, [f"{folder}/{name}"], rows.schema)
     made.createOrReplaceTempView(name)
     return made
 
