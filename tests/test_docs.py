@@ -205,7 +205,7 @@ def test_every_option_named_in_passing_exists() -> None:
         for option in parameter.opts
     }
     named = set(re.findall(r"`(--[a-z-]+)", without_code(TEXT)))
-    of_other_programs = {"--collector", "--collections"}
+    of_other_programs = {"--collector", "--collections", "--lake", "--marts"}
     assert named - of_other_programs - {"--help"} <= known
 
 
