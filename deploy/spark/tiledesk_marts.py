@@ -2,9 +2,9 @@
 
     spark-submit deploy/spark/tiledesk_marts.py --lake /data/lake
 
-The lake has the tables of a load as Delta tables, each in its folder: /data/lake/tiledesk/requests.
-The marts are Parquet files in folders: /data/lake/tiledesk_marts/tiledesk__daily. The settings of
-the marts come from the environment, such as TRANSFORM__TIME_ZONE.
+The lake has the tables of a load in Delta Lake or Iceberg, such as /data/lake/tiledesk/requests.
+The marts are folders of Parquet files, such as /data/lake/tiledesk_marts/tiledesk__daily. Their
+settings come from the environment, such as TRANSFORM__TIME_ZONE.
 
 `python deploy/spark/tiledesk_marts.py` does the same on all cores of one machine.
 """
@@ -49,7 +49,7 @@ def main(
         session.sparkContext.setLogLevel("OFF")  # it would log rows that it cannot compute
         try:
             done = transform(session, lake, dataset, to=marts)
-            display.show_transformed(done, f"{marts or lake}/{done.schema}")
+            display.show_transformed(done, f"{(marts or lake).rstrip('/')}/{done.schema}")
         finally:
             session.stop()
 
