@@ -94,11 +94,12 @@ def damaged(kind: str, loaded: dict[str, pa.Table]) -> str:
     return kind
 
 
-def fails(session: SparkSession, lake: str, **settings: Any) -> None:
+def fails(session: SparkSession, name: str, lake: str = "", to: str = "", **settings: Any) -> None:
+    lake = lake or name
     try:
-        spark.transform(session, lake, settings=MartSettings(**settings))
+        spark.transform(session, lake, to=to, settings=MartSettings(**settings))
     except Failure as failure:
-        print("RUN", json.dumps([lake, str(failure), sorted(map(str, Path(lake).glob(".*")))]))
+        print("RUN", json.dumps([name, str(failure), sorted(map(str, Path(lake).glob(".*")))]))
 
 
 def differing_views(session: SparkSession, lake: str) -> list[str]:
@@ -128,6 +129,7 @@ fails(session, "no lake")
 fails(session, "no time zone", time_zone="US/Pacific-New")
 for kind in ("an earlier version", "partitions", "deletion vectors", "a torn log", "a torn file"):
     fails(session, damaged(kind, loaded))
+fails(session, "no folder", "a torn file", to="support.duckdb")
 for table, rows in loaded.items():
     write_as_loads_do(LAKE, table, rows)
 print("RUN", json.dumps(["views", differing_views(session, LAKE), []]))

@@ -199,10 +199,12 @@ def test_a_lake_that_cannot_be_used_is_told_in_a_sentence(
             "The table deletion vectors/tiledesk/requests has deletionVectors, which cannot be"
             " read here."
         ),
+        "no folder": told["no folder"],
         "a torn log": told["a torn log"],
         "a torn file": ("Spark could not make int_tiledesk__messages: FAILED_READ_FILE.NO_HINT."),
     }
     assert told["a torn log"].startswith("The table a torn log/tiledesk/requests cannot be read: ")
+    assert told["no folder"].startswith("Spark could not make support.duckdb/.tiledesk_marts_")
     assert "maria" not in said
     assert TEXT.splitlines()[0] not in said
     # nothing is left of what was made before the failure
@@ -219,7 +221,10 @@ def test_nobody_else_can_read_the_marts(made: tuple[Path, list[Any], str]) -> No
     ("version", "sentence"),
     [
         (None, "Java is not installed. Spark needs Java 17 or newer."),
-        ('openjdk version "11.0.2" 2019-01-15', "Spark needs Java 17 or newer. {java} is Java 11."),
+        (
+            'openjdk version "11.0.2" 2019-01-15',
+            "Spark needs Java 17 or newer. {java} is Java 11.0.2.",
+        ),
         ("Segmentation fault", "Spark needs Java 17 or newer. {java} does not say its version."),
     ],
 )

@@ -65,8 +65,8 @@ def check_java() -> None:
     said = subprocess.run(  # noqa: S603 (the Java that Spark would start)
         [java, "-version"], capture_output=True, text=True, check=False
     )
-    found = re.search(r'version "(\d+)', said.stderr)
-    if not found or int(found[1]) < OLDEST_JAVA:
+    found = re.search(r'version "((\d+)[\d.]*)', said.stderr)
+    if not found or int(found[2]) < OLDEST_JAVA:
         version = f"is Java {found[1]}" if found else "does not say its version"
         raise Failure(f"Spark needs Java {OLDEST_JAVA} or newer. {java} {version}.")
 

@@ -156,8 +156,9 @@ def _replaced(session: SparkSession, place: str, name: str) -> Iterator[tuple[st
     files = here.getFileSystem(session._jsc.hadoopConfiguration())
     new, prep, old = (to_path(work, each) for each in ("new", "prep", "old"))
     try:
-        for each in (work, new):  # they hold other people's messages
-            files.mkdirs(each, session._jvm.org.apache.hadoop.fs.permission.FsPermission("700"))
+        with _told(str(work)):
+            for each in (work, new):  # they hold other people's messages
+                files.mkdirs(each, session._jvm.org.apache.hadoop.fs.permission.FsPermission("700"))
         yield str(new), str(prep)
         is_moved = not files.exists(here) or files.rename(here, old)
         if not is_moved or not files.rename(new, here):
