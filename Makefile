@@ -10,7 +10,7 @@ LOCK := --quiet --upgrade --constraint constraints.txt --universal --python-vers
 
 SCHEDULERS := airflow dagster prefect
 
-.PHONY: demo test soak bench lint format docs lock licences marts dist lakes schedulers clean
+.PHONY: demo test soak bench lint format docs lock licences marts dist lakes schedulers spark clean
 
 # uv where there is one, since it takes seconds; pip, which comes with Python, otherwise or if uv fails
 UV := $(shell command -v uv 2>/dev/null)
@@ -71,9 +71,9 @@ docs: $(VENV)/.ready  ## write the data dictionary, the command reference, the c
 	$(BIN)/python -m tiledesk_pipeline.picture
 	$(BIN)/python -m tiledesk_pipeline.notebooks
 
-lock: $(VENV)/.ready  ## write requirements.lock and the versions for schedulers anew, after a change of constraints.txt
+lock: $(VENV)/.ready  ## write requirements.lock and the versions for schedulers and Spark anew, after a change of constraints.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --output-file requirements.lock $(LOCK)
-	@for each in $(SCHEDULERS); do \
+	@for each in $(SCHEDULERS) spark; do \
 		$(BIN)/uv pip compile pyproject.toml deploy/$$each/requirements.in \
 			--output-file deploy/$$each/constraints.txt $(filter-out --generate-hashes,$(LOCK)) || exit; \
 	done
@@ -111,5 +111,13 @@ schedulers: $(SCHEDULERS:%=.venv-schedulers/%/.ready)  ## environments for the t
 	$(build) $(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --editable .
 	@touch $@
 
+spark: .venv-spark/.ready  ## environment for deploy/spark and its tests; Java 17 or newer comes from the system
+
+.venv-spark/.ready: deploy/spark/constraints.txt | $(VENV)/.ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --requirement $<
+	$(build) $(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --editable .
+	@touch $@
+
 clean:
-	rm -rf dist $(VENV) .venv-bench .venv-dbt .venv-ducklake .venv-schedulers demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist $(VENV) .venv-bench .venv-dbt .venv-ducklake .venv-schedulers .venv-spark demo.duckdb .pytest_cache .mypy_cache .ruff_cache .hypothesis

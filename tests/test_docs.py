@@ -205,7 +205,7 @@ def test_every_option_named_in_passing_exists() -> None:
         for option in parameter.opts
     }
     named = set(re.findall(r"`(--[a-z-]+)", without_code(TEXT)))
-    of_other_programs = {"--collector", "--collections"}
+    of_other_programs = {"--collector", "--collections", "--lake", "--marts"}
     assert named - of_other_programs - {"--help"} <= known
 
 
@@ -256,6 +256,7 @@ USED_IN = {
     "EXTRACT__WORKERS": "tests/test_connections.py",
     "LOAD__DELETE_COMPLETED_JOBS": "tests/test_docs.py",
     "TILEDESK_SCHEDULERS": "tests/test_schedulers.py",
+    "TILEDESK_SPARK": "tests/test_spark.py",
     "PROVIDERS__ENABLE_AIRFLOW_SECRETS": "deploy/airflow/tiledesk_dag.py",
     "TILEDESK_TEST_COMMANDS": "tests/command_server.py",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "tests/test_monitoring.py",

@@ -112,10 +112,10 @@ def show_rows(what: str, rows: Mapping[str, int]) -> None:
     table.show()
 
 
-def show_transformed(done: Transformed) -> None:
-    """Rows of each mart."""
+def show_transformed(done: Transformed, folder: str = "") -> None:
+    """Rows of each mart, and the schema or the folder that has them."""
     show_rows("mart", done.rows)
-    say(f"The marts are in the schema {done.schema}.")
+    say(f"The marts are in {folder or f'the schema {done.schema}'}.")
     if done.conversations is not None:
         say(f"{done.conversations:,} conversations were made again; the others are as they were.")
     for notice in done.notices:

@@ -34,6 +34,10 @@
 {# without the tables of time zones, which cost most of what is read from a time #}
 {% macro duckdb__utc(time) %}make_timestamp(epoch_us({{ time }})){% endmacro %}
 
+{# The time at which the clock of a time zone shows this. `at time zone` is only used for the other
+   way, which in Spark is another function. #}
+{% macro instant(clock, time_zone) %}timezone({{ time_zone }}, {{ clock }}){% endmacro %}
+
 {# Seconds between two times, exact to the millisecond, so that sums are exact too. #}
 {% macro seconds(from_at, to_at) %}{{ return(adapter.dispatch('seconds', 'tiledesk')(from_at, to_at)) }}{% endmacro %}
 

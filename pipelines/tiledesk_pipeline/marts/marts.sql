@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: ba18254dabe4e4542d971ffc3ef8d8dd45220b52b54b5333413c98e132cb7a69
+-- digest: 480369d753e6f4677b81d5058a9ae08dab8de9a08d17f834c88c61f2eff97f9c
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.
@@ -433,7 +433,10 @@ local_intervals as (
 ),
 
 intervals as (
-    select id_project, starts at time zone time_zone as starts_at, ends at time zone time_zone as ends_at
+    select
+        id_project,
+        timezone(time_zone, starts) as starts_at,
+        timezone(time_zone, ends) as ends_at
     from local_intervals
     where ends > starts
 ),

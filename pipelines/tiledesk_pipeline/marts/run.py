@@ -18,6 +18,9 @@ from .changes import TEMPORARY, temporary
 from .changes import name as _name
 
 MESSAGES_AT_ONCE = 1_000_000
+UNKNOWN_TIME_ZONE = (
+    "The operating hours of a project name a time zone that does not exist: UTC is used."
+)
 
 
 @configspec
@@ -64,13 +67,20 @@ class MartSettings(BaseConfiguration):
         }
         return {**literals, "as_of": literals["as_of"] if self.as_of else "current_timestamp"}
 
+    def lists(self) -> dict[str, str]:
+        """The query of each model that holds a list of the settings."""
+        return {
+            "int_tiledesk__holidays": _values("holiday", "date", self.holidays),
+            "int_tiledesk__excluded_agents": _values("user_id", "varchar", self.excluded_agents),
+        }
+
     def check(self) -> None:
         """Raises:
         Failure: a setting cannot be used.
         """
         if self.week_start not in ("monday", "sunday"):
             raise Failure("transform.week_start is monday or sunday.")
-        if self.time_zone and self.time_zone.lower() not in _time_zones():
+        if self.time_zone and self.time_zone.lower() not in map(str.lower, time_zones()):
             raise Failure(
                 f"transform.time_zone is {self.time_zone!r}, which is not the name of a time zone"
                 " such as Europe/Rome."
@@ -160,9 +170,7 @@ def transform(
         connection.rollback()
         raise
     if unknown and unknown[0]:
-        done.notices.append(
-            "The operating hours of a project name a time zone that does not exist: UTC is used."
-        )
+        done.notices.append(UNKNOWN_TIME_ZONE)
     return done
 
 
@@ -181,12 +189,7 @@ class _Making:
             if model.schema == compiled.MARTS:
                 self.lasting[model.name] = f"{self.marts}.{model.name}"
         self.made: set[str] = set()
-        self.lists = {
-            "int_tiledesk__holidays": _values("holiday", "date", settings.holidays),
-            "int_tiledesk__excluded_agents": _values(
-                "user_id", "varchar", settings.excluded_agents
-            ),
-        }
+        self.lists = settings.lists()
 
     def make(self, models: Iterable[compiled.Model], place: Callable[[str], str]) -> None:
         """Make models where `place` says, from where it says that others are."""
@@ -376,10 +379,10 @@ def _describe(
     connection.execute("; ".join(comments))
 
 
-def _time_zones() -> set[str]:
-    """Names of time zones that DuckDB knows, in lower case."""
+def time_zones() -> set[str]:
+    """Names of time zones that DuckDB knows."""
     with duckdb.connect() as connection:
-        rows = connection.execute("SELECT lower(name) FROM pg_timezone_names()").fetchall()
+        rows = connection.execute("SELECT name FROM pg_timezone_names()").fetchall()
     return {name for (name,) in rows}
 
 

@@ -75,7 +75,10 @@ local_intervals as (
 ),
 
 intervals as (
-    select id_project, starts at time zone time_zone as starts_at, ends at time zone time_zone as ends_at
+    select
+        id_project,
+        {{ instant('starts', 'time_zone') }} as starts_at,
+        {{ instant('ends', 'time_zone') }} as ends_at
     from local_intervals
     where ends > starts
 ),
