@@ -53,9 +53,9 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return (
             f"The package {error.name} is not installed. The demo and the sandbox need the extra"
-            " demo, Postgres the extra postgres, and SQLite and MariaDB the extra sqlalchemy: pip"
-            " install 'tiledesk-dlt[demo,postgres,sqlalchemy]', or in a checkout: pip install"
-            " --constraint constraints.txt '.[demo,postgres,sqlalchemy]'"
+            " demo, SQLite and MariaDB the extra sqlalchemy, and Postgres, Snowflake and BigQuery"
+            " the extra of that name: pip install 'tiledesk-dlt[demo,postgres,sqlalchemy]', or in a"
+            " checkout: pip install --constraint constraints.txt '.[demo,postgres,sqlalchemy]'"
         )
     if isinstance(error, ConfigurationException):
         return text.partition("\n")[0]
@@ -86,7 +86,7 @@ def _missing_package(error: BaseException) -> str:
     packages = [str(each) for each in getattr(error, "dependencies", ())]
     extra = next((found[1] for each in packages if (found := re.search(r"\[(\w+)\]", each))), "")
     extra = {"sql_database": "sqlalchemy"}.get(extra, extra)
-    is_ours = extra in ("postgres", "sqlalchemy")
+    is_ours = extra in ("bigquery", "postgres", "snowflake", "sqlalchemy")
     what = f"'tiledesk-dlt[{extra}]'" if is_ours else " ".join(map(repr, packages))
     return f"A Python package that this destination needs is not installed. Run: pip install {what}"
 
