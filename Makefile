@@ -74,7 +74,7 @@ docs: $(VENV)/.ready  ## write the data dictionary, the command reference, the c
 lock: $(VENV)/.ready  ## write requirements.lock and the versions for schedulers and Spark anew, after a change of constraints.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --output-file requirements.lock $(LOCK)
 	@for each in $(SCHEDULERS) spark; do \
-		$(BIN)/uv pip compile pyproject.toml deploy/$$each/requirements.in \
+		$(BIN)/uv pip compile pyproject.toml $$(test $$each = spark || echo --extra $$each) deploy/$$each/requirements.in \
 			--output-file deploy/$$each/constraints.txt $(filter-out --generate-hashes,$(LOCK)) || exit; \
 	done
 

@@ -21,6 +21,7 @@ from .parts.memory import memory
 from .parts.pages import pages
 from .parts.projects import projects
 from .parts.roles import roles
+from .parts.scale import PLAN, scale
 from .parts.startup import startup
 from .report import Sheet
 from .scenarios import CHANGED, FIRST, MOVING, PEACE, QUIET, Run, Size, go_through, make_world
@@ -51,7 +52,7 @@ def main(
         str,
         typer.Option(
             help="Only these, of: contenders,startup,pages,growth,limiter,roles,memory,answers,"
-            "projects."
+            "projects,scale."
         ),
     ] = "",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = RESULTS,
@@ -96,6 +97,7 @@ PARTS: dict[str, Callable[[Path, str, int], Sheet]] = {
         folder, [Size(), MIDDLE, LARGE, *([LARGEST] if scale == FULL else [])]
     ),
     "projects": lambda folder, scale, repeats: projects(folder, 50, [1, 4, 8], 0.05),
+    "scale": lambda folder, size, repeats: scale(folder, PLAN.accounts if size == FULL else 1),
     "answers": lambda folder, scale, repeats: answers(
         folder,
         [SMOKE]

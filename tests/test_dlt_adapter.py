@@ -21,6 +21,7 @@ from dlt.common.typing import TSecretStrValue
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from tiledesk import dlt_adapter as connector
+from tiledesk.destination import CHANGED
 from tiledesk_pipeline import dlt_adapter as commands
 from tiledesk_pipeline.target import Target
 
@@ -78,7 +79,7 @@ def test_only_the_adapters_and_the_destinations_import_private_modules_of_dlt() 
     others = {
         file for file in private if "/destinations/" not in file and "/tiledesk/lake/" not in file
     }
-    own = {"sources/tiledesk/postgres.py", "sources/tiledesk/sqlalchemy.py"}
+    own = {f"sources/tiledesk/{name}.py" for name in CHANGED}
     assert others - own == {
         "sources/tiledesk/dlt_adapter.py",
         "pipelines/tiledesk_pipeline/dlt_adapter.py",

@@ -69,19 +69,32 @@ def test_pip_refuses_a_file_that_is_not_the_locked_one(tmp_path: Path) -> None:
     assert "DO NOT MATCH THE HASHES" in done.stdout + done.stderr
 
 
+# Each is installed into an environment of its own: they do not go with one another.
+SCHEDULERS = {"airflow", "dagster", "prefect"}
+EXTRAS = set(metadata("tiledesk-dlt").get_all("Provides-Extra") or ())
+OF_DLT = set(metadata("dlt").get_all("Provides-Extra") or ())
+
+
+def test_the_extras_that_the_documentation_names_exist() -> None:
+    assert {"dev", "demo", "analytics", "postgres", "sqlalchemy", *SCHEDULERS} <= EXTRAS
+    assert {"bigquery", "snowflake", "otlp", "socks"} <= EXTRAS
+    assert {"athena", "clickhouse", "databricks", "filesystem", "s3"} <= OF_DLT
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("extras", "of_dlt"),
+    [(EXTRAS - SCHEDULERS, OF_DLT), *(({each}, set()) for each in sorted(SCHEDULERS))],
+    ids=["all", *sorted(SCHEDULERS)],
+)
 def test_every_extra_of_the_package_and_of_dlt_resolves_with_the_versions_in_use(
-    tmp_path: Path,
+    extras: set[str], of_dlt: set[str], tmp_path: Path
 ) -> None:
     """uv asks for every Python and platform; pip, for this one, where uv cannot reach an index."""
-    extras = metadata("tiledesk-dlt").get_all("Provides-Extra") or []
-    of_dlt = metadata("dlt").get_all("Provides-Extra") or []
-    assert {"dev", "demo", "postgres"} <= set(extras)
-    assert {"athena", "clickhouse", "databricks", "filesystem", "s3"} <= set(of_dlt)
     wanted = tmp_path / "wanted.in"
-    wanted.write_text(
-        f"tiledesk-dlt[{','.join(extras)}] @ {ROOT.as_uri()}\ndlt[{','.join(of_dlt)}]"
-    )
+    lines = [f"tiledesk-dlt[{','.join(sorted(extras))}] @ {ROOT.as_uri()}"]
+    lines += [f"dlt[{','.join(sorted(of_dlt))}]"] if of_dlt else []
+    wanted.write_text("\n".join(lines))
     constraints = ("--constraint", str(ROOT / "constraints.txt"))
     uv = (sys.executable, "-m", "uv", "pip", "compile", "--universal", "--python-version", "3.10")
     pip = (sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "-r")
@@ -91,6 +104,8 @@ def test_every_extra_of_the_package_and_of_dlt_resolves_with_the_versions_in_use
         )
         if done.returncode == 0 or "No solution found" in done.stderr:
             break
+    if "connection broken by" in done.stderr:  # as pip says it
+        pytest.skip("no package index can be reached")
     assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -75,6 +75,7 @@ EXAMPLES = {
     "history": '["project_users", "departments", "groups"]',
     "project_id": '"24 hexadecimal digits"',
     "ca_bundle": '"/etc/ssl/our-ca.pem"',
+    "untested_destination": '"snowflake"',
     "privacy_overrides": '{ "messages.text" = "keep" }',
 }
 

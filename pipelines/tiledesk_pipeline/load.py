@@ -164,6 +164,8 @@ def load(
         ) as pipeline,
         _stopped_by_signals(progress),
     ):
+        if target.kind.caution:
+            progress.noticed(target.destination, target.kind.caution)
         try:
             projects = open_projects(observer=progress, **settings)
         except Exception as error:

@@ -3,15 +3,18 @@
 The tables need a destination that deletes and inserts the rows of a key in one transaction, keeps
 JSON columns and time stamps exactly, and distinguishes an empty text from NULL. dlt loads into many
 other destinations without a warning, and appends where it cannot merge.
+
+Some warehouses cannot be run by tests. What a load makes for them was checked without a server, so
+they need the user's word, which is a setting.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
-import dlt
 import tomlkit
 
 from .dlt_adapter import active_pipeline, configured_documents, is_of_kind
@@ -20,6 +23,25 @@ from .errors import BadSetting, UnsupportedDestination
 # dlt's names of those that hold the same rows as the API, as tests on the engines show.
 SUPPORTED = ("duckdb", "postgres", "ducklake", "sqlalchemy", "filesystem")
 USE = "duckdb, postgres, ducklake, sqlalchemy or filesystem"
+# Those that were checked without a server, and the setting that names the one to use.
+UNTESTED = ("bigquery", "motherduck", "snowflake")
+WORD = "sources.tiledesk.untested_destination"
+# Why others are refused.
+REASONS: Mapping[str, str] = {
+    "athena": "dlt would append the rows that it has to replace",
+    "clickhouse": "it has no transactions, so a load that is killed leaves rows deleted",
+    "databricks": "it has no transactions, so a load that is killed leaves rows deleted",
+    "mssql": "its usual collation takes texts for the same that are not",
+    "redshift": "its columns hold 65,535 bytes, and transcripts are longer",
+}
+# Destinations that write every value only when a module has changed them.
+CHANGED = {
+    "bigquery": "bigquery",
+    "filesystem": "lake.destination",
+    "postgres": "postgres",
+    "snowflake": "snowflake",
+    "sqlalchemy": "sqlalchemy",
+}
 OFF, ON = ("false", "f", "no", "n", "off", "0", "none", ""), ("true", "t", "yes", "y", "on", "1")
 # Settings of dlt by the end of their names, since dlt looks for them under many sections; with the
 # values that change nothing.
@@ -32,8 +54,11 @@ USUAL: Mapping[tuple[str, ...], Sequence[str]] = {
 }
 
 
-def require_supported_destination() -> None:
+def require_supported_destination(untested: str | None = None) -> None:
     """Look at the pipeline that reads this source, if one does.
+
+    Args:
+        untested: the destination that may be used although no test has loaded into it.
 
     Raises:
         UnsupportedDestination: its tables would not be right.
@@ -47,19 +72,11 @@ def require_supported_destination() -> None:
             "The pipeline has no destination yet. Give it one that is supported, such as"
             ' dlt.pipeline(destination="duckdb"), before it reads.'
         )
-    require_supported(pipeline.destination)
-    if isinstance(pipeline.destination, dlt.destinations.postgres):
-        from .postgres import make_exact  # needs the driver, which not everybody has
-
-        make_exact(pipeline.destination)
-    elif isinstance(pipeline.destination, dlt.destinations.sqlalchemy):
-        from .sqlalchemy import make_exact as make_sqlalchemy_exact
-
-        make_sqlalchemy_exact(pipeline.destination)
-    elif isinstance(pipeline.destination, dlt.destinations.filesystem):
-        from .lake.destination import make_exact as make_lake
-
-        make_lake(pipeline.destination)
+    require_supported(pipeline.destination, untested)
+    for name, module in CHANGED.items():
+        if is_of_kind(pipeline.destination, (name,)):
+            # needs a driver, which not everybody has
+            import_module(f"{__package__}.{module}").make_exact(pipeline.destination)
     if getattr(pipeline, "staging", None) is not None:
         raise UnsupportedDestination(
             "Files that are staged elsewhere are not supported: leave out the pipeline's staging."
@@ -102,14 +119,28 @@ def _flat(
             yield name, str(value)
 
 
-def require_supported(destination: Any) -> None:
+def require_supported(destination: Any, untested: str | None = None) -> None:
     """Look at a destination of dlt.
 
+    Args:
+        untested: the destination that may be used although no test has loaded into it.
+
     Raises:
-        UnsupportedDestination: tables in it would not be right.
+        UnsupportedDestination: tables in it would not be right, or were not shown to be.
     """
-    if not is_of_kind(destination, SUPPORTED):
-        raise UnsupportedDestination(
-            f"The destination {destination.destination_name} is not supported: it was not shown to"
-            f" hold the same rows as Tiledesk. Use {USE}."
-        )
+    if is_of_kind(destination, SUPPORTED):
+        return
+    for name in UNTESTED:
+        if is_of_kind(destination, (name,)):
+            if untested == name:
+                return
+            raise UnsupportedDestination(
+                f"No test has loaded into {name}: what a load makes for it was checked without a"
+                " server. docs/destinations.md says what was checked. To use it, set"
+                f" {WORD} to {name}."
+            )
+    why = next((REASONS[name] for name in REASONS if is_of_kind(destination, (name,))), "")
+    raise UnsupportedDestination(
+        f"The destination {destination.destination_name} is not supported:"
+        f" {why or 'it was not shown to hold the same rows as Tiledesk'}. Use {USE}."
+    )

@@ -54,6 +54,8 @@ class TiledeskSettings(BaseConfiguration):
         visitors: Load visitors into `project_users`, too.
         faq: Load `faq`, what bots say and do. It can be large.
         events: Load `events`. The server keeps them for one hour, so load more often than that.
+        untested_destination: The warehouse to load into although no test has done so: `bigquery`,
+            `motherduck` or `snowflake`. `docs/destinations.md` says what was checked without one.
     """
 
     project_id: Any = None  # str | Sequence[str], a union that dlt cannot resolve
@@ -77,6 +79,7 @@ class TiledeskSettings(BaseConfiguration):
     visitors: bool = False
     faq: bool = False
     events: bool = False
+    untested_destination: str | None = None
 
     def on_resolved(self) -> None:
         if self.pseudonym_key == PLACEHOLDER:

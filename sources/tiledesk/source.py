@@ -146,7 +146,7 @@ def tiledesk_source(settings: SourceArguments) -> Sequence[DltResource]:
         table: Table, read_one: Callable[[Project, State], Iterator[Any]]
     ) -> Iterator[Any]:
         """Read the projects, each with its state in the table's resource."""
-        require_supported_destination()
+        require_supported_destination(settings.untested_destination)
         _require_same_layout(table, policy, history)
         _forget_former_digests()
         own = dlt.current.resource_state()

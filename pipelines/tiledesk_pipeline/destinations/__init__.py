@@ -24,9 +24,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
 
+import dlt
 from dlt.common.destination import Destination as DestinationReference
 
-from tiledesk.destination import SUPPORTED, USE, require_supported
+from tiledesk.destination import SUPPORTED, USE, WORD, require_supported
 from tiledesk.errors import UnsupportedDestination
 
 from .base import PIPELINE_NAME, Busy, Destination, Patience
@@ -64,5 +65,5 @@ def _kind_of(name: str) -> str:
         reference = None
     if reference is None:
         raise UnsupportedDestination(f"There is no such destination as {name!r}. Use {USE}.")
-    require_supported(reference)
+    require_supported(reference, dlt.config.get(WORD, str))
     return DestinationReference.to_name(reference.destination_type)

@@ -65,6 +65,7 @@ class Destination:
             expressions, as in Postgres.
         has_time_zones: whether a query gives time stamps with their time zone.
         makes_marts: whether ``transform`` makes the marts there.
+        compares: whether ``reconcile`` compares its rows with the API's.
         text_type: a text of any length in SQL.
         time_type: a time stamp in SQL.
         longest_name: characters that the name of a schema may have.
@@ -83,6 +84,7 @@ class Destination:
     is_like_postgres: ClassVar[bool] = False
     has_time_zones: ClassVar[bool] = True
     makes_marts: ClassVar[bool] = False
+    compares: ClassVar[bool] = True
     text_type: ClassVar[str] = "varchar"
     time_type: ClassVar[str] = "timestamp with time zone"
     longest_name: ClassVar[int] = 1000
@@ -99,6 +101,11 @@ class Destination:
     def place(self) -> str:
         """Where the dataset is, in words."""
         return self.name
+
+    @property
+    def caution(self) -> str:
+        """What whoever loads there has to know, in words."""
+        return ""
 
     @property
     def notes(self) -> Path:
@@ -138,6 +145,16 @@ class Destination:
         """Raises:
         Failure: it is known without a connection that there is nothing to read.
         """
+
+    def must_compare(self) -> None:
+        """Raises:
+        Failure: its rows cannot be compared with the API's, nor removed by a purge.
+        """
+        if not self.compares:
+            raise Failure(
+                f"Rows in {self.place} can be loaded, and not compared, repaired or purged:"
+                " reconcile works in duckdb, postgres and sqlalchemy."
+            )
 
     def for_dlt(self, *, for_queries: bool = False, read_only: bool = False) -> Any:
         """The destination as :func:`dlt.pipeline` takes it.

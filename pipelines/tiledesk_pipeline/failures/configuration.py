@@ -53,8 +53,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return (
             f"The package {error.name} is not installed. The demo and the sandbox need the extra"
-            " demo, Postgres the extra postgres, SQLite and MariaDB the extra sqlalchemy, lakes the"
-            " extra lake, and buckets the extra s3: pip install"
+            " demo, SQLite and MariaDB the extra sqlalchemy, lakes the extra lake, buckets the"
+            " extra s3, and Postgres, Snowflake and BigQuery the extra of that name: pip install"
             " 'tiledesk-dlt[demo,postgres,sqlalchemy,lake,s3]', or in a checkout: pip install"
             " --constraint constraints.txt '.[demo,postgres,sqlalchemy,lake,s3]'"
         )
@@ -89,7 +89,7 @@ def _missing_package(error: BaseException) -> str:
     extra = {"sql_database": "sqlalchemy", "deltalake": "lake", "pyiceberg": "lake"}.get(
         extra, extra
     )
-    is_ours = extra in ("postgres", "sqlalchemy", "lake", "s3")
+    is_ours = extra in ("bigquery", "lake", "postgres", "s3", "snowflake", "sqlalchemy")
     what = f"'tiledesk-dlt[{extra}]'" if is_ours else " ".join(map(repr, packages))
     return f"A Python package that this destination needs is not installed. Run: pip install {what}"
 

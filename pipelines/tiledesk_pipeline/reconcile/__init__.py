@@ -64,6 +64,7 @@ def reconcile(
         TiledeskError: the API cannot be read, or the destination was loaded with other privacy
             settings.
     """
+    target.kind.must_compare()
     target.kind.must_exist()
     progress = progress or Progress()
     found = Reconciliation(target, is_repaired=repair)

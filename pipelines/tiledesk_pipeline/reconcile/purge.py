@@ -71,6 +71,7 @@ def purge(target: Target) -> Purged:
         Failure: a load is running, a user's own object is in the way, or the storage could not be
             written anew: the next purge does it.
     """
+    target.kind.must_compare()
     target.kind.must_exist()
     progress = Progress()
     record = recorded(target.kind.notes, "purge", progress)

@@ -1,0 +1,49 @@
+"""Snowflake: a schema of a database."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from dlt.common.destination import Destination as DestinationReference
+from dlt.common.schema import Schema
+from dlt.destinations.impl.snowflake.snowflake import SnowflakeClient
+
+from tiledesk.snowflake import Exact
+
+from .base import LAYOUT
+from .staging import StagedTables, StagingClient
+from .untested import Untested
+
+
+class Snowflake(Untested):
+    """A schema of a Snowflake database."""
+
+    longest_name = 255
+
+    def for_dlt(self, *, for_queries: bool = False, read_only: bool = False) -> Any:
+        self.check(read_only=read_only)
+        destination = _Snowflake(destination_name=DestinationReference.to_name(self.name), **LAYOUT)
+        destination.staged = StagedTables()
+        return destination
+
+
+KIND = Snowflake
+
+
+class _Client(StagingClient, SnowflakeClient):
+    """dlt's client of a load, with fewer staging tables."""
+
+
+class _Snowflake(Exact):
+    """The source's destination, with the client above."""
+
+    staged: StagedTables
+
+    @property
+    def client_class(self) -> type[SnowflakeClient]:
+        return _Client
+
+    def client(self, schema: Schema, initial_config: Any = None) -> SnowflakeClient:
+        client = cast(_Client, super().client(schema, initial_config))
+        client.staged = self.staged
+        return client

@@ -1,0 +1,91 @@
+"""Makes dlt's BigQuery destination keep every value; this goes below dlt's public interface.
+
+BigQuery does not load JSON columns from Parquet files. dlt takes the name of the column
+``created_at`` for a CREATE statement. It then deletes and inserts the rows of a merge without a
+transaction, so that a load that is killed leaves rows deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.destination.client import LoadJob
+from dlt.common.destination.typing import PreparedTableSchema
+from dlt.destinations import bigquery
+from dlt.destinations.impl.bigquery.bigquery import BigQueryClient
+from dlt.destinations.impl.bigquery.configuration import BigQueryClientConfiguration
+from dlt.destinations.impl.bigquery.factory import BigQueryTypeMapper
+from dlt.destinations.job_client_impl import SqlLoadJob
+
+from .errors import BadSetting
+
+# Settings of dlt with which BigQuery guesses types, or leaves values out.
+GUESSING = ("autodetect_schema", "ignore_unknown_values")
+
+
+class Types(BigQueryTypeMapper):
+    """dlt's types, with JSON as text: ``json_value(attributes, '$.last_message._id')`` reads it."""
+
+    sct_to_unbound_dbt = BigQueryTypeMapper.sct_to_unbound_dbt | {"json": "STRING"}
+
+    def ensure_supported_type(self, *_: Any) -> None:
+        """Every type that the tables have can be loaded, now that JSON is text."""
+
+
+class MergeJob(SqlLoadJob):
+    """dlt's job, in one transaction. The statements of a merge define no lasting table."""
+
+    @contextmanager
+    def maybe_transaction(self, sql: str) -> Iterator[None]:
+        with self._sql_client.begin_transaction():
+            yield
+
+
+class ExactClient(BigQueryClient):
+    """dlt's client of the load, with the job above."""
+
+    def create_load_job(
+        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
+    ) -> LoadJob:
+        if SqlLoadJob.is_sql_job(file_path):
+            return MergeJob(file_path)
+        return super().create_load_job(table, file_path, load_id, restore)
+
+
+class Exact(bigquery):
+    """dlt's destination, with the types and the client above."""
+
+    destination_type = "dlt.destinations.bigquery"
+
+    def _raw_capabilities(self) -> DestinationCapabilitiesContext:
+        capabilities = super()._raw_capabilities()
+        capabilities.type_mapper = Types
+        return capabilities
+
+    @property
+    def client_class(self) -> type[BigQueryClient]:
+        return ExactClient
+
+    def configuration(
+        self, initial_config: BigQueryClientConfiguration, accept_partial: bool = False
+    ) -> BigQueryClientConfiguration:
+        config = super().configuration(initial_config, accept_partial)
+        for name in GUESSING:
+            if getattr(config, name):
+                raise BadSetting(
+                    f"dlt's setting destination.{self.destination_name}.{name} changes how rows are"
+                    " written, and values would be lost. Remove it."
+                )
+        return config
+
+
+def make_exact(destination: bigquery) -> None:
+    """Make a destination write every value unchanged, even if a user has derived its class."""
+    kind = type(destination)
+    if not issubclass(kind, Exact):
+        bases = (Exact,) if kind is bigquery else (Exact, kind)
+        known = {"destination_type": destination.destination_type}
+        destination.__class__ = type(kind.__name__, bases, known)

@@ -1,0 +1,229 @@
+"""Warehouses that cannot run here: what loads make for them, checked without a server.
+
+The steps of the conformance suite run with dlt's clients and jobs. DuckDB stands for the server,
+see `warehouses.py`. It shows that the statements are of the dialect and lead to the right rows. It
+does not show that the warehouse itself does the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlglot
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from capabilities import CAPABILITIES, NOT_CHECKED
+from test_conformance import Story, own_keys
+from tiledesk.destination import REASONS, UNTESTED
+from tiledesk.errors import UnsupportedDestination
+from tiledesk.tables import LEADS, MESSAGES, TABLES
+from tiledesk_pipeline.destinations import Busy, destination_of
+from tiledesk_pipeline.destinations.base import Patience
+from tiledesk_pipeline.failures import Failure
+from tiledesk_pipeline.reconcile import reconcile
+from tiledesk_pipeline.reconcile.purge import purge
+from tiledesk_pipeline.status import status
+from tiledesk_sandbox import Sandbox, generate
+from warehouses import Warehouse, bigquery_engine, motherduck_engine, snowflake_engine
+
+MAKERS = {
+    "MotherDuck": motherduck_engine,
+    "Snowflake": snowflake_engine,
+    "BigQuery": bigquery_engine,
+}
+WORD = "SOURCES__TILEDESK__UNTESTED_DESTINATION"
+# How each dialect reads a value of a JSON column, which is text in Snowflake and BigQuery.
+DIALECTS = {"MotherDuck": "duckdb", "Snowflake": "snowflake", "BigQuery": "bigquery"}
+JSON_TEXT = {
+    "MotherDuck": "attributes->'last_message'->>'_id'",
+    "Snowflake": "parse_json(attributes):last_message._id::varchar",
+    "BigQuery": "json_value(attributes, '$.last_message._id')",
+}
+
+
+class Desk(Story):
+    """The steps of the conformance suite, in a warehouse."""
+
+    engine: Warehouse
+
+    def _make_strange(self) -> set[str]:
+        strange = super()._make_strange()
+        self.world.change("messages", self.own["messages"][6], text="\\N")
+        return strange
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        with super().settings(), self.engine.connected():
+            yield
+
+
+@contextmanager
+def desk_in(name: str, folder: Path) -> Iterator[Desk]:
+    engine = MAKERS[name](folder)
+    engine.environment[WORD] = engine.destination
+    with Sandbox(generate(requests=20, seed=11)) as sandbox:
+        yield Desk(engine, sandbox)
+
+
+@pytest.mark.varied
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_loads_make_leads_to_the_rows_of_the_api(name: str, tmp_path: Path) -> None:
+    with desk_in(name, tmp_path) as desk:
+        for check in CHECKS:
+            check(desk)
+
+
+def a_first_load_holds_every_row_and_value(desk: Desk) -> None:
+    assert desk.first.problems == []
+    backslash = "SELECT text FROM {}messages WHERE _id = ?"
+    assert desk.engine.query(backslash, desk.own["messages"][6]) == [("\\N",)]
+    told = dict(desk.first.summary.notices)
+    assert "run only one at a time" in told[desk.engine.destination]
+
+
+def what_no_column_can_hold_is_kept_as_it_was_sent(desk: Desk) -> None:
+    extra = {row["_id"]: row["_extra"] for row in desk.engine.rows(MESSAGES) if row["_extra"]}
+    assert "half an emoji" in extra[desk.own["messages"][0]]
+
+
+def json_is_read_by_the_functions_of_the_engine(desk: Desk) -> None:
+    query = f"SELECT _id, {JSON_TEXT[desk.engine.name]} AS last FROM {{}}requests"
+    query = query.replace("{}", "desk.")
+    (query,) = sqlglot.transpile(query, DIALECTS[desk.engine.name], "duckdb")
+    # the translation of Snowflake's :: keeps the quotes of a JSON text
+    found = {key: last.strip('"') for key, last in desk.engine.query(query) if last}
+    expected = {
+        row["_id"]: row["attributes"]["last_message"]["_id"] for row in desk._last_messages()
+    }
+    assert expected
+    assert expected.items() <= found.items()
+
+
+def a_load_that_finds_nothing_new_writes_no_row(desk: Desk) -> None:
+    step, is_same = desk.quiet
+    assert is_same
+    assert [(stream.new, stream.changed) for stream in step.summary.streams] == [(0, 0)] * 4
+
+
+def changes_shorter_lists_and_empty_tables_are_followed(desk: Desk) -> None:
+    assert desk.changed.problems == []
+
+
+def history_keeps_each_version_with_its_times(desk: Desk) -> None:
+    versions = [row for row in desk.changed.groups if row[0] == desk.group]
+    assert [name for _, name, *_ in versions][1:] == ["renamed"]
+    (_, _, since, until), (_, _, again, still) = versions
+    assert since < until == again
+    assert still is None
+
+
+def status_tells_rows_cursors_and_loads(desk: Desk) -> None:
+    with desk.settings():
+        found = status(desk.engine.target())
+    rows = [len(desk.engine.rows(table)) for table in TABLES]
+    assert [stream.rows for stream in found.streams] == rows
+    assert [one.outcome for one in found.loads] == ["complete"] * 3
+
+
+def a_full_refresh_drops_the_table_and_reads_it_again(desk: Desk) -> None:
+    desk.load("fresh", resources=["leads"])
+    desk.engine.change("INSERT INTO {}leads (_id) VALUES ('stray')", dataset="fresh")
+    desk.load("fresh", resources=["leads"], full_refresh=True)
+    found = [row["_id"] for row in desk.engine.rows(LEADS, "fresh")]
+    assert sorted(found) == sorted(own_keys(desk.world, "leads"))
+
+
+def a_second_loader_on_this_machine_is_refused(desk: Desk) -> None:
+    said = r"Another load into .*, dataset busy is running"
+    with desk.settings(), desk.engine.target("busy").pipeline(), pytest.raises(Busy, match=said):
+        desk.load("busy", resources=["tags"])
+
+
+def every_merge_deletes_and_inserts_in_one_transaction(desk: Desk) -> None:
+    merges = [
+        is_open
+        for sql, is_open in desk.engine.said
+        if sql.startswith("DELETE FROM") and "messages" in sql.lower()
+    ]
+    assert len(merges) >= 2 or desk.engine.name == "MotherDuck"  # which has no stand-in to listen
+    assert all(merges)
+
+
+def no_file_stays_in_the_warehouse(desk: Desk) -> None:
+    said = [sql.split()[0] for sql, _ in desk.engine.said]
+    assert said.count("COPY") == said.count("REMOVE")
+    assert said.count("COPY") > 20 or desk.engine.name != "Snowflake"
+
+
+def rows_are_not_compared_or_purged(desk: Desk) -> None:
+    calls = len(desk.sandbox.calls)
+    for command in (reconcile, purge):
+        with desk.settings(), pytest.raises(Failure, match="and not compared, repaired or purged"):
+            command(desk.engine.target())
+    assert len(desk.sandbox.calls) == calls
+
+
+CHECKS = (
+    a_first_load_holds_every_row_and_value,
+    what_no_column_can_hold_is_kept_as_it_was_sent,
+    json_is_read_by_the_functions_of_the_engine,
+    a_load_that_finds_nothing_new_writes_no_row,
+    changes_shorter_lists_and_empty_tables_are_followed,
+    history_keeps_each_version_with_its_times,
+    status_tells_rows_cursors_and_loads,
+    a_full_refresh_drops_the_table_and_reads_it_again,
+    a_second_loader_on_this_machine_is_refused,
+    every_merge_deletes_and_inserts_in_one_transaction,
+    no_file_stays_in_the_warehouse,
+    rows_are_not_compared_or_purged,
+)
+
+
+def test_the_list_of_capabilities_names_what_is_checked() -> None:
+    names = {check.__name__ for check in CHECKS}
+    for name in MAKERS:
+        checked = {what for what, _ in CAPABILITIES} - NOT_CHECKED.keys()
+        assert checked <= names, name
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", UNTESTED)
+@pytest.mark.parametrize("word", ["", "true", "duckdb"])
+def test_a_warehouse_needs_the_word_of_the_user(
+    name: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WORD, word)
+    said = f"checked without a server.*set sources.tiledesk.untested_destination to {name}"
+    with pytest.raises(UnsupportedDestination, match=said):
+        destination_of(name, Path("unused"), "desk", Patience())
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_others_are_refused_with_the_reason(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WORD, name)
+    with pytest.raises(
+        UnsupportedDestination, match=re.escape(f"is not supported: {REASONS[name]}")
+    ):
+        destination_of(name, Path("unused"), "desk", Patience())
+
+
+@pytest.mark.parametrize("setting", ["AUTODETECT_SCHEMA", "IGNORE_UNKNOWN_VALUES"])
+def test_a_setting_with_which_bigquery_would_lose_values_is_refused(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = bigquery_engine(tmp_path)
+    settings = {WORD: "bigquery", f"DESTINATION__BIGQUERY__{setting}": "true"}
+    for name, text in {**engine.environment, **settings}.items():
+        monkeypatch.setenv(name, text)
+    with (
+        pytest.raises(PipelineStepFailed, match=r"values would be lost\. Remove it"),
+        engine.connected(),
+        engine.target().pipeline(),
+    ):
+        pass

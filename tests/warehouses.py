@@ -1,0 +1,280 @@
+"""Warehouses that cannot run here: DuckDB stands for the server.
+
+dlt's clients and jobs run as they are. Only the driver is replaced: sqlglot reads each statement in
+the dialect of the warehouse and translates it for DuckDB. A statement that is not of the dialect
+fails. A file that a job sends is read as the warehouse reads it, as far as that is documented.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import duckdb
+import sqlglot
+from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseUndefinedRelation
+from dlt.destinations.impl.motherduck.configuration import MotherDuckCredentials
+from dlt.destinations.sql_client import DBApiCursorImpl
+
+from engines import Engine
+
+COPY = re.compile(r"COPY INTO (\S+)\s+FROM '@.*/([^/']+)'")
+# Each dataset of BigQuery has a catalog of its own.
+CATALOG = re.compile(r'"\w+"\."(\w+)"\."INFORMATION_SCHEMA\.COLUMNS"')
+COLUMNS = r"(SELECT * FROM information_schema.columns WHERE table_schema = '\1')"
+PUT = re.compile(r"PUT 'file://([^']+)'")
+
+
+class Server:
+    """DuckDB in the place of a warehouse.
+
+    Attributes:
+        said: the statements that were run, in the dialect of the warehouse, and whether a
+            transaction was open.
+    """
+
+    def __init__(self, file: Path, dialect: str) -> None:
+        self.database = duckdb.connect(str(file))
+        self.database.execute("SET GLOBAL TimeZone = 'UTC'")
+        self.dialect = dialect
+        self.said: list[tuple[str, bool]] = []
+
+    def connect(self) -> Session:
+        return Session(self)
+
+
+class Session:
+    """A connection to the stand-in, as one client of dlt has it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.connection = server.database.cursor()
+        self.is_open = False
+        self.sent: dict[str, Path] = {}
+
+    def note(self, sql: str) -> None:
+        self.server.said.append((sql, self.is_open))
+
+    def run(self, sql: str, values: Any = None) -> DBApiCursorImpl:
+        """Run a statement of the dialect; parameters are ``%s``."""
+        self.note(sql)
+        marked = sql.replace("%s", "?").replace("%%", "%") if values else sql
+        for statement in sqlglot.transpile(marked, read=self.server.dialect, write="duckdb"):
+            if statement.startswith("DECLARE"):
+                continue  # of a script without more statements
+            try:
+                self.connection.execute(CATALOG.sub(COLUMNS, statement), values or None)
+            except duckdb.CatalogException as error:
+                raise DatabaseUndefinedRelation(error) from error
+            except duckdb.Error as error:
+                raise DatabaseTerminalException(error) from error
+        return DBApiCursorImpl(self.connection)  # type: ignore[arg-type]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.connection.begin()
+        self.is_open = True
+        try:
+            yield
+        except BaseException:
+            self.connection.rollback()
+            raise
+        else:
+            self.connection.commit()
+        finally:
+            self.is_open = False
+
+    def read_file(self, file: Path, table: str, null: str | None = None) -> int:
+        """Add the rows of a file to a table, matched by name.
+
+        Args:
+            null: the text that becomes NULL.
+        """
+        read = f"read_{'parquet' if file.suffix == '.parquet' else 'json'}('{file}')"
+        shown = "*"
+        if null is not None:
+            columns = self.connection.execute(f"DESCRIBE FROM {read}").fetchall()
+            shown = ", ".join(
+                f"nullif({name}, '{null}') AS {name}" if kind == "VARCHAR" else name
+                for name, kind, *_ in columns
+            )
+        self.connection.execute(f"INSERT INTO {table} BY NAME SELECT {shown} FROM {read}")
+        return int(self.connection.fetchall()[0][0])
+
+
+@contextmanager
+def snowflake(server: Server) -> Iterator[None]:
+    """dlt's Snowflake client, connected to a stand-in."""
+    from dlt.destinations.impl.snowflake.sql_client import SnowflakeSqlClient
+
+    def open_connection(self: Any) -> Session:
+        self._conn = server.connect()
+        return self._conn  # type: ignore[no-any-return]
+
+    def close_connection(self: Any) -> None:
+        self._conn = None
+
+    @contextmanager
+    def execute_query(self: Any, query: str, *args: Any, **_: Any) -> Iterator[Any]:
+        session: Session = self._conn
+        if sent := PUT.match(query):
+            session.sent[Path(sent[1]).name] = Path(sent[1])
+        elif copied := COPY.match(query):
+            session.note(query)
+            # as Snowflake documents the default of NULL_IF
+            null = None if "NULL_IF = ()" in query else "\\N"
+            session.read_file(session.sent[copied[2]], copied[1], null)
+        elif query.startswith("REMOVE"):
+            session.note(query)
+        else:
+            yield session.run(query, args)
+            return
+        yield SimpleNamespace(description=None)
+
+    @contextmanager
+    def begin_transaction(self: Any) -> Iterator[Any]:
+        with self._conn.transaction():
+            yield self
+
+    with mock.patch.multiple(
+        SnowflakeSqlClient,
+        open_connection=open_connection,
+        close_connection=close_connection,
+        begin_transaction=begin_transaction,
+        execute_query=execute_query,
+    ):
+        yield
+
+
+@contextmanager
+def bigquery(server: Server) -> Iterator[None]:
+    """dlt's BigQuery client, connected to a stand-in."""
+    from dlt.destinations.impl.bigquery import bigquery as module
+    from dlt.destinations.impl.bigquery.sql_client import BigQuerySqlClient
+    from google.cloud.exceptions import NotFound
+
+    def open_connection(self: Any) -> Any:
+        session = server.connect()
+        nothing = dict.fromkeys(
+            ("error_result", "errors", "started", "ended", "job_id", "exception")
+        )
+
+        def has(dataset: str, **_: Any) -> None:
+            found = session.connection.execute(
+                "SELECT schema_name FROM duckdb_schemas()"
+            ).fetchall()
+            if (dataset.rpartition(".")[2],) not in found:
+                raise NotFound(dataset)
+
+        def create(dataset: Any, **_: Any) -> None:
+            session.connection.execute(f"CREATE SCHEMA {dataset.dataset_id}")
+
+        def load(file: Any, table: str, job_config: Any, **_: Any) -> Any:
+            assert not job_config.autodetect
+            rows = session.read_file(Path(file.name), table)
+            return SimpleNamespace(done=lambda **_: True, output_rows=rows, **nothing)
+
+        self._client = SimpleNamespace(
+            session=session, get_dataset=has, create_dataset=create, load_table_from_file=load
+        )
+        return self._client
+
+    def close_connection(self: Any) -> None:
+        self._client = None
+
+    @contextmanager
+    def execute_query(self: Any, query: str, *args: Any, **_: Any) -> Iterator[Any]:
+        yield self._client.session.run(query, args)
+
+    @contextmanager
+    def begin_transaction(self: Any) -> Iterator[Any]:
+        with self._client.session.transaction():
+            yield self
+
+    with (
+        mock.patch.multiple(
+            BigQuerySqlClient,
+            open_connection=open_connection,
+            close_connection=close_connection,
+            begin_transaction=begin_transaction,
+            execute_query=execute_query,
+        ),
+        mock.patch.object(module, "sleep"),
+    ):
+        yield
+
+
+@contextmanager
+def motherduck(file: Path) -> Iterator[None]:
+    """dlt's MotherDuck client, connected to a file."""
+    with mock.patch.object(MotherDuckCredentials, "_conn_str", return_value=str(file)):
+        yield
+
+
+@dataclass
+class Warehouse(Engine):
+    """A stand-in as an engine of the conformance suite.
+
+    Attributes:
+        said: as `Server` has it; empty for MotherDuck.
+        connected: has dlt's client connected to the stand-in while it is entered.
+    """
+
+    said: list[tuple[str, bool]] = field(default_factory=list)
+    connected: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def _fetched(
+        self, sql: str, values: tuple[Any, ...], dataset: str
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        names, rows = super()._fetched(sql, values, dataset)
+        return [name.lower() for name in names], rows
+
+
+def motherduck_engine(folder: Path) -> Warehouse:
+    file = folder / "my_db.duckdb"
+
+    def connect(dataset: str) -> Any:
+        connection = duckdb.connect(str(file))
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
+
+    settings = {"DESTINATION__MOTHERDUCK__CREDENTIALS": "md:my_db?motherduck_token=made-up"}
+    return Warehouse(
+        "MotherDuck", "motherduck", connect, settings, connected=lambda: motherduck(file)
+    )
+
+
+def snowflake_engine(folder: Path) -> Warehouse:
+    server = Server(folder / "desk_db.duckdb", "snowflake")
+    address = "snowflake://loader:made-up@desk/desk_db?warehouse=small&role=loader"
+    return Warehouse(
+        "Snowflake",
+        "snowflake",
+        lambda dataset: server.database.cursor(),
+        {"DESTINATION__SNOWFLAKE__CREDENTIALS": address},
+        said=server.said,
+        connected=lambda: snowflake(server),
+    )
+
+
+def bigquery_engine(folder: Path) -> Warehouse:
+    server = Server(folder / "desk_db.duckdb", "bigquery")
+    names = {
+        "PROJECT_ID": "desk_db",
+        "CLIENT_EMAIL": "loader@example.org",
+        "PRIVATE_KEY": "made-up",
+    }
+    return Warehouse(
+        "BigQuery",
+        "bigquery",
+        lambda dataset: server.database.cursor(),
+        {f"DESTINATION__BIGQUERY__CREDENTIALS__{name}": text for name, text in names.items()},
+        said=server.said,
+        connected=lambda: bigquery(server),
+    )
