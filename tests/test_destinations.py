@@ -189,7 +189,7 @@ def refused(*arguments: str, cwd: Path, **environment: str) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    ["snowflake", "motherduck", "dlt.destinations.lancedb", "named", "nowhere", ""],
+    ["redshift", "dlt.destinations.lancedb", "named", "nowhere", ""],
 )
 def test_a_destination_that_was_not_shown_to_be_right_is_refused_before_the_first_call(
     name: str, sandbox: Sandbox, owner: Account, tmp_path: Path

@@ -92,9 +92,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[
     places = TESTS.parent / SPARK / "bin"
     done = subprocess.run(
         [
-            *(places / "spark-submit", "--master", "local[1]", "--driver-memory", "700m"),
+            *(places / "spark-submit", "--master", "local[1]", "--driver-memory", "1g"),
             # all of it saves time: the rows are few, and each query is made once
-            *("--driver-java-options", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"),
+            *(
+                "--driver-java-options",
+                "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:MetaspaceSize=200m",
+            ),
             *("--conf", "spark.sql.shuffle.partitions=1", "--conf", "spark.ui.enabled=false"),
             *("--conf", "spark.sql.codegen.wholeStage=false"),
             *("--conf", "spark.sql.codegen.factoryMode=NO_CODEGEN"),
