@@ -33,12 +33,12 @@ class Living(Desk):
     Whatever happens is written to the log of changes, as a load does, or it is not.
     """
 
-    def __init__(self, seed: int = 0, *, is_logged: bool = False) -> None:
+    def __init__(self, seed: int = 0, *, has_log: bool = False) -> None:
         super().__init__()
         self.rng = random.Random(seed)
         self.minute = 0.0
         self.number = 0
-        self.is_logged = is_logged
+        self.has_log = has_log
         self.chosen = ""  # the conversation that things happen to; any unless given
         self.add("projects", _id=OTHER, id_project=OTHER, name="Other", active_operating_hours=True)
         self.change("projects", OTHER, operating_hours=json.dumps(HOURS))
@@ -298,7 +298,7 @@ class Living(Desk):
 
     def make(self, **settings: Any) -> Transformed:
         given = MartSettings(**{"as_of": AS_OF, **settings})
-        if self.is_logged:
+        if self.has_log:
             self.log()
         else:
             log = f"{change_log.schema_of('tiledesk')}.{change_log.STATES}"
@@ -343,14 +343,14 @@ def differences(connection: duckdb.DuckDBPyConnection, settings: MartSettings) -
 
 
 @pytest.mark.varied
-@pytest.mark.parametrize("is_logged", [True, False], ids=["logged", "not logged"])
+@pytest.mark.parametrize("has_log", [True, False], ids=["logged", "not logged"])
 @pytest.mark.parametrize("seed", range(5))
 def test_marts_equal_those_made_anew_whatever_happens_between_two_transformations(
-    seed: int, is_logged: bool, monkeypatch: pytest.MonkeyPatch
+    seed: int, has_log: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "MOST", 1)
     monkeypatch.setattr(days, "MOST", 1)
-    desk = Living(seed, is_logged=is_logged)
+    desk = Living(seed, has_log=has_log)
     desk.make()
     ways = set()
     for step in range(6):
@@ -370,12 +370,12 @@ MIDDLE, OTHERS, WAITING = "middle", "others", "waiting"
 LATER = at(60 * 24 * 365)
 
 
-@pytest.fixture(params=[True, False], ids=["logged", "not logged"])
+@pytest.fixture
 def desk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Living:
     """Closed conversations, and one that waits for an answer; neither it nor a named one is the
     newest. Marts of days are always made of the changed days only."""
     monkeypatch.setattr(days, "MOST", 1)
-    made = Living(is_logged=request.param)
+    made = Living(has_log=getattr(request, "param", True))
     for _ in range(12):
         made.opens()
     made.answered(MIDDLE)
@@ -392,6 +392,7 @@ def desk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Liv
 
 
 @pytest.mark.varied
+@pytest.mark.parametrize("desk", [True, False], ids=["logged", "not logged"], indirect=True)
 @pytest.mark.parametrize("event", [*Living.OF_ONE, *Living.OF_ALL])
 def test_each_event_reaches_every_mart(desk: Living, event: Callable[[Living], None]) -> None:
     desk.chosen = "gone" if event is Living.is_there_again else MIDDLE
@@ -605,7 +606,7 @@ class Failing:
 @pytest.mark.varied
 @pytest.mark.parametrize("number", range(9, 200, 27))
 def test_a_transformation_that_fails_at_a_statement_changes_nothing(number: int) -> None:
-    desk, given = Living(is_logged=True), MartSettings(as_of=AS_OF)
+    desk, given = Living(has_log=True), MartSettings(as_of=AS_OF)
     desk.make()
     for event in (Living.opens, Living.closes, Living.a_lead_changes_its_status):
         event(desk)
@@ -644,7 +645,8 @@ def test_a_mart_that_was_changed_by_hand_is_made_anew_when_it_is_asked_for(desk:
 )
 def test_marts_that_somebody_changed_are_made_anew(desk: Living, damage: str) -> None:
     desk.connection.execute(damage)
-    assert desk.make().conversations is None
+    given = MartSettings(as_of=AS_OF)
+    assert transform(desk.connection, "tiledesk", settings=given).conversations is None
     assert desk.differences() == {}
 
 

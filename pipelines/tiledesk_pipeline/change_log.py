@@ -81,7 +81,7 @@ def before(dataset: str, table: str, columns: Collection[str], rows: str = "") -
     """
     states = _place(schema_of(dataset), STATES)
     place = _place(dataset, table)
-    # somebody else has written
+    # where somebody else has written, the log is not whole, and stays so
     statements = [
         f"DELETE FROM {states} WHERE table_name = '{table}'"  # noqa: S608 (our own names)
         f" AND state <> {_state(place, columns)}"

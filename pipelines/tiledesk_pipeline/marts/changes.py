@@ -77,6 +77,7 @@ KEPT = (
     "int_tiledesk__open_spells",
     "int_tiledesk__holders",
     "int_tiledesk__handle_time",
+    "int_tiledesk__backlog_changes",
 )
 KEPT_SHARED = ("int_tiledesk__members", "int_tiledesk__projects")
 # Marts whose rows belong to a day and to conversations that count on it, and depend on nothing else

@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: 480369d753e6f4677b81d5058a9ae08dab8de9a08d17f834c88c61f2eff97f9c
+-- digest: e99caf612c14879f5e83723821caaa90795ada22354b5916d8abd8a30be91733
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.
@@ -67,44 +67,6 @@ select
     ) as is_public
 from written
 left join excluded on excluded.user_id = written.sender and written.author = 'agent'
-
--- model: __prep__.int_tiledesk__conversation_messages
--- What was written in each conversation, counted.
-with
-
-messages as (
-    select
-        messages.*,
-        lag(case when is_public and author in ('customer', 'agent') then author end) over (
-            partition by conversation_id, is_public and author in ('customer', 'agent')
-            order by created_at, message_id
-        ) as author_before
-    from "__prep__"."int_tiledesk__messages" as messages
-)
-
-select
-    conversation_id,
-    min(id_project) as id_project,
-    count(*) filter (where is_public) as messages,
-    count(*) filter (where is_public and author = 'customer') as customer_messages,
-    count(*) filter (where is_public and author = 'agent') as agent_messages,
-    count(*) filter (where is_public and author = 'bot') as bot_messages,
-    count(*) filter (
-        where author = 'agent' and not is_public and coalesce(subtype, '') in ('private', 'internal')
-    ) as private_notes,
-    count(*) filter (
-        where is_public and author = 'agent' and author_before is distinct from 'agent'
-    ) as replies,
-    count(distinct sender) filter (where is_public and author = 'agent') as agents,
-    min(created_at) filter (where is_public) as first_message_at,
-    max(created_at) filter (where is_public) as last_message_at,
-    min(created_at) filter (where is_public and author = 'customer') as first_customer_at,
-    min(created_at) filter (where is_public and author = 'agent') as first_agent_at,
-    min(created_at) filter (where is_public and author = 'bot') as first_bot_at,
-    max(created_at) filter (where is_public and author = 'bot') as last_bot_at,
-    min(message_id) filter (where is_public and author = 'agent') is not null as has_agent_message
-from messages
-group by conversation_id
 
 -- model: __prep__.int_tiledesk__settings
 -- The variables of the package, one row. No other model but the two lists beside it reads them.
@@ -257,6 +219,72 @@ left join "__prep__"."int_tiledesk__projects" as projects on projects.id_project
 where ordered.kind = 'opened'
     or (ordered.kind = 'closed' and ordered.kind_before in ('opened', 'reopened'))
     or (ordered.kind = 'reopened' and ordered.kind_before = 'closed')
+
+-- model: __prep__.int_tiledesk__open_spells
+-- The times during which each conversation was open: from its opening or a reopen to the next close.
+with
+
+events as (
+    select
+        conversation_id,
+        id_project,
+        kind,
+        happened_at,
+        happened_on,
+        lead(happened_on) over (partition by conversation_id order by event_number) as next_on,
+        lead(happened_at) over (partition by conversation_id order by event_number) as next_at
+    from "__prep__"."int_tiledesk__events"
+)
+
+select
+    conversation_id,
+    id_project,
+    row_number() over (partition by conversation_id order by happened_at) as spell_number,
+    happened_at as opened_at,
+    happened_on as opened_on,
+    next_at as closed_at,
+    next_on as closed_on,
+    kind = 'reopened' as is_reopened
+from events
+where kind in ('opened', 'reopened')
+
+-- model: __prep__.int_tiledesk__conversation_messages
+-- What was written in each conversation, counted.
+with
+
+messages as (
+    select
+        messages.*,
+        lag(case when is_public and author in ('customer', 'agent') then author end) over (
+            partition by conversation_id, is_public and author in ('customer', 'agent')
+            order by created_at, message_id
+        ) as author_before
+    from "__prep__"."int_tiledesk__messages" as messages
+)
+
+select
+    conversation_id,
+    min(id_project) as id_project,
+    count(*) filter (where is_public) as messages,
+    count(*) filter (where is_public and author = 'customer') as customer_messages,
+    count(*) filter (where is_public and author = 'agent') as agent_messages,
+    count(*) filter (where is_public and author = 'bot') as bot_messages,
+    count(*) filter (
+        where author = 'agent' and not is_public and coalesce(subtype, '') in ('private', 'internal')
+    ) as private_notes,
+    count(*) filter (
+        where is_public and author = 'agent' and author_before is distinct from 'agent'
+    ) as replies,
+    count(distinct sender) filter (where is_public and author = 'agent') as agents,
+    min(created_at) filter (where is_public) as first_message_at,
+    max(created_at) filter (where is_public) as last_message_at,
+    min(created_at) filter (where is_public and author = 'customer') as first_customer_at,
+    min(created_at) filter (where is_public and author = 'agent') as first_agent_at,
+    min(created_at) filter (where is_public and author = 'bot') as first_bot_at,
+    max(created_at) filter (where is_public and author = 'bot') as last_bot_at,
+    min(message_id) filter (where is_public and author = 'agent') is not null as has_agent_message
+from messages
+group by conversation_id
 
 -- model: __prep__.int_tiledesk__holders
 -- Which agent held a conversation, and when.
@@ -478,34 +506,6 @@ select
         ), 0
     ) as seconds_before
 from merged
-
--- model: __prep__.int_tiledesk__open_spells
--- The times during which each conversation was open: from its opening or a reopen to the next close.
-with
-
-events as (
-    select
-        conversation_id,
-        id_project,
-        kind,
-        happened_at,
-        happened_on,
-        lead(happened_on) over (partition by conversation_id order by event_number) as next_on,
-        lead(happened_at) over (partition by conversation_id order by event_number) as next_at
-    from "__prep__"."int_tiledesk__events"
-)
-
-select
-    conversation_id,
-    id_project,
-    row_number() over (partition by conversation_id order by happened_at) as spell_number,
-    happened_at as opened_at,
-    happened_on as opened_on,
-    next_at as closed_at,
-    next_on as closed_on,
-    kind = 'reopened' as is_reopened
-from events
-where kind in ('opened', 'reopened')
 
 -- model: __prep__.int_tiledesk__responses
 -- Customer turns: what the customer wrote until the next answer of an agent.
@@ -750,17 +750,6 @@ select
     coalesce(trashed, false) as is_removed
 from ranked
 where place = 1
-
--- model: __prep__.int_tiledesk__ratings
--- All ratings of each project together, as Tiledesk's own analytics count them.
-select
-    id_project,
-    sum(rating) as rating_sum,
-    count(rating) as rating_n,
-    count(*) as requests
-from "__prep__"."stg_tiledesk__requests"
-where preflight is not true
-group by id_project
 
 -- model: __marts__.tiledesk__conversations
 -- One row for each conversation, with every figure that belongs to it.
@@ -1048,6 +1037,71 @@ left join clock as closed_clock
 left join clock as created_clock
     on created_clock.id_project = measured.id_project and created_clock.happened_at = measured.created_at
 
+-- model: __prep__.int_tiledesk__backlog_changes
+-- The days on which each conversation begins and ends to be open, and to wait for a first answer.
+with
+
+conversations as (
+    select conversation_id, id_project, department_id, department, first_agent_at, first_replied_on
+    from "__marts__"."tiledesk__conversations"
+    where is_real
+)
+
+select
+    conversations.conversation_id,
+    conversations.id_project,
+    conversations.department_id,
+    conversations.department,
+    spells.opened_on as day,
+    1 as opened,
+    0 as closed,
+    case when not spells.is_reopened then 1 else 0 end as waiting
+from "__prep__"."int_tiledesk__open_spells" as spells
+inner join conversations on conversations.conversation_id = spells.conversation_id
+union all
+select
+    conversations.conversation_id,
+    conversations.id_project,
+    conversations.department_id,
+    conversations.department,
+    spells.closed_on as day,
+    0 as opened,
+    1 as closed,
+    0 as waiting
+from "__prep__"."int_tiledesk__open_spells" as spells
+inner join conversations on conversations.conversation_id = spells.conversation_id
+where spells.closed_at is not null
+union all
+-- a conversation stops waiting for a first answer when an agent writes or when it is first closed
+select
+    conversations.conversation_id,
+    conversations.id_project,
+    conversations.department_id,
+    conversations.department,
+    case
+        when conversations.first_agent_at > spells.closed_at or conversations.first_agent_at is null
+            then spells.closed_on
+        else conversations.first_replied_on
+    end as day,
+    0 as opened,
+    0 as closed,
+    -1 as waiting
+from "__prep__"."int_tiledesk__open_spells" as spells
+inner join conversations on conversations.conversation_id = spells.conversation_id
+where spells.spell_number = 1
+    and (conversations.first_agent_at is not null or spells.closed_at is not null)
+
+-- model: __prep__.int_tiledesk__ratings
+-- All ratings of each project together, as Tiledesk's own analytics count them.
+select
+    id_project,
+    sum(rating) as rating_sum,
+    count(rating) as rating_n,
+    count(*) as requests
+from "__prep__"."stg_tiledesk__requests"
+where preflight is not true
+group by id_project
+
 -- model: __marts__.tiledesk__messages
 -- One row for each message of a conversation, with who wrote it. Texts are in tiledesk__transcripts.
 select
@@ -1299,62 +1353,13 @@ left join handled
 -- Conversations that are open at the end of each local day, by department.
 with
 
-conversations as (
-    select conversation_id, id_project, department_id, department, first_agent_at, first_replied_on
-    from "__marts__"."tiledesk__conversations"
-    where is_real
-),
-
-changes as (
-    select
-        conversations.id_project,
-        conversations.department_id,
-        conversations.department,
-        spells.opened_on as day,
-        1 as opened,
-        0 as closed,
-        case when not spells.is_reopened then 1 else 0 end as waiting
-    from "__prep__"."int_tiledesk__open_spells" as spells
-    inner join conversations on conversations.conversation_id = spells.conversation_id
-    union all
-    select
-        conversations.id_project,
-        conversations.department_id,
-        conversations.department,
-        spells.closed_on as day,
-        0 as opened,
-        1 as closed,
-        0 as waiting
-    from "__prep__"."int_tiledesk__open_spells" as spells
-    inner join conversations on conversations.conversation_id = spells.conversation_id
-    where spells.closed_at is not null
-    union all
-    -- a conversation stops waiting for a first answer when an agent writes or when it is first closed
-    select
-        conversations.id_project,
-        conversations.department_id,
-        conversations.department,
-        case
-            when conversations.first_agent_at > spells.closed_at or conversations.first_agent_at is null
-                then spells.closed_on
-            else conversations.first_replied_on
-        end as day,
-        0 as opened,
-        0 as closed,
-        -1 as waiting
-    from "__prep__"."int_tiledesk__open_spells" as spells
-    inner join conversations on conversations.conversation_id = spells.conversation_id
-    where spells.spell_number = 1
-        and (conversations.first_agent_at is not null or spells.closed_at is not null)
-),
-
 per_day as (
     select
         id_project, department_id, department, day,
         cast(sum(opened) as bigint) as opened,
         cast(sum(closed) as bigint) as closed,
         cast(sum(waiting) as bigint) as waiting
-    from changes
+    from "__prep__"."int_tiledesk__backlog_changes"
     group by id_project, department_id, department, day
 ),
 

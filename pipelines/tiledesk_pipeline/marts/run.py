@@ -327,8 +327,8 @@ def _make(
     mark = changes.fingerprint(connection, dataset, making.variables, views)
     small = changes.of_small(connection)
     is_logged = done.schema == f"{dataset}_marts"
+    by_log = is_logged and change_log.is_whole(connection, dataset, loaded)
     if not full_refresh:
-        by_log = is_logged and change_log.is_whole(connection, dataset, loaded)
         done.conversations = changes.find(
             connection, done.schema, mark, messages_at_once, by_log=by_log
         )

@@ -1,62 +1,13 @@
 -- Conversations that are open at the end of each local day, by department.
 with
 
-conversations as (
-    select conversation_id, id_project, department_id, department, first_agent_at, first_replied_on
-    from {{ ref('tiledesk__conversations') }}
-    where is_real
-),
-
-changes as (
-    select
-        conversations.id_project,
-        conversations.department_id,
-        conversations.department,
-        spells.opened_on as day,
-        1 as opened,
-        0 as closed,
-        case when not spells.is_reopened then 1 else 0 end as waiting
-    from {{ ref('int_tiledesk__open_spells') }} as spells
-    inner join conversations on conversations.conversation_id = spells.conversation_id
-    union all
-    select
-        conversations.id_project,
-        conversations.department_id,
-        conversations.department,
-        spells.closed_on as day,
-        0 as opened,
-        1 as closed,
-        0 as waiting
-    from {{ ref('int_tiledesk__open_spells') }} as spells
-    inner join conversations on conversations.conversation_id = spells.conversation_id
-    where spells.closed_at is not null
-    union all
-    -- a conversation stops waiting for a first answer when an agent writes or when it is first closed
-    select
-        conversations.id_project,
-        conversations.department_id,
-        conversations.department,
-        case
-            when conversations.first_agent_at > spells.closed_at or conversations.first_agent_at is null
-                then spells.closed_on
-            else conversations.first_replied_on
-        end as day,
-        0 as opened,
-        0 as closed,
-        -1 as waiting
-    from {{ ref('int_tiledesk__open_spells') }} as spells
-    inner join conversations on conversations.conversation_id = spells.conversation_id
-    where spells.spell_number = 1
-        and (conversations.first_agent_at is not null or spells.closed_at is not null)
-),
-
 per_day as (
     select
         id_project, department_id, department, day,
         cast(sum(opened) as bigint) as opened,
         cast(sum(closed) as bigint) as closed,
         cast(sum(waiting) as bigint) as waiting
-    from changes
+    from {{ ref('int_tiledesk__backlog_changes') }}
     group by id_project, department_id, department, day
 ),
 
