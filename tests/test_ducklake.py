@@ -343,6 +343,12 @@ def test_a_file_that_is_no_catalogue_stays_as_it_is(
     assert words.read_bytes() == before
 
 
+def test_what_does_not_fit_into_memory_goes_to_the_folder_of_the_run(lake: Engine) -> None:
+    with lake.target().pipeline() as pipeline, pipeline.sql_client() as client:
+        ((place,),) = client.execute_sql("SELECT current_setting('temp_directory')") or ()
+        assert Path(pipeline.working_dir) in Path(place).parents
+
+
 def test_what_only_reads_cannot_write(lake: Engine, owner: Account) -> None:
     load(lake.target(), resources=["tags"], **owner.settings)
     with (
@@ -378,7 +384,7 @@ REFUSED = {
         {"CATALOG": "postgres://u:secret-word@127.0.0.1:9/lake"},
         r"^Error: No server listens there: .*destination\.ducklake\.credentials\.catalog",
     ),
-    "memory": ({"STORAGE__BUCKET_URL": "memory://lake"}, r"in a folder or on S3, not on memory"),
+    "Azure": ({"STORAGE__BUCKET_URL": "az://lake"}, r"in a folder or on S3, not on az"),
     "storage": ({"STORAGE": "s3://lake"}, r"Name the place .* in .*\.storage\.bucket_url"),
     "no folder": ({"CATALOG": "sqlite:///none/lake.sqlite"}, r"^Error: There is no folder .*none"),
     "a folder": ({"CATALOG": "sqlite:///."}, r"is not a regular file"),

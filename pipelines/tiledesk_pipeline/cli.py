@@ -216,7 +216,7 @@ def make_marts(
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make the marts from what is loaded: on DuckDB as it is, elsewhere with dbt."""
+    """Make the marts from what is loaded: with dbt in Postgres, by itself elsewhere."""
     with report_errors(verbose):
         from .destinations import Patience
         from .target import Target

@@ -32,6 +32,7 @@ MEMORY_PER_BYTE = 5
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Where data files can be, as tests show.
 STORAGES = ("file", "s3")
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # By the database of the catalogue, the module that knows it.
 MODULES = {
     "sqlite": ".ducklake_file",
@@ -77,16 +78,6 @@ class DuckLake(DuckDBDialect):
             raise Failure(
                 f"The lake is called {name}, and so is a schema of the dataset {self.dataset}: set"
                 f" another {SETTING}.ducklake_name."
-            )
-        if isinstance(dlt.secrets.get(f"{SETTING}.storage"), str):
-            raise Failure(
-                f"dlt does not read {SETTING}.storage. Name the place of the data files in"
-                f" {SETTING}.storage.bucket_url."
-            )
-        if self.lake.storage.protocol not in STORAGES:
-            raise Failure(
-                f"The data files of a lake can be in a folder or on S3, not on"
-                f" {self.lake.storage.protocol}: set {SETTING}.storage.bucket_url."
             )
         if "'" in self.lake.storage_url:
             raise Failure(
@@ -207,9 +198,10 @@ def in_catalogue(name: str, db: Path, dataset: str, patience: Patience) -> DuckL
     """A dataset in the lake that the settings name.
 
     Raises:
-        UnsupportedDestination: its catalogue is in a database that is not supported.
+        UnsupportedDestination: its catalogue or its data files are where none were tested.
         ConfigurationException: a setting cannot be read.
     """
+    _check_storage()
     destination = dlt.destinations.ducklake(destination_name=DestinationReference.to_name(name))
     lake = settings_of(destination, dataset).credentials
     database = str(lake.catalog.drivername).partition("+")[0]
@@ -226,6 +218,27 @@ def in_catalogue(name: str, db: Path, dataset: str, patience: Patience) -> DuckL
             " Run: pip install 'tiledesk-dlt[postgres]'"
         ) from error
     return kind(name, db, dataset, patience, lake)
+
+
+def _check_storage() -> None:
+    """Look at the place of the data files, before dlt asks for packages of that place."""
+    storage = f"{SETTING}.storage"
+    if isinstance(_setting(storage), str):
+        raise UnsupportedDestination(
+            f"dlt does not read {storage}. Name the place of the data files in"
+            f" {storage}.bucket_url."
+        )
+    scheme = SCHEME.match(str(_setting(f"{storage}.bucket_url")))
+    if scheme and scheme[1] not in STORAGES:
+        raise UnsupportedDestination(
+            f"The data files of a lake can be in a folder or on S3, not on {scheme[1]}: set"
+            f" {storage}.bucket_url."
+        )
+
+
+def _setting(name: str) -> Any:
+    found: Any = dlt.secrets.get(name)
+    return dlt.config.get(name) if found is None else found
 
 
 KIND = in_catalogue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, AnyStr, cast
 
 import dlt
@@ -29,6 +30,8 @@ class _Pool(DuckDbConnectionPool):
     credentials: DuckLakeCredentials
 
     def _close_conn(self) -> None:
+        if self._conn is None:
+            return
         name = self.credentials.ducklake_name
         attached = self._conn.execute(
             "SELECT 1 FROM duckdb_databases() WHERE database_name = ?", [name]
@@ -121,6 +124,8 @@ class MergingDuckLake(ConfiguredOnce, dlt.destinations.ducklake):
             "memory_limit": f"{self.memory}B",
             "threads": 1,
             "preserve_insertion_order": False,
+            # otherwise rows that do not fit into memory go to the folder of whoever runs it
+            "temp_directory": str(Path(client.config.pipeline_working_dir or "") / "tmp"),
         }
         self._pool = ours.credentials.conn_pool = self._pool or _Pool(ours.credentials)
         client.sql_client = ours
