@@ -29,7 +29,6 @@ from tiledesk import tiledesk_source
 from tiledesk.errors import UnsupportedDestination
 from tiledesk.lake import iceberg
 from tiledesk.lake import records as lake_records
-from tiledesk.lake import tables as lake_tables
 from tiledesk.lake.delta import DeltaLake
 from tiledesk.lake.iceberg import Iceberg
 from tiledesk.lake.sql import opened
@@ -162,10 +161,10 @@ def test_nothing_is_committed_once_the_lock_is_lost(lake: Lake) -> None:
 
 
 def test_former_versions_go_and_small_files_are_merged(
-    lake: Lake, format: str, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lake_tables, "MOST_SMALL_FILES", 2)
     monkeypatch.setattr("tiledesk.lake.delta.MOST_SMALL_FILES", 2)
+    monkeypatch.setattr(iceberg, "MOST_SMALL_FILES", 2)
     monkeypatch.setattr(iceberg, "MOST_SNAPSHOTS", 2)
     table = made(lake)
     for key in "def":
@@ -173,8 +172,7 @@ def test_former_versions_go_and_small_files_are_merged(
     before = contents(lake)
     lake.open("messages").tidy()
     assert contents(lake) == before
-    if format == "delta":
-        assert len(lake.open("messages").files()) == 1
+    assert len(lake.open("messages").files()) == 1
     lake.open("messages").replace("_id", ["d", "e", "f"], rows())
     assert len(lake.open("messages").files()) < len(
         list(Path(lake.place.folder).rglob("*.parquet"))
