@@ -82,16 +82,20 @@ class IcebergTable(LakeTable):
         # the range lets pyiceberg leave out files
         lowest, highest = min(values), max(values)
         is_between = ON.And(ON.GreaterThanOrEqual(key, lowest), ON.LessThanOrEqual(key, highest))
+        is_one = ON.And(is_between, ON.In(key, values))
+        found = self._table.scan(is_one, selected_fields=(key,), limit=1).to_arrow()
         with self._table.transaction() as transaction:
-            if self._table.current_snapshot() is not None:
-                transaction.delete(ON.And(is_between, ON.In(key, values)))
+            if len(found):  # pyiceberg warns if there is nothing to delete
+                transaction.delete(is_one)
             if len(rows):
                 transaction.append(self.fitted(rows))
 
     def clear(self) -> None:
         self.place.check()
+        has_rows = bool(self.files())
         with self._table.transaction() as transaction:
-            transaction.delete(ON.AlwaysTrue())
+            if has_rows:
+                transaction.delete(ON.AlwaysTrue())
             with transaction.update_schema() as update:
                 for name in self.schema.names[1:]:
                     update.delete_column(name)
