@@ -84,11 +84,8 @@ class DeltaLakeTable(LakeTable):
         write_deltalake(self._table, empty, mode="overwrite", schema_mode="overwrite")
 
     def tidy(self, *, keeps_former: bool = True) -> None:
-        is_due = len(self.files()) > MOST_SMALL_FILES
-        if keeps_former and not is_due:
-            return
-        self.place.check()
-        if is_due:
+        if len(self.files()) > MOST_SMALL_FILES:
+            self.place.check()
             self._table.optimize.compact(target_size=FILE_BYTES)
         self.place.check()
         self._table.vacuum(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -15,10 +16,21 @@ from dlt.common.libs.pyiceberg import get_catalog, get_sql_catalog, is_ephemeral
 from dlt.common.storages.fsspec_filesystem import MTIME_DISPATCH
 from pyiceberg import expressions
 from pyiceberg.catalog import Catalog
+from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table
 
 from ..errors import UnsupportedDestination
-from .tables import KEPT_DAYS, ForeignTable, Lake, LakeTable, Place, described, nullable
+from .sql import opened
+from .tables import (
+    KEPT_DAYS,
+    MOST_SMALL_FILES,
+    ForeignTable,
+    Lake,
+    LakeTable,
+    Place,
+    described,
+    nullable,
+)
 
 # Their types name no arguments.
 ON: Any = expressions
@@ -33,6 +45,8 @@ PROPERTIES = {
 STATISTICS = "write.metadata.metrics.column."
 # Each metadata file lists all snapshots. A load makes up to two of a table.
 MOST_SNAPSHOTS = 100
+# Small files are merged in memory, as many of them as have these bytes together.
+COMPACTED_BYTES = 64 * 1024 * 1024
 
 
 class IcebergTable(LakeTable):
@@ -68,28 +82,59 @@ class IcebergTable(LakeTable):
         # the range lets pyiceberg leave out files
         lowest, highest = min(values), max(values)
         is_between = ON.And(ON.GreaterThanOrEqual(key, lowest), ON.LessThanOrEqual(key, highest))
+        is_one = ON.And(is_between, ON.In(key, values))
+        found = self._table.scan(is_one, selected_fields=(key,), limit=1).to_arrow()
         with self._table.transaction() as transaction:
-            if self._table.current_snapshot() is not None:
-                transaction.delete(ON.And(is_between, ON.In(key, values)))
+            if len(found):  # pyiceberg warns if there is nothing to delete
+                transaction.delete(is_one)
             if len(rows):
                 transaction.append(self.fitted(rows))
 
     def clear(self) -> None:
         self.place.check()
+        has_rows = bool(self.files())
         with self._table.transaction() as transaction:
-            transaction.delete(ON.AlwaysTrue())
+            if has_rows:
+                transaction.delete(ON.AlwaysTrue())
             with transaction.update_schema() as update:
                 for name in self.schema.names[1:]:
                     update.delete_column(name)
 
     def tidy(self, *, keeps_former: bool = True) -> None:
         self.place.check()
+        self._compact()
         former = self._former(keeps_former)
         if former:
             self._table.maintenance.expire_snapshots().by_ids(former).commit()
         elif keeps_former:
             return
         self._delete_unused(keeps_former)
+
+    def _compact(self) -> None:
+        """Write the rows of small files into one, if there are many files."""
+        files = [task.file for task in self._table.scan().plan_files()]
+        if len(files) <= MOST_SMALL_FILES:
+            return
+        files.sort(key=lambda file: file.file_size_in_bytes)
+        sizes = accumulate(file.file_size_in_bytes for file in files)
+        small = [file for file, size in zip(files, sizes, strict=True) if size <= COMPACTED_BYTES]
+        if len(small) < 2:
+            return
+        with opened(self.place) as session:
+            paths = {_path(file.file_path): file.file_size_in_bytes for file in small}
+            session.show_files("small", self.schema, paths)
+            rows = self.fitted(session.rows("FROM small"))
+        self.place.check()
+        with (
+            self._table.transaction() as transaction,
+            transaction.update_snapshot().overwrite() as snapshot,
+        ):
+            for file in small:
+                snapshot.delete_data_file(file)
+            for file in _dataframe_to_data_files(
+                transaction.table_metadata, rows, self._table.io, snapshot.commit_uuid
+            ):
+                snapshot.append_data_file(file)
 
     def _former(self, keeps_former: bool) -> list[int]:
         """The snapshots that may go: old ones, and those beyond a number."""

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from ..dlt_adapter import active_pipeline
 from .tables import LakeTable, Place
 
 MEMORY = "512MB"
@@ -41,7 +42,11 @@ class Session:
 
     def show_table(self, name: str, table: LakeTable) -> None:
         """Make a view of a table of the lake."""
-        self.show(name, table.schema, self._near(table.files()))
+        self.show_files(name, table.schema, table.files())
+
+    def show_files(self, name: str, schema: pa.Schema, files: dict[str, int]) -> None:
+        """Make a view of files of a table of the lake."""
+        self.show(name, schema, self._near(files))
 
     def show(self, name: str, schema: pa.Schema, paths: Sequence[str]) -> None:
         """Make a view of files with the columns of a schema, even those that no file has."""
@@ -66,7 +71,8 @@ class Session:
 
     def texts(self, query: str) -> list[str]:
         """The values of a query with a single column of texts, without null."""
-        return [value for (value,) in self.connection.execute(query).fetchall() if value]
+        found = self.connection.execute(query).fetchall()
+        return [value for (value,) in found if value is not None]
 
     def _near(self, files: dict[str, int]) -> list[str]:
         """Where to read files; small ones of a bucket are fetched."""
@@ -83,8 +89,13 @@ class Session:
 
 @contextmanager
 def opened(place: Place) -> Iterator[Session]:
-    """A session, whose folder is removed at the end."""
-    with tempfile.TemporaryDirectory() as folder:
+    """A session, whose folder is removed at the end.
+
+    It is in the folder of the pipeline, which the next load removes if this one is killed.
+    """
+    pipeline = active_pipeline()
+    home = Path(pipeline.working_dir) if pipeline is not None else None
+    with tempfile.TemporaryDirectory(dir=home if home and home.is_dir() else None) as folder:
         config: dict[str, Any] = {
             "memory_limit": MEMORY,
             "threads": 1 if place.is_local else 4,

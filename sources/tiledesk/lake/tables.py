@@ -37,6 +37,7 @@ class Place:
 
     Attributes:
         url: of the folder of the dataset, with a slash at its end.
+        folder: the same as the client of the file system writes it.
         files: dlt's client of the file system.
         credentials: dlt's credentials of the file system.
         is_local: whether it is a folder of this machine.
@@ -161,8 +162,11 @@ class Lake(ABC):
 
     def names(self) -> Iterator[str]:
         """The folders in the dataset, except dlt's own."""
-        files = self.place.files
-        for entry in files.ls(self.place.folder, detail=True):
+        try:
+            entries = self.place.files.ls(self.place.folder, detail=True)
+        except FileNotFoundError:
+            return
+        for entry in entries:
             name = str(entry["name"]).rstrip("/").rpartition("/")[2]
             if entry["type"] == "directory" and not name.startswith(("_dlt", ".")):
                 yield name
