@@ -8,6 +8,7 @@ fails. A file that a job sends is read as the warehouse reads it, as far as that
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -39,8 +40,9 @@ class Server:
             transaction was open.
     """
 
-    def __init__(self, file: Path, dialect: str) -> None:
-        self.database = duckdb.connect(str(file))
+    def __init__(self, folder: Path, dialect: str) -> None:
+        # a path of its own: DuckDB opens the same database again for a path that is still open
+        self.database = duckdb.connect(f"{tempfile.mkdtemp(dir=folder)}/desk_db.duckdb")
         self.database.execute("SET GLOBAL TimeZone = 'UTC'")
         self.dialect = dialect
         self.said: list[tuple[str, bool]] = []
@@ -173,7 +175,7 @@ def bigquery(server: Server) -> Iterator[None]:
                 raise NotFound(dataset)
 
         def create(dataset: Any, **_: Any) -> None:
-            session.connection.execute(f"CREATE SCHEMA {dataset.dataset_id}")
+            session.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {dataset.dataset_id}")
 
         def load(file: Any, table: str, job_config: Any, **_: Any) -> Any:
             assert not job_config.autodetect
@@ -251,7 +253,7 @@ def motherduck_engine(folder: Path) -> Warehouse:
 
 
 def snowflake_engine(folder: Path) -> Warehouse:
-    server = Server(folder / "desk_db.duckdb", "snowflake")
+    server = Server(folder, "snowflake")
     address = "snowflake://loader:made-up@desk/desk_db?warehouse=small&role=loader"
     return Warehouse(
         "Snowflake",
@@ -264,7 +266,7 @@ def snowflake_engine(folder: Path) -> Warehouse:
 
 
 def bigquery_engine(folder: Path) -> Warehouse:
-    server = Server(folder / "desk_db.duckdb", "bigquery")
+    server = Server(folder, "bigquery")
     names = {
         "PROJECT_ID": "desk_db",
         "CLIENT_EMAIL": "loader@example.org",

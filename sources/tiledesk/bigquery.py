@@ -1,26 +1,20 @@
 """Makes dlt's BigQuery destination keep every value; this goes below dlt's public interface.
 
-BigQuery does not load JSON columns from Parquet files. dlt takes the name of the column
-``created_at`` for a CREATE statement. It then deletes and inserts the rows of a merge without a
-transaction, so that a load that is killed leaves rows deleted.
+BigQuery does not load JSON columns from Parquet files. dlt merges there without a transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.destination.client import LoadJob
-from dlt.common.destination.typing import PreparedTableSchema
 from dlt.destinations import bigquery
 from dlt.destinations.impl.bigquery.bigquery import BigQueryClient
 from dlt.destinations.impl.bigquery.configuration import BigQueryClientConfiguration
 from dlt.destinations.impl.bigquery.factory import BigQueryTypeMapper
-from dlt.destinations.job_client_impl import SqlLoadJob
 
 from .errors import BadSetting
+from .merging import MergingClient
 
 # Settings of dlt with which BigQuery guesses types, or leaves values out.
 GUESSING = ("autodetect_schema", "ignore_unknown_values")
@@ -35,24 +29,8 @@ class Types(BigQueryTypeMapper):
         """Every type that the tables have can be loaded, now that JSON is text."""
 
 
-class MergeJob(SqlLoadJob):
-    """dlt's job, in one transaction. The statements of a merge define no lasting table."""
-
-    @contextmanager
-    def maybe_transaction(self, sql: str) -> Iterator[None]:
-        with self._sql_client.begin_transaction():
-            yield
-
-
-class ExactClient(BigQueryClient):
-    """dlt's client of the load, with the job above."""
-
-    def create_load_job(
-        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
-    ) -> LoadJob:
-        if SqlLoadJob.is_sql_job(file_path):
-            return MergeJob(file_path)
-        return super().create_load_job(table, file_path, load_id, restore)
+class ExactClient(MergingClient, BigQueryClient):
+    """dlt's client of the load, which merges in one transaction."""
 
 
 class Exact(bigquery):

@@ -135,9 +135,9 @@ def require_supported(destination: Any, untested: str | None = None) -> None:
             if untested == name:
                 return
             raise UnsupportedDestination(
-                f"No test has loaded into {name}: what a load makes for it was checked without a"
-                " server. docs/destinations.md says what was checked. To use it, set"
-                f" {WORD} to {name}."
+                f"The destination {name} is not supported unless the setting {WORD} is {name}: no"
+                " test has loaded into it, only what a load makes for it was checked. See"
+                f" docs/destinations.md. Use {USE}."
             )
     why = next((REASONS[name] for name in REASONS if is_of_kind(destination, (name,))), "")
     raise UnsupportedDestination(

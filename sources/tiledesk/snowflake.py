@@ -19,6 +19,8 @@ from dlt.destinations.impl.snowflake.factory import SnowflakeTypeMapper
 from dlt.destinations.impl.snowflake.snowflake import SnowflakeClient
 from dlt.destinations.impl.snowflake.sql_client import SnowflakeSqlClient
 
+from .merging import MergingClient
+
 # How dlt begins the format of a file in COPY INTO.
 FORMAT = re.compile(r"FILE_FORMAT = \(TYPE = '(PARQUET|JSON)'")
 
@@ -39,8 +41,12 @@ class ExactSqlClient(SnowflakeSqlClient):
         return super().execute_sql(sql, *args, **kwargs)
 
 
+class ExactClient(MergingClient, SnowflakeClient):
+    """dlt's client of the load, which merges in one transaction."""
+
+
 class Exact(snowflake):
-    """dlt's destination, with the types and the client above."""
+    """dlt's destination, with the types and the clients above."""
 
     destination_type = "dlt.destinations.snowflake"
 
@@ -57,6 +63,10 @@ class Exact(snowflake):
         config = super().configuration(initial_config, accept_partial)
         config.keep_staged_files = False
         return config
+
+    @property
+    def client_class(self) -> type[SnowflakeClient]:
+        return ExactClient
 
     def client(self, schema: Schema, initial_config: Any = None) -> SnowflakeClient:
         client: SnowflakeClient = super().client(schema, initial_config)

@@ -9,6 +9,8 @@ from dlt.common.destination import Destination as DestinationReference
 from dlt.common.schema import Schema
 from dlt.destinations.impl.motherduck.motherduck import MotherDuckClient
 
+from tiledesk.merging import MergingClient
+
 from .base import LAYOUT
 from .staging import StagedTables, StagingClient
 from .untested import Untested
@@ -33,8 +35,8 @@ class MotherDuck(Untested):
 KIND = MotherDuck
 
 
-class _Client(StagingClient, MotherDuckClient):
-    """dlt's client of a load, with fewer staging tables."""
+class _Client(StagingClient, MergingClient, MotherDuckClient):
+    """dlt's client of a load, with merges in one transaction, and fewer staging tables."""
 
 
 class _MotherDuck(dlt.destinations.motherduck):

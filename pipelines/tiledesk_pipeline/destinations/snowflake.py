@@ -8,7 +8,7 @@ from dlt.common.destination import Destination as DestinationReference
 from dlt.common.schema import Schema
 from dlt.destinations.impl.snowflake.snowflake import SnowflakeClient
 
-from tiledesk.snowflake import Exact
+from tiledesk.snowflake import Exact, ExactClient
 
 from .base import LAYOUT
 from .staging import StagedTables, StagingClient
@@ -30,8 +30,8 @@ class Snowflake(Untested):
 KIND = Snowflake
 
 
-class _Client(StagingClient, SnowflakeClient):
-    """dlt's client of a load, with fewer staging tables."""
+class _Client(StagingClient, ExactClient):
+    """The source's client of a load, with fewer staging tables."""
 
 
 class _Snowflake(Exact):
