@@ -10,7 +10,7 @@ LOCK := --quiet --upgrade --constraint constraints.txt --universal --python-vers
 
 SCHEDULERS := airflow dagster prefect
 
-.PHONY: demo test soak bench lint format docs lock licences marts dist lakes schedulers spark clean
+.PHONY: demo test soak bench lint format docs lock licences marts dist ducklake schedulers spark clean
 
 # uv where there is one, since it takes seconds; pip, which comes with Python, otherwise or if uv fails
 UV := $(shell command -v uv 2>/dev/null)
@@ -94,7 +94,7 @@ dist: $(VENV)/.ready  ## build wheel, sdist and bill of materials into dist/; a 
 	env -u SOURCE_DATE_EPOCH $(BIN)/python -m hatchling build
 	$(BIN)/python -m tiledesk_pipeline.release.sbom "dist/tiledesk_dlt-$$($(BIN)/python -m hatchling version).cdx.json"
 
-lakes: .venv-ducklake/.ready  ## an environment for the tests of DuckLake, with DuckDB's extensions
+ducklake: .venv-ducklake/.ready  ## an environment for the tests of DuckLake, with DuckDB's extensions
 
 .venv-ducklake/.ready: requirements.lock constraints-ducklake.txt | $(VENV)/.ready
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)

@@ -49,6 +49,7 @@ from tiledesk_pipeline.reconcile.purge import Purged, purge
 from tiledesk_pipeline.status import judge, status
 from tiledesk_sandbox import Sandbox, World, generate
 from truth import differences_of, stored_by
+from variations import drawn_engines
 
 NAMES = [table.name for table in ALL_TABLES]
 ERASED = "erased.person@example.org"
@@ -256,13 +257,16 @@ def own_keys(world: World, name: str) -> list[str]:
     return [row["_id"] for row in sorted(rows, key=lambda row: (row["createdAt"], row["_id"]))]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.xdist_group(f"conformance, {name}"))
-        for name in ENGINES
-    ],
-)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" in metafunc.fixturenames:
+        engines = [
+            pytest.param(name, marks=pytest.mark.xdist_group(f"conformance, {name}"))
+            for name in drawn_engines(metafunc.config, [*ENGINES])
+        ]
+        metafunc.parametrize("engine", engines, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     folder = tmp_path_factory.mktemp("engine")
     if request.param == "MariaDB":

@@ -2,18 +2,21 @@
 
 A test that is marked ``varied`` has variations that cost a load or more each. With
 ``--variations commit``, as `make test` runs pytest, a commit tries one in eight of them and at
-least one. The next commit draws others. `make test VARIATIONS=all` tries all.
+least one. Of the destinations, it tries DuckDB and two others. The next commit draws others.
+`make test VARIATIONS=all` tries all.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 
 from draw import commit_seed, drawn
 
 ONE_IN = 8
+ENGINES = 2  # of the destinations besides DuckDB
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +35,13 @@ def pytest_report_header(config: pytest.Config) -> str | None:
         f"variations: one in {ONE_IN} of each test that is marked `varied`, another"
         " with each commit; all of them with `make test VARIATIONS=all`"
     )
+
+
+def drawn_engines(config: pytest.Config, engines: Sequence[str]) -> list[str]:
+    """The destinations that are tried: all, or the first and those that the commit draws."""
+    first, *others = engines
+    seed = None if config.getoption("--variations") == "all" else commit_seed()
+    return [first, *drawn("engines", others, ENGINES, seed)]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
