@@ -1,8 +1,8 @@
 """What is special about lakes: files that stay, catalogues, extensions, and a lock on a server.
 
 DuckDB's extensions are packages for one version of DuckDB, and run in an environment of their own.
-Where `TILEDESK_DUCKLAKE` names it (``TILEDESK_DUCKLAKE=.venv-ducklake`` after `make ducklake`), this file
-and the conformance suite run there, too.
+Where `TILEDESK_DUCKLAKE` names it, as `make ducklake` makes it in ``.venv-ducklake``, this file and
+the conformance suite run there, too.
 """
 
 from __future__ import annotations
