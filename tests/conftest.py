@@ -15,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -470,3 +470,19 @@ def loaded(real_server: RealServer, real_files: Path) -> Path:
         )
         assert done.returncode == 0, done.stderr
     return db
+
+
+@pytest.fixture
+def new_project(real_server: RealServer) -> RealServer:
+    """The same server with an empty project of the test's own."""
+    with closing(real_server.account().api()) as api:
+        made = api.post("/projects/", json={"name": "New"}).raise_for_status().json()
+    return RealServer({**real_server.seed, "project_id": made["_id"]})
+
+
+def settle(server: RealServer) -> None:
+    """Wait until the server has written the messages that it writes after it has answered."""
+    before, now = None, server.truth("messages")
+    while before != now:
+        time.sleep(2)
+        before, now = now, server.truth("messages")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 
-from conftest import Account, query
+from conftest import Account
 
 
 class Crowd:
@@ -59,14 +59,16 @@ class Crowd:
         if self._errors:
             raise self._errors[0]
 
-    def unexplained(self, db: Path, problems: list[str]) -> list[str]:
-        """Without rows that are in the file only because they were loaded before their deletion.
+    def unexplained(self, messages: Iterable[Sequence[str]], problems: Iterable[str]) -> list[str]:
+        """Without rows that are there only because they were loaded before their deletion.
 
-        `problems` are those of :func:`truth.all_differences`.
+        Args:
+            messages: the id and the recipient of each message that was loaded.
+            problems: as :func:`truth.differences_of` gives them.
         """
         gone = {
             "requests": set(self.deleted_requests.values()),
-            "messages": _ids(db, "messages", "recipient", set(self.deleted_requests)),
+            "messages": {key for key, recipient in messages if recipient in self.deleted_requests},
             "leads": self.deleted_leads,
             "activities": set[str](),
         }
@@ -85,11 +87,6 @@ class Crowd:
                 person.work(self._stop, moves_all=number == 0)
         except BaseException as error:
             self._errors.append(error)
-
-
-def _ids(db: Path, table: str, column: str, values: set[str]) -> set[str]:
-    found = query(db, f"SELECT _id, {column} FROM tiledesk.{table}")
-    return {_id for _id, value in found if value in values}
 
 
 class _Person:
