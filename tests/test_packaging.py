@@ -140,7 +140,7 @@ def test_a_demo_without_its_packages_says_what_to_install(command: str, tmp_path
     done = run_cli(command, cwd=tmp_path, environment={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 1
     assert re.match(r"Error: The package (starlette|uvicorn) is not installed\.", done.stderr)
-    assert "'.[demo,postgres,sqlalchemy]'" in done.stderr
+    assert "'.[demo,postgres,sqlalchemy,lake,s3]'" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -258,7 +258,7 @@ def test_rows_that_take_more_memory_than_most_are_written_all_the_same(
     monkeypatch.setattr(writing, "MEMORY", 12_000_000)
     account_of(server).load_streams(db)
     assert_equal(db, server.world)
-    monkeypatch.setattr(writing, "MEMORY", 500_000)
+    monkeypatch.setattr(writing, "MEMORY", 1_500_000)
     with pytest.raises(PipelineStepFailed) as caught:
         account_of(server).load_streams(db.with_name("other.duckdb"))
     assert explain(caught.value).startswith("DuckDB needs more memory to write these rows")

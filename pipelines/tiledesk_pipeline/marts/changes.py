@@ -40,7 +40,7 @@ COLUMNS = {
     "requests__tags": ("parent_id", "position", "tag"),
     "requests__participants": ("parent_id", "participant"),
     "departments": ("_id", "id_project", "name"),
-    "bots": ("_id", "id_project", "name"),
+    "bots": ("_id", "id_project", "name", "root_id"),
 }
 # Rows of the changed conversations, by table. Departments and bots are read whole.
 CHANGED_ROWS = {
