@@ -24,7 +24,7 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from capabilities import CAPABILITIES, ENGINES
-from conftest import STREAMS, Account, account_of, run_cli
+from conftest import STREAMS, Account, RealServer, account_of, on_one_real_server, run_cli
 from engines import NO_EXTENSIONS, Engine, duckdb_engine, ducklake_engine
 from test_destinations import refused, terminate_lock_holder
 from tiledesk import tiledesk_source
@@ -135,6 +135,16 @@ def test_the_conformance_suite_where_the_extensions_are(
     suite = (str(TESTS / "test_conformance.py"), "-k", "DuckLake")
     passed = run_there(request, *suite, TILEDESK_LAKE_CATALOGUE=catalogue)
     assert passed >= len(CAPABILITIES)
+
+
+@pytest.mark.slow
+@in_environment
+@on_one_real_server
+def test_a_real_server_where_the_extensions_are(
+    request: pytest.FixtureRequest, real_server: RealServer
+) -> None:
+    suite = (str(TESTS / "test_real_destinations.py"), "-k", "ducklake", "-m", "slow")
+    assert run_there(request, *suite, "--variations=all") == 1
 
 
 # --- what stays in files --------------------------------------------------------------------------

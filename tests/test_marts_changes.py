@@ -358,7 +358,7 @@ def test_marts_equal_those_made_anew_whatever_happens_between_two_transformation
     desk = Living(seed, has_log=has_log)
     desk.make()
     ways = set()
-    for step in range(6):
+    for step in range(4):
         happened = desk.rng.choices(Living.OF_ONE, k=desk.rng.randint(0, 3))
         if desk.rng.random() < 0.1:
             happened.append(desk.rng.choice([*Living.OF_ALL, Living.there_are_no_messages]))

@@ -1,7 +1,7 @@
 """Which variations of expensive tests a commit draws.
 
 A test that is marked ``varied`` has variations that cost a load or more each. With
-``--variations commit``, as `make test` runs pytest, a commit tries one in eight of them and at
+``--variations commit``, as `make test` runs pytest, a commit tries one in twelve of them and at
 least one. Of the destinations, it tries DuckDB and two others. The next commit draws others.
 `make test VARIATIONS=all` tries all.
 """
@@ -15,7 +15,7 @@ import pytest
 
 from draw import commit_seed, drawn
 
-ONE_IN = 8
+ONE_IN = 12
 ENGINES = 2  # of the destinations besides DuckDB
 
 
