@@ -522,13 +522,15 @@ def test_only_the_days_of_a_changed_conversation_are_made_again(desk: Living, ma
     desk.is_tagged()
     desk.make()
     touched = days_of(desk, MIDDLE)
-    counted = "messages = messages + 1000"
-    desk.connection.execute(f"UPDATE tiledesk_marts.{mart} SET {counted}")
+    is_of_bots = mart == "tiledesk__bots"
+    counted = "bot_messages" if is_of_bots else "messages"
+    desk.connection.execute(f"UPDATE tiledesk_marts.{mart} SET {counted} = {counted} + 1000")
     desk.is_touched()
     assert desk.make().conversations is not None
-    changed = desk.rows(f"SELECT day FROM tiledesk_marts.{mart} WHERE messages < 1000")
-    assert {day for (day,) in changed} == set(touched)
-    others = desk.rows(f"SELECT count(*) FROM tiledesk_marts.{mart} WHERE messages >= 1000")
+    changed = desk.rows(f"SELECT day FROM tiledesk_marts.{mart} WHERE {counted} < 1000")
+    found = {day for (day,) in changed}
+    assert found <= set(touched) if is_of_bots else found == set(touched)
+    others = desk.rows(f"SELECT count(*) FROM tiledesk_marts.{mart} WHERE {counted} >= 1000")
     assert others[0][0] > 0 or mart == "tiledesk__tags_daily"
 
 
@@ -609,7 +611,7 @@ class Failing:
 
 
 @pytest.mark.varied
-@pytest.mark.parametrize("number", range(9, 200, 27))
+@pytest.mark.parametrize("number", range(9, 150, 20))
 def test_a_transformation_that_fails_at_a_statement_changes_nothing(number: int) -> None:
     desk, given = Living(has_log=True), MartSettings(as_of=AS_OF)
     desk.make()
