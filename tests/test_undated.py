@@ -152,7 +152,13 @@ def soon() -> str:
 @pytest.mark.parametrize("arguments", [{}, {"deep": True}])
 @pytest.mark.parametrize("stamp", ["null", "invalid", "newer text", "older text"])
 def test_reconcile_finds_such_a_row_that_is_missing_and_no_other(
-    arguments: dict[str, bool], stamp: str, sandbox: Sandbox, world: World, owner: Account, db: Path
+    arguments: dict[str, bool],
+    stamp: str,
+    sandbox: Sandbox,
+    world: World,
+    owner: Account,
+    db: Path,
+    slept: list[float],
 ) -> None:
     lost = {}
     for name in STREAMS:

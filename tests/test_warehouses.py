@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dlt
 import pytest
 import sqlglot
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -202,6 +203,17 @@ def test_a_warehouse_needs_the_word_of_the_user(
     said = f"unless the setting sources.tiledesk.untested_destination is {name}: no test"
     with pytest.raises(UnsupportedDestination, match=said):
         destination_of(name, Path("unused"), "desk", Patience())
+
+
+def test_what_dlt_says_of_a_refused_warehouse_is_the_reason() -> None:
+    """With another dlt, a reason may no longer hold."""
+    destinations = dlt.destinations
+    assert destinations.redshift()._raw_capabilities().max_text_data_type_length == 65_535
+    assert not destinations.clickhouse()._raw_capabilities().supports_transactions
+    strategies = destinations.athena()._raw_capabilities().merge_strategies_selector
+    assert strategies is not None
+    usual = {"name": "messages", "table_format": None}
+    assert strategies(["delete-insert"], table_schema=usual) == []  # then dlt appends
 
 
 @pytest.mark.parametrize("name", REASONS)
