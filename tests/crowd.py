@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 
+from command_server import COMMAND
 from conftest import Account
+
+
+def load_or_kill(
+    options: Sequence[str], folder: Path, environment: Mapping[str, str], after: float | None
+) -> tuple[int, str]:
+    """Load by the command, and kill it after some seconds; its exit code and what it said."""
+    process = subprocess.Popen(
+        [COMMAND, "load", *options],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        _, err = process.communicate(timeout=after)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        _, err = process.communicate()
+    return process.returncode, err
 
 
 class Crowd:

@@ -125,7 +125,7 @@ def test_a_file_job_is_done_without_a_wait_and_without_a_client() -> None:
     done.acquire()
     job.run_managed(cast(Any, None), done)
     assert job.state() == "completed"
-    assert done.acquire(blocking=False)  # whoever waits for a job goes on
+    assert done.acquire(blocking=False)  # a thread that waits for a job continues
 
 
 def test_active_pipeline_makes_none() -> None:

@@ -231,7 +231,7 @@ def test_a_number_that_would_read_no_project_is_refused(
 
 
 def test_a_state_is_never_ahead_of_the_items_that_were_given_out() -> None:
-    """Whoever stops in between, as ``add_limit`` of dlt does, loses nothing."""
+    """A consumer that stops in between, as ``add_limit`` of dlt does, loses nothing."""
 
     def read_one(project: Project, state: dict[str, Any]) -> Iterator[int]:
         for number in range(5):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from command_server import COMMAND
 from conftest import RealServer, on_one_real_server, settle
-from crowd import Crowd
+from crowd import Crowd, load_or_kill
 from engines import (
     Engine,
     ducklake_engine,
@@ -89,31 +86,21 @@ def test_it_holds_every_row_though_people_wrote_and_loads_were_killed(
     rng = random.Random(engine.name)
 
     def load(machine: str, killed_after: float | None = None) -> int:
-        process = subprocess.Popen(
-            [COMMAND, "load", *engine.options()],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                **account.environment,
-                **engine.environment,
-                "SOURCES__TILEDESK__LOOKBACK_SECONDS": str(LOOKBACK),
-                "DLT_DATA_DIR": str(tmp_path / machine),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            _, err = process.communicate(timeout=killed_after)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            _, err = process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL), err
-        return process.returncode
+        environment = {
+            **account.environment,
+            **engine.environment,
+            "SOURCES__TILEDESK__LOOKBACK_SECONDS": str(LOOKBACK),
+            "DLT_DATA_DIR": str(tmp_path / machine),
+        }
+        code, err = load_or_kill(engine.options(), tmp_path, environment, killed_after)
+        assert code in (0, -signal.SIGKILL), err
+        return code
 
     with Crowd(account, new_project.seed["agent"]["user_id"]) as crowd:
         time.sleep(5)  # there should be something to load
-        ends = [load("first"), load("second", rng.uniform(2, 5)), load("third", rng.uniform(2, 5))]
+        moments = [*(rng.uniform(1.5, 4) for _ in range(4)), 30]
+        ends = [load(str(machine), moment) for machine, moment in enumerate(moments)]
+    assert -signal.SIGKILL in ends
     settle(new_project)
     assert load("last") == 0
     with engine.opened():

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from command_server import COMMAND
 from conftest import RealServer, on_one_real_server, query, settle
-from crowd import Crowd
+from crowd import Crowd, load_or_kill
 from truth import all_differences
 
 LOADS = 8
@@ -51,29 +49,17 @@ def test_nothing_is_lost_while_four_people_write_and_loads_are_killed(
     path = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
 
     def load(seconds_per_call: float, killed_after: float | None = None) -> int:
-        process = subprocess.Popen(
-            [COMMAND, "load", "--db", str(db)],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                **account.environment,
-                "SOURCES__TILEDESK__LOOKBACK_SECONDS": str(LOOKBACK),
-                "DLT_DATA_DIR": str(tmp_path),
-                "PYTHONPATH": os.pathsep.join(path),
-                "SECONDS_PER_CALL": str(seconds_per_call),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            _, err = process.communicate(timeout=killed_after)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            _, err = process.communicate()
+        environment = {
+            **account.environment,
+            "SOURCES__TILEDESK__LOOKBACK_SECONDS": str(LOOKBACK),
+            "DLT_DATA_DIR": str(tmp_path),
+            "PYTHONPATH": os.pathsep.join(path),
+            "SECONDS_PER_CALL": str(seconds_per_call),
+        }
+        code, err = load_or_kill(["--db", str(db)], tmp_path, environment, killed_after)
         gave_up = "kept changing while it was read" in err  # skipping nothing
-        assert process.returncode in (0, -signal.SIGKILL) or gave_up, err
-        return process.returncode
+        assert code in (0, -signal.SIGKILL) or gave_up, err
+        return code
 
     moments = [rng.uniform(1, 6) for _ in range(LOADS)]
     moments[3] = 25  # time enough to get to the end

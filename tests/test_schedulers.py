@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not SCHEDULERS, reason="no schedulers: TILEDESK_SCHEDULERS is not set"),
 ]
-# What they would send to their makers is switched off. Whatever else does not go to this machine
+# What they would send to their makers is switched off. All other traffic that leaves this machine
 # would go through a proxy that is not there.
 OFFLINE = {
     "DO_NOT_TRACK": "1",

@@ -48,8 +48,8 @@ def checked_base_url(base_url: str, allow_http: bool = False) -> str:
         )
     if url.scheme == "http" and not allow_http and not is_this_machine(url.host):
         raise errors.BadSetting(
-            "sources.tiledesk.base_url is plain http: whoever is on the way could read the password"
-            " and the conversations. Use https; or, across a network that you trust, set"
+            "sources.tiledesk.base_url is plain http: anyone on the network path could read the"
+            " password and the conversations. Use https; or, across a network that you trust, set"
             " sources.tiledesk.allow_http to true."
         )
     return str(url).rstrip("/")

@@ -104,7 +104,7 @@ class Destination:
 
     @property
     def caution(self) -> str:
-        """What whoever loads there has to know, in words."""
+        """What a user of this destination has to know, in words."""
         return ""
 
     @property

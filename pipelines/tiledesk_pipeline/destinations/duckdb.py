@@ -46,8 +46,6 @@ MEMORY_FOR_QUERIES = 512_000_000
 PACKAGES_PER_MERGE = 200
 # md:desk, s3://bucket/desk.duckdb, postgres:...: DuckDB opens other databases for these.
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+_-]+:")
-# How DuckDB says that another program has the file open, on Unix and on Windows.
-LOCKED = ("Could not set lock on file", "being used by another process")
 
 
 class DuckDB(DuckDBDialect):
@@ -133,7 +131,7 @@ class DuckDB(DuckDBDialect):
         """
         file = self.db.resolve()
         with locked(self, file):
-            self.has_leftovers = True  # of whoever wrote before
+            self.has_leftovers = True  # of an earlier load or another program
             if file.exists() and not file.stat().st_size:
                 file.unlink()  # mktemp makes such files, which DuckDB refuses
             yield
@@ -262,26 +260,6 @@ class DuckDB(DuckDBDialect):
         destination.config_params["create_indexes"] = False
         destination.opener = self._open
         return destination
-
-    def _open(self, opened: Callable[[], Any]) -> Any:
-        """Open the file; wait while another program has it open."""
-        found: list[Any] = []
-
-        def is_free() -> bool:
-            try:
-                found.append(opened())
-            except Exception as error:
-                if not any(sign in str(error) for sign in LOCKED):
-                    raise
-                return False
-            return True
-
-        self.wait_until(
-            is_free,
-            f"another program that has {self.db} open",
-            f"{self.db} is open in another program. Close it there and run again.",
-        )
-        return found[0]
 
 
 KIND = DuckDB

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dlt
 import duckdb
 from dlt.common.pipeline import LoadInfo
 
 from .base import Destination, OwnObject
+
+# How DuckDB and SQLite say that another program has a file open, on Unix and on Windows.
+LOCKED = ("Could not set lock on file", "being used by another process", "database is locked")
 
 
 class DuckDBDialect(Destination):
@@ -31,6 +35,26 @@ class DuckDBDialect(Destination):
         """Opening the database again costs nothing while it is open."""
         with pipeline.sql_client():
             yield
+
+    def _open(self, opened: Callable[[], Any]) -> Any:
+        """Open the database; wait while another program has its file open."""
+        found: list[Any] = []
+
+        def is_free() -> bool:
+            try:
+                found.append(opened())
+            except Exception as error:
+                if not any(sign in str(error) for sign in LOCKED):
+                    raise
+                return False
+            return True
+
+        self.wait_until(
+            is_free,
+            f"another program that has {self.place} open",
+            f"{self.place} is open in another program. Close it there and run again.",
+        )
+        return found[0]
 
     def write_in_turn(self, pipeline: dlt.Pipeline) -> LoadInfo:
         """Load what was normalized, one table after another, and remove what dlt leaves."""

@@ -44,8 +44,6 @@ MODULES = {
 DATA_FILE = r"ducklake-[0-9a-f-]+(-delete)?\.parquet"
 # No file of a lake has such a number in its catalogue.
 NO_FILE = 2**62
-# How DuckDB says that another program has the catalogue open.
-LOCKED = ("Could not set lock on file", "being used by another process", "database is locked")
 
 
 class DuckLake(DuckDBDialect):
@@ -174,24 +172,12 @@ class DuckLake(DuckDBDialect):
         raise NotImplementedError
 
     def _open(self, opened: Callable[[], Any]) -> Any:
-        """Open the catalogue; wait while another program has it open."""
-        found: list[Any] = []
-
-        def is_free() -> bool:
-            try:
-                found.append(opened())
-            except Exception as error:
-                if any(sign in str(error) for sign in LOCKED):
-                    return False
-                raise Failure(explain_catalogue(error)) from error
-            return True
-
-        self.wait_until(
-            is_free,
-            f"another program that has {self.place} open",
-            f"{self.place} is open in another program. Close it there and run again.",
-        )
-        return found[0]
+        try:
+            return super()._open(opened)
+        except Failure:
+            raise
+        except Exception as error:
+            raise Failure(explain_catalogue(error)) from error
 
 
 def in_catalogue(name: str, db: Path, dataset: str, patience: Patience) -> DuckLake:

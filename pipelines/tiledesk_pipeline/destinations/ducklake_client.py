@@ -124,7 +124,7 @@ class MergingDuckLake(ConfiguredOnce, dlt.destinations.ducklake):
             "memory_limit": f"{self.memory}B",
             "threads": 1,
             "preserve_insertion_order": False,
-            # otherwise rows that do not fit into memory go to the folder of whoever runs it
+            # otherwise rows that do not fit into memory go to the folder in which the command runs
             "temp_directory": str(Path(client.config.pipeline_working_dir or "") / "tmp"),
         }
         self._pool = ours.credentials.conn_pool = self._pool or _Pool(ours.credentials)

@@ -42,7 +42,7 @@ def locked(destination: Destination, file: Path) -> Iterator[None]:
             return False
         except PermissionError as error:
             raise Failure(
-                f"{error.filename} cannot be locked: permission denied. Whoever loads into"
+                f"{error.filename} cannot be locked: permission denied. The user who loads into"
                 f" {destination.place} needs to write to it and to its folder."
             ) from None
         return True

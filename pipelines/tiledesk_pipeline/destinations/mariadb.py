@@ -77,7 +77,7 @@ class MariaDB(Database):
 
         The server frees it when the connection ends or breaks. Then the load writes a number into
         `LOCK`. Each transaction of a load begins by reading the number for itself alone, which
-        blocks whoever wants to change it until the transaction ends (:meth:`fence`). So once a load
+        blocks every change of it until the transaction ends (:meth:`fence`). So once a load
         has the lock and has written its number, no write of the load before it can be committed.
         """
         with pipeline.sql_client() as client:

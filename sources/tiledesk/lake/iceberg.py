@@ -1,6 +1,6 @@
 """Iceberg, with the library pyiceberg and without a catalog: the newest metadata file counts.
 
-dlt does the same if no catalog is configured. Whoever commits must hold the lock of the dataset.
+dlt does the same if no catalog is configured. A commit needs the lock of the dataset.
 """
 
 from __future__ import annotations

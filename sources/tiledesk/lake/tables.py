@@ -1,4 +1,4 @@
-"""What a table of a lake can do, whatever its format."""
+"""What a table of a lake can do, in any format."""
 
 from __future__ import annotations
 
