@@ -73,7 +73,7 @@ def transform(
 
 def _make_views(session: SparkSession, place: str) -> None:
     """Make the staging views of the tables in a folder."""
-    found = {table.name: lake.find(f"{place}/{table.name}") for table in staging.staged_tables()}
+    found = {table.name: lake.find(place, table.name) for table in staging.staged_tables()}
     if not any(found.values()):
         raise Failure(f"There are no tables of Delta Lake or Iceberg of a load in {place}.")
     for table in staging.staged_tables():
