@@ -23,6 +23,8 @@ import sqlglot
 from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseUndefinedRelation
 from dlt.destinations.impl.motherduck.configuration import MotherDuckCredentials
 from dlt.destinations.sql_client import DBApiCursorImpl
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel
 
 from engines import Engine
 
@@ -31,6 +33,14 @@ COPY = re.compile(r"COPY INTO (\S+)\s+FROM '@.*/([^/']+)'")
 CATALOG = re.compile(r'"\w+"\."(\w+)"\."INFORMATION_SCHEMA\.COLUMNS"')
 COLUMNS = r"(SELECT * FROM information_schema.columns WHERE table_schema = '\1')"
 PUT = re.compile(r"PUT 'file://([^']+)'")
+# As dlt sends files to Databricks: to a folder of a volume, from which it copies all of them.
+PUT_IN_VOLUME = re.compile(r"PUT '([^']+)' INTO '(/Volumes/\S+)/[^/']+' OVERWRITE")
+COPY_OF_VOLUME = re.compile(r"COPY INTO (\S+)\s+FROM '([^']+)'\s+FILEFORMAT = PARQUET\s*")
+
+
+def in_duckdb(parsed: Any) -> str:
+    """A statement, or a part of one, in DuckDB's dialect, which knows no comments of columns."""
+    return str(parsed.sql("duckdb", unsupported_level=ErrorLevel.IGNORE))
 
 
 class Server:
@@ -68,7 +78,10 @@ class Session:
         """Run a statement of the dialect; parameters are ``%s``."""
         self.note(sql)
         marked = sql.replace("%s", "?").replace("%%", "%") if values else sql
-        for statement in sqlglot.transpile(marked, read=self.server.dialect, write="duckdb"):
+        for parsed in sqlglot.parse(marked, read=self.server.dialect):
+            if isinstance(parsed, exp.Merge):
+                self.must_match_once(parsed)
+            statement = in_duckdb(parsed)
             if statement.startswith("DECLARE"):
                 continue  # of a script without more statements
             try:
@@ -78,6 +91,17 @@ class Session:
             except duckdb.Error as error:
                 raise DatabaseTerminalException(error) from error
         return DBApiCursorImpl(self.connection)  # type: ignore[arg-type]
+
+    def must_match_once(self, merge: exp.Merge) -> None:
+        """Fail as Delta Lake does, where a row of the table may match one row of the source."""
+        target, source, condition = (
+            in_duckdb(merge.args[part]) for part in ("this", "using", "on")
+        )
+        found = self.connection.execute(
+            f"SELECT 1 FROM {target} JOIN {source} ON {condition}"
+            f" GROUP BY {merge.this.alias}.rowid HAVING count(*) > 1"
+        )
+        assert not found.fetchall(), "a row matches several rows of the source of MERGE"
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -214,6 +238,42 @@ def bigquery(server: Server) -> Iterator[None]:
 
 
 @contextmanager
+def databricks(server: Server) -> Iterator[None]:
+    """dlt's Databricks client, connected to a stand-in."""
+    from dlt.destinations.impl.databricks.sql_client import DatabricksSqlClient
+
+    def open_connection(self: Any) -> Session:
+        self._conn = server.connect()
+        return self._conn  # type: ignore[no-any-return]
+
+    def close_connection(self: Any) -> None:
+        self._conn = None
+
+    @contextmanager
+    def execute_query(self: Any, query: str, *args: Any, **_: Any) -> Iterator[Any]:
+        session: Session = self._conn
+        if sent := PUT_IN_VOLUME.fullmatch(query):
+            session.sent[sent[2]] = Path(sent[1])
+        elif copied := COPY_OF_VOLUME.fullmatch(query):
+            session.note(query)
+            session.read_file(session.sent[copied[2]], copied[1].replace("`", '"'))
+        elif query.startswith("REMOVE"):
+            session.note(query)
+        elif "CREATE VOLUME" not in query:
+            yield session.run(query.replace("full_data_type", "data_type"), args)
+            return
+        yield SimpleNamespace(description=None)
+
+    with mock.patch.multiple(
+        DatabricksSqlClient,
+        open_connection=open_connection,
+        close_connection=close_connection,
+        execute_query=execute_query,
+    ):
+        yield
+
+
+@contextmanager
 def motherduck(file: Path) -> Iterator[None]:
     """dlt's MotherDuck client, connected to a file."""
     with mock.patch.object(MotherDuckCredentials, "_conn_str", return_value=str(file)):
@@ -265,6 +325,24 @@ def snowflake_engine(folder: Path) -> Warehouse:
         {"DESTINATION__SNOWFLAKE__CREDENTIALS": address},
         said=server.said,
         connected=lambda: snowflake(server),
+    )
+
+
+def databricks_engine(folder: Path) -> Warehouse:
+    server = Server(folder, "databricks")
+    names = {
+        "CATALOG": "desk_db",
+        "SERVER_HOSTNAME": "desk.example.org",
+        "HTTP_PATH": "/sql/1.0/warehouses/small",
+        "ACCESS_TOKEN": "made-up",
+    }
+    return Warehouse(
+        "Databricks",
+        "databricks",
+        lambda dataset: server.database.cursor(),
+        {f"DESTINATION__DATABRICKS__CREDENTIALS__{name}": text for name, text in names.items()},
+        said=server.said,
+        connected=lambda: databricks(server),
     )
 
 
