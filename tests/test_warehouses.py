@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import dlt
 import pytest
@@ -24,7 +26,7 @@ from tiledesk.errors import UnsupportedDestination
 from tiledesk.tables import LEADS, MESSAGES, TABLES
 from tiledesk_pipeline.destinations import Busy, destination_of
 from tiledesk_pipeline.destinations.base import Patience
-from tiledesk_pipeline.failures import Failure
+from tiledesk_pipeline.failures import Failure, explain
 from tiledesk_pipeline.reconcile import reconcile
 from tiledesk_pipeline.reconcile.purge import purge
 from tiledesk_pipeline.status import status
@@ -34,6 +36,7 @@ from warehouses import (
     bigquery_engine,
     databricks_engine,
     motherduck_engine,
+    mssql_engine,
     snowflake_engine,
 )
 
@@ -42,6 +45,7 @@ MAKERS = {
     "Snowflake": snowflake_engine,
     "BigQuery": bigquery_engine,
     "Databricks": databricks_engine,
+    "SQL Server": mssql_engine,
 }
 WORD = "SOURCES__TILEDESK__UNTESTED_DESTINATION"
 # How each dialect reads a value of a JSON column, which is text in all but MotherDuck.
@@ -50,12 +54,14 @@ DIALECTS = {
     "Snowflake": "snowflake",
     "BigQuery": "bigquery",
     "Databricks": "databricks",
+    "SQL Server": "tsql",
 }
 JSON_TEXT = {
     "MotherDuck": "attributes->'last_message'->>'_id'",
     "Snowflake": "parse_json(attributes):last_message._id::varchar",
     "BigQuery": "json_value(attributes, '$.last_message._id')",
     "Databricks": "get_json_object(attributes, '$.last_message._id')",
+    "SQL Server": "json_value(attributes, '$.last_message._id')",
 }
 
 # A statement that changes a table by what was staged.
@@ -178,6 +184,16 @@ def no_file_stays_in_the_warehouse(desk: Desk) -> None:
     assert said.count("COPY") > 20 or not removals
 
 
+def sql_server_tells_all_texts_apart_and_tells_every_error(desk: Desk) -> None:
+    if desk.engine.server is None or desk.engine.name != "SQL Server":
+        return
+    made = [sql for sql, _ in desk.engine.said if re.match("CREATE TABLE|ALTER TABLE", sql)]
+    texts = re.findall(r'"(\w+)" nvarchar\(\S+ (COLLATE \S+_BIN2 )?', "\n".join(made))
+    assert {name for name, collation in texts if not collation} == {"_dlt_id"}  # of dlt's own
+    assert len(texts) > 100
+    assert desk.engine.server.batches == {1}  # of statements: dlt hides the errors of others
+
+
 def rows_are_not_compared_or_purged(desk: Desk) -> None:
     calls = len(desk.sandbox.calls)
     for command in (reconcile, purge):
@@ -198,6 +214,7 @@ CHECKS = (
     a_second_loader_on_this_machine_is_refused,
     every_merge_changes_a_table_as_a_whole,
     no_file_stays_in_the_warehouse,
+    sql_server_tells_all_texts_apart_and_tells_every_error,
     rows_are_not_compared_or_purged,
 )
 
@@ -207,6 +224,47 @@ def test_the_list_of_capabilities_names_what_is_checked() -> None:
     for name in MAKERS:
         checked = {what for what, _ in CAPABILITIES} - NOT_CHECKED.keys()
         assert checked <= names, name
+
+
+# --- SQL Server -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "it's one line",
+        "a\\1 b\\01\n\r\n\\",
+        "two lines of many letters\n" * 1000,
+        0.1,
+        1e300,
+        True,
+        None,
+    ],
+)
+def test_a_literal_for_sql_server_is_one_line_and_the_value(value: Any, tmp_path: Path) -> None:
+    engine = mssql_engine(tmp_path)
+    literal = import_module("tiledesk.mssql").literal(value)
+    assert "\n" not in str(literal)
+    assert " + " not in str(literal)  # SQL Server cuts what is joined after 4,000 characters
+    assert engine.server is not None
+    ((found,),) = engine.server.connect().run(f"SELECT {literal} AS found").fetchall()
+    assert found == value
+    assert isinstance(found, float) or not isinstance(value, float)  # and no decimal
+
+
+def test_sql_server_is_not_loaded_into_where_the_queries_of_dlt_fail(tmp_path: Path) -> None:
+    with desk_in("SQL Server", tmp_path) as desk:
+        assert desk.engine.server is not None
+        desk.engine.server.collation = "Latin1_General_100_BIN2_UTF8"
+        with pytest.raises(Failure, match="has the collation Latin1_General_100_BIN2_UTF8"):
+            desk.load(resources=["tags"])
+        assert not desk.sandbox.calls
+
+
+def test_a_missing_odbc_library_is_told_in_one_sentence() -> None:
+    missing = ImportError("libodbc.so.2: cannot open shared object file: No such file")
+    assert "unixODBC" in explain(missing)
+    assert "\n" not in explain(missing)
 
 
 # --- what is refused ------------------------------------------------------------------------------

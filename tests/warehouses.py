@@ -8,12 +8,13 @@ fails. A file that a job sends is read as the warehouse reads it, as far as that
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -37,10 +38,22 @@ PUT = re.compile(r"PUT 'file://([^']+)'")
 PUT_IN_VOLUME = re.compile(r"PUT '([^']+)' INTO '(/Volumes/\S+)/[^/']+' OVERWRITE")
 COPY_OF_VOLUME = re.compile(r"COPY INTO (\S+)\s+FROM '([^']+)'\s+FILEFORMAT = PARQUET\s*")
 
+# What sqlglot leaves as it is.
+OF_SQL_SERVER = {
+    r" COLLATE \w+_BIN2\b": "",
+    r"\bTEXT\(MAX\)": "TEXT",
+    r"\bNCHAR\(": "chr(",
+    r'(?<=" )BIT\b': "BOOLEAN",
+    r'(?<=" )REAL\b': "DOUBLE",
+}
+
 
 def in_duckdb(parsed: Any) -> str:
     """A statement, or a part of one, in DuckDB's dialect, which knows no comments of columns."""
-    return str(parsed.sql("duckdb", unsupported_level=ErrorLevel.IGNORE))
+    statement = str(parsed.sql("duckdb", unsupported_level=ErrorLevel.IGNORE))
+    for theirs, ours in OF_SQL_SERVER.items():
+        statement = re.sub(theirs, ours, statement)
+    return statement
 
 
 class Server:
@@ -49,7 +62,11 @@ class Server:
     Attributes:
         said: the statements that were run, in the dialect of the warehouse, and whether a
             transaction was open.
+        batches: how many statements were run at a time, each number that occurred.
+        collation: that of the database, for SQL Server.
     """
+
+    collation = "SQL_Latin1_General_CP1_CI_AS"
 
     def __init__(self, folder: Path, dialect: str) -> None:
         # a path of its own: DuckDB opens the same database again for a path that is still open
@@ -57,6 +74,7 @@ class Server:
         self.database.execute("SET GLOBAL TimeZone = 'UTC'")
         self.dialect = dialect
         self.said: list[tuple[str, bool]] = []
+        self.batches: set[int] = set()
 
     def connect(self) -> Session:
         return Session(self)
@@ -78,7 +96,9 @@ class Session:
         """Run a statement of the dialect; parameters are ``%s``."""
         self.note(sql)
         marked = sql.replace("%s", "?").replace("%%", "%") if values else sql
-        for parsed in sqlglot.parse(marked, read=self.server.dialect):
+        statements = [part for part in sqlglot.parse(marked, read=self.server.dialect) if part]
+        self.server.batches.add(len(statements))
+        for parsed in statements:
             if isinstance(parsed, exp.Merge):
                 self.must_match_once(parsed)
             statement = in_duckdb(parsed)
@@ -273,6 +293,59 @@ def databricks(server: Server) -> Iterator[None]:
         yield
 
 
+class ODBC(ModuleType):
+    """The driver pyodbc, as far as dlt uses it: it needs libraries that are not everywhere."""
+
+    class Error(Exception):
+        """As the driver has it."""
+
+    class ProgrammingError(Error):
+        """As the driver has it."""
+
+    class OperationalError(Error):
+        """As the driver has it."""
+
+    Connection = Session
+
+    @staticmethod
+    def drivers() -> list[str]:
+        return ["ODBC Driver 18 for SQL Server"]
+
+
+@contextmanager
+def mssql(server: Server) -> Iterator[None]:
+    """dlt's SQL Server client, connected to a stand-in."""
+    from dlt.destinations.impl.mssql.sql_client import PyOdbcMsSqlClient
+
+    def open_connection(self: Any) -> Session:
+        self._conn = server.connect()
+        return self._conn  # type: ignore[no-any-return]
+
+    def close_connection(self: Any) -> None:
+        self._conn = None
+
+    @contextmanager
+    def execute_query(self: Any, query: str, *args: Any, **_: Any) -> Iterator[Any]:
+        session: Session = self._conn
+        if "DATABASEPROPERTYEX" in query:
+            query = f"SELECT '{server.collation}'"
+        yield session.run(query, args)
+
+    @contextmanager
+    def begin_transaction(self: Any) -> Iterator[Any]:
+        with self._conn.transaction():
+            yield self
+
+    with mock.patch.multiple(
+        PyOdbcMsSqlClient,
+        open_connection=open_connection,
+        close_connection=close_connection,
+        begin_transaction=begin_transaction,
+        execute_query=execute_query,
+    ):
+        yield
+
+
 @contextmanager
 def motherduck(file: Path) -> Iterator[None]:
     """dlt's MotherDuck client, connected to a file."""
@@ -285,12 +358,17 @@ class Warehouse(Engine):
     """A stand-in as an engine of the conformance suite.
 
     Attributes:
-        said: as `Server` has it; empty for MotherDuck.
+        server: the stand-in; None for MotherDuck, which is DuckDB itself.
         connected: has dlt's client connected to the stand-in while it is entered.
     """
 
-    said: list[tuple[str, bool]] = field(default_factory=list)
+    server: Server | None = None
     connected: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    @property
+    def said(self) -> list[tuple[str, bool]]:
+        """As the stand-in has it; empty without one."""
+        return self.server.said if self.server else []
 
     def _fetched(
         self, sql: str, values: tuple[Any, ...], dataset: str
@@ -323,7 +401,7 @@ def snowflake_engine(folder: Path) -> Warehouse:
         "snowflake",
         lambda dataset: server.database.cursor(),
         {"DESTINATION__SNOWFLAKE__CREDENTIALS": address},
-        said=server.said,
+        server=server,
         connected=lambda: snowflake(server),
     )
 
@@ -341,8 +419,23 @@ def databricks_engine(folder: Path) -> Warehouse:
         "databricks",
         lambda dataset: server.database.cursor(),
         {f"DESTINATION__DATABRICKS__CREDENTIALS__{name}": text for name, text in names.items()},
-        said=server.said,
+        server=server,
         connected=lambda: databricks(server),
+    )
+
+
+def mssql_engine(folder: Path) -> Warehouse:
+    # dlt keeps the driver that it has imported once
+    sys.modules.setdefault("pyodbc", ODBC("pyodbc"))
+    server = Server(folder, "tsql")
+    address = "mssql://loader:made-up@desk.example.org:1433/desk_db"
+    return Warehouse(
+        "SQL Server",
+        "mssql",
+        lambda dataset: server.database.cursor(),
+        {"DESTINATION__MSSQL__CREDENTIALS": address},
+        server=server,
+        connected=lambda: mssql(server),
     )
 
 
@@ -358,6 +451,6 @@ def bigquery_engine(folder: Path) -> Warehouse:
         "bigquery",
         lambda dataset: server.database.cursor(),
         {f"DESTINATION__BIGQUERY__CREDENTIALS__{name}": text for name, text in names.items()},
-        said=server.said,
+        server=server,
         connected=lambda: bigquery(server),
     )

@@ -22,7 +22,16 @@ from ..dlt_adapter import settings_files
 
 EXAMPLE = "see .dlt/example.secrets.toml"
 # Extras of dlt's that this package has, too.
-OWN_EXTRAS = ("bigquery", "databricks", "lake", "postgres", "s3", "snowflake", "sqlalchemy")
+OWN_EXTRAS = (
+    "bigquery",
+    "databricks",
+    "lake",
+    "mssql",
+    "postgres",
+    "s3",
+    "snowflake",
+    "sqlalchemy",
+)
 
 
 def explain(error: BaseException) -> str | None:
@@ -52,6 +61,11 @@ def explain(error: BaseException) -> str | None:
         )
     if name == "MissingDependencyException":
         return _missing_package(error)
+    if isinstance(error, ImportError) and "libodbc" in text:
+        return (
+            "SQL Server needs programs that no Python package brings: unixODBC, which is Debian's"
+            " package unixodbc, and Microsoft's ODBC Driver 18 for SQL Server."
+        )
     if isinstance(error, ModuleNotFoundError):
         return (
             f"The package {error.name} is not installed. The demo and the sandbox need the extra"
