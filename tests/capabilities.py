@@ -25,7 +25,7 @@ ENGINES: dict[str, frozenset[str]] = {
     **dict.fromkeys(LAKES, frozenset()),
 }
 # Warehouses that cannot run here. What loads make for them was checked without a server.
-WAREHOUSES = ("MotherDuck", "Snowflake", "BigQuery", "Databricks", "SQL Server")
+WAREHOUSES = ("MotherDuck", "Snowflake", "BigQuery", "Databricks", "SQL Server", "Redshift")
 # Each is a test of the suite, which runs on every engine.
 CAPABILITIES = (
     ("a_first_load_holds_every_row_and_value", "every row, list and value as the API sends it"),

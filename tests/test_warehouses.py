@@ -7,6 +7,7 @@ does not show that the warehouse itself does the same.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from capabilities import CAPABILITIES, NOT_CHECKED
 from test_conformance import Story, own_keys
 from tiledesk.destination import REASONS, UNTESTED
 from tiledesk.errors import UnsupportedDestination
+from tiledesk.lengths import LONGEST
 from tiledesk.tables import LEADS, MESSAGES, TABLES
 from tiledesk_pipeline.destinations import Busy, destination_of
 from tiledesk_pipeline.destinations.base import Patience
@@ -37,6 +39,7 @@ from warehouses import (
     databricks_engine,
     motherduck_engine,
     mssql_engine,
+    redshift_engine,
     snowflake_engine,
 )
 
@@ -46,6 +49,7 @@ MAKERS = {
     "BigQuery": bigquery_engine,
     "Databricks": databricks_engine,
     "SQL Server": mssql_engine,
+    "Redshift": redshift_engine,
 }
 WORD = "SOURCES__TILEDESK__UNTESTED_DESTINATION"
 # How each dialect reads a value of a JSON column, which is text in all but MotherDuck.
@@ -55,6 +59,7 @@ DIALECTS = {
     "BigQuery": "bigquery",
     "Databricks": "databricks",
     "SQL Server": "tsql",
+    "Redshift": "redshift",
 }
 JSON_TEXT = {
     "MotherDuck": "attributes->'last_message'->>'_id'",
@@ -62,6 +67,7 @@ JSON_TEXT = {
     "BigQuery": "json_value(attributes, '$.last_message._id')",
     "Databricks": "get_json_object(attributes, '$.last_message._id')",
     "SQL Server": "json_value(attributes, '$.last_message._id')",
+    "Redshift": "json_extract_path_text(attributes, 'last_message', '_id')",
 }
 
 # A statement that changes a table by what was staged.
@@ -76,6 +82,7 @@ class Desk(Story):
     def _make_strange(self) -> set[str]:
         strange = super()._make_strange()
         self.world.change("messages", self.own["messages"][6], text="\\N")
+        self.world.change("messages", self.own["messages"][7], text="ä" * 32_767 + "a")
         return strange
 
     @contextmanager
@@ -267,6 +274,26 @@ def test_a_missing_odbc_library_is_told_in_one_sentence() -> None:
     assert "\n" not in explain(missing)
 
 
+# --- Redshift -------------------------------------------------------------------------------------
+
+
+def test_a_text_that_redshift_would_cut_is_refused_and_can_be_left_out(tmp_path: Path) -> None:
+    with desk_in("Redshift", tmp_path) as desk:
+        long = desk.own["messages"][8]
+        desk.world.change("messages", long, text="ä" * 32_768)
+        with pytest.raises(Exception, match="too long") as failed:
+            desk.load(resources=["messages"])
+        said = explain(failed.value)
+        assert f"messages.text of the row with _id {long} has 65,536 bytes, and 65,535 fit" in said
+        assert "ä" not in said
+        assert not [sql for sql, _ in desk.engine.said if re.match("INSERT.*messages", sql)]
+        found = re.search(r"privacy_overrides to ({.*})", said)
+        assert found
+        desk.load(resources=["messages"], privacy_overrides=json.loads(found[1]))
+        kept = desk.engine.query("SELECT count(*), max(length(text)) FROM {}messages")
+        assert kept == [(len(desk.own["messages"]), 0)]
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
@@ -284,7 +311,8 @@ def test_a_warehouse_needs_the_word_of_the_user(
 def test_what_dlt_says_of_a_refused_warehouse_is_the_reason() -> None:
     """With another dlt, a reason may no longer hold."""
     destinations = dlt.destinations
-    assert destinations.redshift()._raw_capabilities().max_text_data_type_length == 65_535
+    longest = destinations.redshift()._raw_capabilities().max_text_data_type_length
+    assert longest == LONGEST["redshift"]
     assert not destinations.clickhouse()._raw_capabilities().supports_transactions
     strategies = destinations.athena()._raw_capabilities().merge_strategies_selector
     assert strategies is not None

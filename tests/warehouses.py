@@ -38,6 +38,7 @@ PUT = re.compile(r"PUT 'file://([^']+)'")
 PUT_IN_VOLUME = re.compile(r"PUT '([^']+)' INTO '(/Volumes/\S+)/[^/']+' OVERWRITE")
 COPY_OF_VOLUME = re.compile(r"COPY INTO (\S+)\s+FROM '([^']+)'\s+FILEFORMAT = PARQUET\s*")
 
+SCHEMAS = "information_schema.schemata"
 # What sqlglot leaves as it is.
 OF_SQL_SERVER = {
     r" COLLATE \w+_BIN2\b": "",
@@ -293,6 +294,39 @@ def databricks(server: Server) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def redshift(server: Server) -> Iterator[None]:
+    """dlt's Redshift client, connected to a stand-in."""
+    from dlt.destinations.impl.redshift.redshift import RedshiftSqlClient
+
+    def open_connection(self: Any) -> Session:
+        self._conn = server.connect()
+        return self._conn  # type: ignore[no-any-return]
+
+    def close_connection(self: Any) -> None:
+        self._conn = None
+
+    @contextmanager
+    def execute_query(self: Any, query: Any, *args: Any, **_: Any) -> Iterator[Any]:
+        if not isinstance(query, str):  # composed of parts
+            query = "".join(part.string for part in query.seq)
+        yield self._conn.run(query.replace("svv_redshift_schemas", SCHEMAS), args)
+
+    @contextmanager
+    def begin_transaction(self: Any) -> Iterator[Any]:
+        with self._conn.transaction():
+            yield self
+
+    with mock.patch.multiple(
+        RedshiftSqlClient,
+        open_connection=open_connection,
+        close_connection=close_connection,
+        begin_transaction=begin_transaction,
+        execute_query=execute_query,
+    ):
+        yield
+
+
 class ODBC(ModuleType):
     """The driver pyodbc, as far as dlt uses it: it needs libraries that are not everywhere."""
 
@@ -421,6 +455,19 @@ def databricks_engine(folder: Path) -> Warehouse:
         {f"DESTINATION__DATABRICKS__CREDENTIALS__{name}": text for name, text in names.items()},
         server=server,
         connected=lambda: databricks(server),
+    )
+
+
+def redshift_engine(folder: Path) -> Warehouse:
+    server = Server(folder, "redshift")
+    address = "redshift://loader:made-up@desk.example.org:5439/desk_db"
+    return Warehouse(
+        "Redshift",
+        "redshift",
+        lambda dataset: server.database.cursor(),
+        {"DESTINATION__REDSHIFT__CREDENTIALS": address},
+        server=server,
+        connected=lambda: redshift(server),
     )
 
 

@@ -24,13 +24,12 @@ from .errors import BadSetting, UnsupportedDestination
 SUPPORTED = ("duckdb", "postgres", "ducklake", "sqlalchemy", "filesystem")
 USE = "duckdb, postgres, ducklake, sqlalchemy or filesystem"
 # Those that were checked without a server, and the setting that names the one to use.
-UNTESTED = ("bigquery", "databricks", "motherduck", "mssql", "snowflake")
+UNTESTED = ("bigquery", "databricks", "motherduck", "mssql", "redshift", "snowflake")
 WORD = "sources.tiledesk.untested_destination"
 # Why others are refused.
 REASONS: Mapping[str, str] = {
     "athena": "dlt would append the rows that it has to replace",
     "clickhouse": "it has no transactions, so a load that is killed leaves rows deleted",
-    "redshift": "its columns hold 65,535 bytes, and transcripts are longer",
 }
 # Destinations that write every value only when a module has changed them.
 CHANGED = {
@@ -39,6 +38,7 @@ CHANGED = {
     "filesystem": "lake.destination",
     "mssql": "mssql",
     "postgres": "postgres",
+    "redshift": "redshift",
     "snowflake": "snowflake",
     "sqlalchemy": "sqlalchemy",
 }

@@ -28,6 +28,7 @@ OWN_EXTRAS = (
     "lake",
     "mssql",
     "postgres",
+    "redshift",
     "s3",
     "snowflake",
     "sqlalchemy",
