@@ -314,7 +314,10 @@ def test_what_dlt_says_of_a_refused_warehouse_is_the_reason() -> None:
     longest = destinations.redshift()._raw_capabilities().max_text_data_type_length
     assert longest == LONGEST["redshift"]
     assert not destinations.clickhouse()._raw_capabilities().supports_transactions
-    strategies = destinations.athena()._raw_capabilities().merge_strategies_selector
+    athena = destinations.athena()._raw_capabilities()
+    assert not athena.supported_loader_file_formats  # but those that are staged in a bucket
+    assert athena.timestamp_precision == 3
+    strategies = athena.merge_strategies_selector
     assert strategies is not None
     usual = {"name": "messages", "table_format": None}
     assert strategies(["delete-insert"], table_schema=usual) == []  # then dlt appends
