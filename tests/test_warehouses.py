@@ -8,6 +8,7 @@ does not show that the warehouse itself does the same.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -247,6 +248,7 @@ def test_the_list_of_capabilities_names_what_is_checked() -> None:
         True,
         None,
     ],
+    ids=["quote", "marks", "long", "number", "power", "truth", "nothing"],
 )
 def test_a_literal_for_sql_server_is_one_line_and_the_value(value: Any, tmp_path: Path) -> None:
     engine = mssql_engine(tmp_path)
@@ -277,7 +279,20 @@ def test_a_missing_odbc_library_is_told_in_one_sentence() -> None:
 # --- Redshift -------------------------------------------------------------------------------------
 
 
-def test_a_text_that_redshift_would_cut_is_refused_and_can_be_left_out(tmp_path: Path) -> None:
+@pytest.fixture
+def heard() -> Iterator[list[str]]:
+    """What dlt logs."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("dlt").addHandler(handler)
+    yield messages
+    logging.getLogger("dlt").removeHandler(handler)
+
+
+def test_a_text_that_redshift_would_cut_is_refused_and_can_be_left_out(
+    tmp_path: Path, heard: list[str]
+) -> None:
     with desk_in("Redshift", tmp_path) as desk:
         long = desk.own["messages"][8]
         desk.world.change("messages", long, text="ä" * 32_768)
@@ -290,6 +305,7 @@ def test_a_text_that_redshift_would_cut_is_refused_and_can_be_left_out(tmp_path:
         found = re.search(r"privacy_overrides to ({.*})", said)
         assert found
         desk.load(resources=["messages"], privacy_overrides=json.loads(found[1]))
+        assert not [said for said in heard if "native writer" in said]  # of each table
         kept = desk.engine.query("SELECT count(*), max(length(text)) FROM {}messages")
         assert kept == [(len(desk.own["messages"]), 0)]
 

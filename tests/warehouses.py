@@ -260,7 +260,10 @@ def bigquery(server: Server) -> Iterator[None]:
 
 @contextmanager
 def databricks(server: Server) -> Iterator[None]:
-    """dlt's Databricks client, connected to a stand-in."""
+    """dlt's Databricks client, connected to a stand-in.
+
+    dlt looks for a workspace on the network, even if a token is set.
+    """
     from dlt.destinations.impl.databricks.sql_client import DatabricksSqlClient
 
     def open_connection(self: Any) -> Session:
@@ -285,11 +288,14 @@ def databricks(server: Server) -> Iterator[None]:
             return
         yield SimpleNamespace(description=None)
 
-    with mock.patch.multiple(
-        DatabricksSqlClient,
-        open_connection=open_connection,
-        close_connection=close_connection,
-        execute_query=execute_query,
+    with (
+        mock.patch.multiple(
+            DatabricksSqlClient,
+            open_connection=open_connection,
+            close_connection=close_connection,
+            execute_query=execute_query,
+        ),
+        mock.patch("databricks.sdk.WorkspaceClient", side_effect=ValueError),
     ):
         yield
 
