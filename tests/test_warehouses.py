@@ -354,9 +354,10 @@ def test_others_are_refused_with_the_reason(name: str, monkeypatch: pytest.Monke
         ("BigQuery", "AUTODETECT_SCHEMA", "true", "values would be lost"),
         ("BigQuery", "IGNORE_UNKNOWN_VALUES", "true", "values would be lost"),
         ("Databricks", "INSERT_API", "zerobus", "that was not checked"),
+        ("Databricks", "CREDENTIALS__CATALOG", "desk-db", "without quotes"),
     ],
 )
-def test_a_setting_with_which_values_could_be_lost_is_refused(
+def test_a_setting_with_which_a_load_would_not_be_right_is_refused(
     name: str,
     setting: str,
     value: str,

@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from dlt.common.destination import DestinationCapabilitiesContext
@@ -55,6 +56,13 @@ class Exact(databricks):
             raise BadSetting(
                 f"dlt's setting destination.{self.destination_name}.insert_api sends rows on a way"
                 " that was not checked. Remove it."
+            )
+        catalog = config.credentials.catalog if config.credentials else None
+        if catalog and not re.fullmatch(r"\w+", catalog):
+            raise BadSetting(
+                f"dlt's setting destination.{self.destination_name}.credentials.catalog has more"
+                " than letters, digits and underscores, and dlt writes it without quotes. Use a"
+                " catalog with another name."
             )
         config.keep_staged_files = False
         return config
