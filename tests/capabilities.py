@@ -25,7 +25,9 @@ ENGINES: dict[str, frozenset[str]] = {
     **dict.fromkeys(LAKES, frozenset()),
 }
 # Warehouses that cannot run here. What loads make for them was checked without a server.
-WAREHOUSES = ("MotherDuck", "Snowflake", "BigQuery")
+WAREHOUSES = ("MotherDuck", "Snowflake", "BigQuery", "Databricks", "SQL Server", "Redshift")
+# A warehouse that was checked, and cannot be made right.
+REFUSED = ("Athena",)
 # Each is a test of the suite, which runs on every engine.
 CAPABILITIES = (
     ("a_first_load_holds_every_row_and_value", "every row, list and value as the API sends it"),
@@ -69,14 +71,15 @@ NOT_CHECKED = {
 
 def table() -> str:
     """The table of the page."""
-    columns = (*ENGINES, *WAREHOUSES)
+    columns = (*ENGINES, *WAREHOUSES, *REFUSED)
+    no = ["refused"] * len(REFUSED)
     lines = [("what works", *columns), ("---",) * (len(columns) + 1)]
     for name, words in CAPABILITIES:
         checked = NOT_CHECKED.get(name, "checked")
-        lines.append((words, *("yes" for _ in ENGINES), *(checked for _ in WAREHOUSES)))
+        lines.append((words, *("yes" for _ in ENGINES), *(checked for _ in WAREHOUSES), *no))
     for name, words in OTHERS:
         can = ("yes" if name in others else "refused" for others in ENGINES.values())
-        lines.append((words, *can, *("refused" for _ in WAREHOUSES)))
+        lines.append((words, *can, *("refused" for _ in WAREHOUSES), *no))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

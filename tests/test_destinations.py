@@ -189,12 +189,12 @@ def refused(*arguments: str, cwd: Path, **environment: str) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    ["redshift", "dlt.destinations.lancedb", "named", "nowhere", ""],
+    ["synapse", "dlt.destinations.lancedb", "named", "nowhere", ""],
 )
 def test_a_destination_that_was_not_shown_to_be_right_is_refused_before_the_first_call(
     name: str, sandbox: Sandbox, owner: Account, tmp_path: Path
 ) -> None:
-    named = {"DESTINATION__NAMED__DESTINATION_TYPE": "mssql"}
+    named = {"DESTINATION__NAMED__DESTINATION_TYPE": "clickhouse"}
     line = refused("--destination", name, cwd=tmp_path, **owner.environment, **named)
     assert line.endswith("Use duckdb, postgres, ducklake, sqlalchemy or filesystem.")
     assert repr(name) in line or f"{name.rpartition('.')[2]} is not supported" in line

@@ -77,7 +77,7 @@ OF_DLT = set(metadata("dlt").get_all("Provides-Extra") or ())
 
 def test_the_extras_that_the_documentation_names_exist() -> None:
     assert {"dev", "demo", "analytics", "postgres", "report", "sqlalchemy", *SCHEDULERS} <= EXTRAS
-    assert {"bigquery", "snowflake", "otlp", "socks"} <= EXTRAS
+    assert {"bigquery", "databricks", "mssql", "redshift", "snowflake", "otlp", "socks"} <= EXTRAS
     assert {"athena", "clickhouse", "databricks", "filesystem", "s3"} <= OF_DLT
 
 

@@ -8,12 +8,13 @@ fails. A file that a job sends is read as the warehouse reads it, as far as that
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -23,6 +24,8 @@ import sqlglot
 from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseUndefinedRelation
 from dlt.destinations.impl.motherduck.configuration import MotherDuckCredentials
 from dlt.destinations.sql_client import DBApiCursorImpl
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel
 
 from engines import Engine
 
@@ -31,6 +34,27 @@ COPY = re.compile(r"COPY INTO (\S+)\s+FROM '@.*/([^/']+)'")
 CATALOG = re.compile(r'"\w+"\."(\w+)"\."INFORMATION_SCHEMA\.COLUMNS"')
 COLUMNS = r"(SELECT * FROM information_schema.columns WHERE table_schema = '\1')"
 PUT = re.compile(r"PUT 'file://([^']+)'")
+# As dlt sends files to Databricks: to a folder of a volume, from which it copies all of them.
+PUT_IN_VOLUME = re.compile(r"PUT '([^']+)' INTO '(/Volumes/\S+)/[^/']+' OVERWRITE")
+COPY_OF_VOLUME = re.compile(r"COPY INTO (\S+)\s+FROM '([^']+)'\s+FILEFORMAT = PARQUET\s*")
+
+SCHEMAS = "information_schema.schemata"
+# What sqlglot leaves as it is.
+OF_SQL_SERVER = {
+    r" COLLATE \w+_BIN2\b": "",
+    r"\bTEXT\(MAX\)": "TEXT",
+    r"\bNCHAR\(": "chr(",
+    r'(?<=" )BIT\b': "BOOLEAN",
+    r'(?<=" )REAL\b': "DOUBLE",
+}
+
+
+def in_duckdb(parsed: Any) -> str:
+    """A statement, or a part of one, in DuckDB's dialect, which knows no comments of columns."""
+    statement = str(parsed.sql("duckdb", unsupported_level=ErrorLevel.IGNORE))
+    for theirs, ours in OF_SQL_SERVER.items():
+        statement = re.sub(theirs, ours, statement)
+    return statement
 
 
 class Server:
@@ -39,7 +63,11 @@ class Server:
     Attributes:
         said: the statements that were run, in the dialect of the warehouse, and whether a
             transaction was open.
+        batches: how many statements were run at a time, each number that occurred.
+        collation: that of the database, for SQL Server.
     """
+
+    collation = "SQL_Latin1_General_CP1_CI_AS"
 
     def __init__(self, folder: Path, dialect: str) -> None:
         # a path of its own: DuckDB opens the same database again for a path that is still open
@@ -47,6 +75,7 @@ class Server:
         self.database.execute("SET GLOBAL TimeZone = 'UTC'")
         self.dialect = dialect
         self.said: list[tuple[str, bool]] = []
+        self.batches: set[int] = set()
 
     def connect(self) -> Session:
         return Session(self)
@@ -68,7 +97,12 @@ class Session:
         """Run a statement of the dialect; parameters are ``%s``."""
         self.note(sql)
         marked = sql.replace("%s", "?").replace("%%", "%") if values else sql
-        for statement in sqlglot.transpile(marked, read=self.server.dialect, write="duckdb"):
+        statements = [part for part in sqlglot.parse(marked, read=self.server.dialect) if part]
+        self.server.batches.add(len(statements))
+        for parsed in statements:
+            if isinstance(parsed, exp.Merge):
+                self.must_match_once(parsed)
+            statement = in_duckdb(parsed)
             if statement.startswith("DECLARE"):
                 continue  # of a script without more statements
             try:
@@ -78,6 +112,17 @@ class Session:
             except duckdb.Error as error:
                 raise DatabaseTerminalException(error) from error
         return DBApiCursorImpl(self.connection)  # type: ignore[arg-type]
+
+    def must_match_once(self, merge: exp.Merge) -> None:
+        """Fail as Delta Lake does, where a row of the table may match one row of the source."""
+        target, source, condition = (
+            in_duckdb(merge.args[part]) for part in ("this", "using", "on")
+        )
+        found = self.connection.execute(
+            f"SELECT 1 FROM {target} JOIN {source} ON {condition}"
+            f" GROUP BY {merge.this.alias}.rowid HAVING count(*) > 1"
+        )
+        assert not found.fetchall(), "a row matches several rows of the source of MERGE"
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -214,6 +259,134 @@ def bigquery(server: Server) -> Iterator[None]:
 
 
 @contextmanager
+def databricks(server: Server) -> Iterator[None]:
+    """dlt's Databricks client, connected to a stand-in.
+
+    dlt looks for a workspace on the network, even if a token is set.
+    """
+    from dlt.destinations.impl.databricks.sql_client import DatabricksSqlClient
+
+    def open_connection(self: Any) -> Session:
+        self._conn = server.connect()
+        return self._conn  # type: ignore[no-any-return]
+
+    def close_connection(self: Any) -> None:
+        self._conn = None
+
+    @contextmanager
+    def execute_query(self: Any, query: str, *args: Any, **_: Any) -> Iterator[Any]:
+        session: Session = self._conn
+        if sent := PUT_IN_VOLUME.fullmatch(query):
+            session.sent[sent[2]] = Path(sent[1])
+        elif copied := COPY_OF_VOLUME.fullmatch(query):
+            session.note(query)
+            session.read_file(session.sent[copied[2]], copied[1].replace("`", '"'))
+        elif query.startswith("REMOVE"):
+            session.note(query)
+        elif "CREATE VOLUME" not in query:
+            yield session.run(query.replace("full_data_type", "data_type"), args)
+            return
+        yield SimpleNamespace(description=None)
+
+    with (
+        mock.patch.multiple(
+            DatabricksSqlClient,
+            open_connection=open_connection,
+            close_connection=close_connection,
+            execute_query=execute_query,
+        ),
+        mock.patch("databricks.sdk.WorkspaceClient", side_effect=ValueError),
+    ):
+        yield
+
+
+@contextmanager
+def redshift(server: Server) -> Iterator[None]:
+    """dlt's Redshift client, connected to a stand-in."""
+    from dlt.destinations.impl.redshift.redshift import RedshiftSqlClient
+
+    def open_connection(self: Any) -> Session:
+        self._conn = server.connect()
+        return self._conn  # type: ignore[no-any-return]
+
+    def close_connection(self: Any) -> None:
+        self._conn = None
+
+    @contextmanager
+    def execute_query(self: Any, query: Any, *args: Any, **_: Any) -> Iterator[Any]:
+        if not isinstance(query, str):  # composed of parts
+            query = "".join(part.string for part in query.seq)
+        yield self._conn.run(query.replace("svv_redshift_schemas", SCHEMAS), args)
+
+    @contextmanager
+    def begin_transaction(self: Any) -> Iterator[Any]:
+        with self._conn.transaction():
+            yield self
+
+    with mock.patch.multiple(
+        RedshiftSqlClient,
+        open_connection=open_connection,
+        close_connection=close_connection,
+        begin_transaction=begin_transaction,
+        execute_query=execute_query,
+    ):
+        yield
+
+
+class ODBC(ModuleType):
+    """The driver pyodbc, as far as dlt uses it: it needs libraries that are not everywhere."""
+
+    class Error(Exception):
+        """As the driver has it."""
+
+    class ProgrammingError(Error):
+        """As the driver has it."""
+
+    class OperationalError(Error):
+        """As the driver has it."""
+
+    Connection = Session
+
+    @staticmethod
+    def drivers() -> list[str]:
+        return ["ODBC Driver 18 for SQL Server"]
+
+
+@contextmanager
+def mssql(server: Server) -> Iterator[None]:
+    """dlt's SQL Server client, connected to a stand-in."""
+    from dlt.destinations.impl.mssql.sql_client import PyOdbcMsSqlClient
+
+    def open_connection(self: Any) -> Session:
+        self._conn = server.connect()
+        return self._conn  # type: ignore[no-any-return]
+
+    def close_connection(self: Any) -> None:
+        self._conn = None
+
+    @contextmanager
+    def execute_query(self: Any, query: str, *args: Any, **_: Any) -> Iterator[Any]:
+        session: Session = self._conn
+        if "DATABASEPROPERTYEX" in query:
+            query = f"SELECT '{server.collation}'"
+        yield session.run(query, args)
+
+    @contextmanager
+    def begin_transaction(self: Any) -> Iterator[Any]:
+        with self._conn.transaction():
+            yield self
+
+    with mock.patch.multiple(
+        PyOdbcMsSqlClient,
+        open_connection=open_connection,
+        close_connection=close_connection,
+        begin_transaction=begin_transaction,
+        execute_query=execute_query,
+    ):
+        yield
+
+
+@contextmanager
 def motherduck(file: Path) -> Iterator[None]:
     """dlt's MotherDuck client, connected to a file."""
     with mock.patch.object(MotherDuckCredentials, "_conn_str", return_value=str(file)):
@@ -225,12 +398,17 @@ class Warehouse(Engine):
     """A stand-in as an engine of the conformance suite.
 
     Attributes:
-        said: as `Server` has it; empty for MotherDuck.
+        server: the stand-in; None for MotherDuck, which is DuckDB itself.
         connected: has dlt's client connected to the stand-in while it is entered.
     """
 
-    said: list[tuple[str, bool]] = field(default_factory=list)
+    server: Server | None = None
     connected: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    @property
+    def said(self) -> list[tuple[str, bool]]:
+        """As the stand-in has it; empty without one."""
+        return self.server.said if self.server else []
 
     def _fetched(
         self, sql: str, values: tuple[Any, ...], dataset: str
@@ -263,8 +441,54 @@ def snowflake_engine(folder: Path) -> Warehouse:
         "snowflake",
         lambda dataset: server.database.cursor(),
         {"DESTINATION__SNOWFLAKE__CREDENTIALS": address},
-        said=server.said,
+        server=server,
         connected=lambda: snowflake(server),
+    )
+
+
+def databricks_engine(folder: Path) -> Warehouse:
+    server = Server(folder, "databricks")
+    names = {
+        "CATALOG": "desk_db",
+        "SERVER_HOSTNAME": "desk.example.org",
+        "HTTP_PATH": "/sql/1.0/warehouses/small",
+        "ACCESS_TOKEN": "made-up",
+    }
+    return Warehouse(
+        "Databricks",
+        "databricks",
+        lambda dataset: server.database.cursor(),
+        {f"DESTINATION__DATABRICKS__CREDENTIALS__{name}": text for name, text in names.items()},
+        server=server,
+        connected=lambda: databricks(server),
+    )
+
+
+def redshift_engine(folder: Path) -> Warehouse:
+    server = Server(folder, "redshift")
+    address = "redshift://loader:made-up@desk.example.org:5439/desk_db"
+    return Warehouse(
+        "Redshift",
+        "redshift",
+        lambda dataset: server.database.cursor(),
+        {"DESTINATION__REDSHIFT__CREDENTIALS": address},
+        server=server,
+        connected=lambda: redshift(server),
+    )
+
+
+def mssql_engine(folder: Path) -> Warehouse:
+    # dlt keeps the driver that it has imported once
+    sys.modules.setdefault("pyodbc", ODBC("pyodbc"))
+    server = Server(folder, "tsql")
+    address = "mssql://loader:made-up@desk.example.org:1433/desk_db"
+    return Warehouse(
+        "SQL Server",
+        "mssql",
+        lambda dataset: server.database.cursor(),
+        {"DESTINATION__MSSQL__CREDENTIALS": address},
+        server=server,
+        connected=lambda: mssql(server),
     )
 
 
@@ -280,6 +504,6 @@ def bigquery_engine(folder: Path) -> Warehouse:
         "bigquery",
         lambda dataset: server.database.cursor(),
         {f"DESTINATION__BIGQUERY__CREDENTIALS__{name}": text for name, text in names.items()},
-        said=server.said,
+        server=server,
         connected=lambda: bigquery(server),
     )

@@ -269,7 +269,7 @@ def _noted(target: Target, pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -
         query = (
             f"SELECT d.load_id, d.inserted_at, {selected} FROM {done} d {join}"  # noqa: S608 (our own names)
             " WHERE d.schema_name = %s AND d.status = 0"
-            f" ORDER BY d.inserted_at DESC LIMIT {MOST_ROWS}"
+            f" ORDER BY d.inserted_at DESC {target.kind.first_rows(MOST_ROWS)}"
         )
         rows = target.kind.select(client, query, PIPELINE_NAME)
         if rows is not None:

@@ -1,6 +1,6 @@
 """Checks, before anything is read, that the destination is supported.
 
-The tables need a destination that deletes and inserts the rows of a key in one transaction, keeps
+The tables need a destination that deletes and inserts the rows of a key as one change, keeps
 JSON columns and time stamps exactly, and distinguishes an empty text from NULL. dlt loads into many
 other destinations without a warning, and appends where it cannot merge.
 
@@ -24,21 +24,22 @@ from .errors import BadSetting, UnsupportedDestination
 SUPPORTED = ("duckdb", "postgres", "ducklake", "sqlalchemy", "filesystem")
 USE = "duckdb, postgres, ducklake, sqlalchemy or filesystem"
 # Those that were checked without a server, and the setting that names the one to use.
-UNTESTED = ("bigquery", "motherduck", "snowflake")
+UNTESTED = ("bigquery", "databricks", "motherduck", "mssql", "redshift", "snowflake")
 WORD = "sources.tiledesk.untested_destination"
 # Why others are refused.
 REASONS: Mapping[str, str] = {
-    "athena": "dlt would append the rows that it has to replace",
+    "athena": "rows would go through files in a bucket, which nothing here removes, and dlt would"
+    " cut times to milliseconds",
     "clickhouse": "it has no transactions, so a load that is killed leaves rows deleted",
-    "databricks": "it has no transactions, so a load that is killed leaves rows deleted",
-    "mssql": "its usual collation takes texts for the same that are not",
-    "redshift": "its columns hold 65,535 bytes, and transcripts are longer",
 }
 # Destinations that write every value only when a module has changed them.
 CHANGED = {
     "bigquery": "bigquery",
+    "databricks": "databricks",
     "filesystem": "lake.destination",
+    "mssql": "mssql",
     "postgres": "postgres",
+    "redshift": "redshift",
     "snowflake": "snowflake",
     "sqlalchemy": "sqlalchemy",
 }

@@ -10,21 +10,22 @@ from .dlt_adapter import active_pipeline, at_end_of_run
 from .process_wide import ProcessWide
 from .redaction import Discreet
 
+# Of dlt's warnings: that JSON columns come as text, which is how Arrow carries JSON, and that Arrow
+# is written as SQL, which some warehouses take only.
+EXPECTED = ("when merging arrow schema with dlt schema", "native writer could not be found")
 
-class _ExpectedDifference(logging.Filter):
-    """Drops dlt's warning that JSON columns come as text, which is how Arrow carries JSON.
 
-    dlt repeats it for every batch of every table.
-    """
+class _Expected(logging.Filter):
+    """Drops warnings that dlt repeats for every batch of every table."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return "when merging arrow schema with dlt schema" not in str(record.msg)
+        return not any(words in str(record.msg) for words in EXPECTED)
 
 
 def _add_filters() -> Callable[[], None]:
     dlt_log = logging.getLogger("dlt")
     added: list[tuple[logging.Filterer, logging.Filter]]
-    added = [(dlt_log, _ExpectedDifference()), (dlt_log, Discreet())]
+    added = [(dlt_log, _Expected()), (dlt_log, Discreet())]
     if logging.lastResort:  # drivers whose log nobody has set up
         added.append((logging.lastResort, Discreet()))
     for logger, each in added:

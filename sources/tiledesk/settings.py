@@ -55,7 +55,8 @@ class TiledeskSettings(BaseConfiguration):
         faq: Load `faq`, what bots say and do. It can be large.
         events: Load `events`. The server keeps them for one hour, so load more often than that.
         untested_destination: The warehouse to load into although no test has done so: `bigquery`,
-            `motherduck` or `snowflake`. `docs/destinations.md` says what was checked without one.
+            `databricks`, `motherduck`, `mssql`, `redshift` or `snowflake`. `docs/destinations.md`
+            says what was checked without one.
     """
 
     project_id: Any = None  # str | Sequence[str], a union that dlt cannot resolve

@@ -24,6 +24,7 @@ from .cursor import State
 from .destination import require_supported_destination, require_usual_tables
 from .dlt_adapter import LastStep, RepeatableSource
 from .errors import BadSetting
+from .lengths import require_short_texts
 from .logs import discreet_run
 from .observer import Observer
 from .outcome import Reading
@@ -393,7 +394,9 @@ def _resource(
                 else to_arrow(table, rows, leftovers)
             )
             for part, arrow in arrows:
-                yield part, privacy.applied(part, arrow)
+                shown = privacy.applied(part, arrow)
+                require_short_texts(part, shown)
+                yield part, shown
             found = sorted(leftovers.keys() - known)
             for kept, became in ((True, "kept in _extra"), (False, "left out")):
                 if some := [field for field in found if is_kept(field) == kept]:

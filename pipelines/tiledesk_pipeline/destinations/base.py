@@ -311,6 +311,10 @@ class Destination:
         *outer, last = (f"'{key}'" for key in path)
         return f"(({'->'.join((column, *outer))})->>{last})"
 
+    def first_rows(self, number: int) -> str:
+        """The end of a query that is sorted, which leaves out all rows but the first ones."""
+        return f"LIMIT {number}"
+
     def as_text(self, expression: str) -> str:
         """SQL for a value of any type as text."""
         return f"CAST({expression} AS varchar)"

@@ -21,6 +21,18 @@ from dlt.common.configuration.providers.toml import TomlProviderReadException
 from ..dlt_adapter import settings_files
 
 EXAMPLE = "see .dlt/example.secrets.toml"
+# Extras of dlt's that this package has, too.
+OWN_EXTRAS = (
+    "bigquery",
+    "databricks",
+    "lake",
+    "mssql",
+    "postgres",
+    "redshift",
+    "s3",
+    "snowflake",
+    "sqlalchemy",
+)
 
 
 def explain(error: BaseException) -> str | None:
@@ -50,11 +62,16 @@ def explain(error: BaseException) -> str | None:
         )
     if name == "MissingDependencyException":
         return _missing_package(error)
+    if isinstance(error, ImportError) and "libodbc" in text:
+        return (
+            "SQL Server needs programs that no Python package brings: unixODBC, which is Debian's"
+            " package unixodbc, and Microsoft's ODBC Driver 18 for SQL Server."
+        )
     if isinstance(error, ModuleNotFoundError):
         return (
             f"The package {error.name} is not installed. The demo and the sandbox need the extra"
             " demo, SQLite and MariaDB the extra sqlalchemy, lakes the extra lake, buckets the"
-            " extra s3, and Postgres, Snowflake and BigQuery the extra of that name: pip install"
+            " extra s3, and Postgres and warehouses the extra of that name: pip install"
             " 'tiledesk-dlt[demo,postgres,sqlalchemy,lake,s3]', or in a checkout: pip install"
             " --constraint constraints.txt '.[demo,postgres,sqlalchemy,lake,s3]'"
         )
@@ -89,7 +106,7 @@ def _missing_package(error: BaseException) -> str:
     extra = {"sql_database": "sqlalchemy", "deltalake": "lake", "pyiceberg": "lake"}.get(
         extra, extra
     )
-    is_ours = extra in ("bigquery", "lake", "postgres", "s3", "snowflake", "sqlalchemy")
+    is_ours = extra in OWN_EXTRAS
     what = f"'tiledesk-dlt[{extra}]'" if is_ours else " ".join(map(repr, packages))
     return f"A Python package that this destination needs is not installed. Run: pip install {what}"
 

@@ -37,6 +37,7 @@ NAMES = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache": "Apache-2.0",  # kubernetes-validate; its file has version 2.0
     "Apache 2.0": "Apache-2.0",
+    "Apache License 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD License": "LicenseRef-BSD",  # does not say with how many clauses
     "GNU Library or Lesser General Public License (LGPL)": "LGPL-3.0-or-later",
