@@ -13,7 +13,7 @@ import dlt
 import duckdb
 import pytest
 
-from conftest import Account, RealServer, on_one_real_server, query
+from conftest import STREAMS, Account, RealServer, on_one_real_server, query
 from tiledesk import errors, tables, tiledesk_source
 from tiledesk.client import Client
 from tiledesk.credentials import TiledeskCredentials
@@ -155,6 +155,7 @@ def test_all_are_those_that_the_user_belongs_to(
         find_projects(client, "all")
 
 
+@pytest.mark.drawn("projects in dlt")
 @pytest.mark.varied
 @pytest.mark.parametrize("form", ["list in a file", "commas in a variable"])
 def test_dlts_configuration_takes_several(
@@ -238,6 +239,7 @@ def test_another_project_is_not_read_by_the_cursor_of_the_one_before(
     assert_whole(db, world, first, second)
 
 
+@pytest.mark.drawn("projects in dlt")
 def test_dlts_own_way_of_running_reads_several_too(
     owner: Account, world: World, db: Path, projects: list[str]
 ) -> None:
@@ -245,15 +247,16 @@ def test_dlts_own_way_of_running_reads_several_too(
         "t", destination=dlt.destinations.duckdb(str(db)), dataset_name="tiledesk"
     )
     settings = {**owner.settings, "project_id": projects}
-    pipeline.run(tiledesk_source(**settings))
+    pipeline.run(tiledesk_source(**settings).with_resources(*STREAMS))
     assert_whole(db, world, *projects)
     key = change(world, "requests", projects[1], subject="changed")
-    pipeline.run(tiledesk_source(**settings))
+    pipeline.run(tiledesk_source(**settings).with_resources(*STREAMS))
     sql = f"SELECT subject FROM tiledesk.requests WHERE _id = '{key}'"
     assert query(db, sql) == [("changed",)]
     assert set(state.cursors(pipeline, projects[0])) == set(NAMES)
 
 
+@pytest.mark.drawn("projects in dlt")
 def test_slices_of_several_projects_come_to_an_end(
     load_projects: LoadProjects,
     world: World,
