@@ -229,6 +229,7 @@ def test_a_project_that_is_added_later_is_read_whole_and_the_first_is_not_read_a
     assert read[second, "messages"] == len(ids_there(world, "messages", second))
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_another_project_is_not_read_by_the_cursor_of_the_one_before(
     load_projects: LoadProjects, world: World, db: Path, projects: list[str]
 ) -> None:
@@ -298,6 +299,7 @@ def test_what_goes_wrong_with_one_does_not_disturb_the_others(
     assert query(db, "SELECT count(*) FROM tiledesk.requests WHERE subject = 'changed'") == [(1,)]
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_a_failure_in_the_middle_of_one_keeps_what_the_next_has(
     load_projects: LoadProjects,
     sandbox: Sandbox,
@@ -350,6 +352,7 @@ def test_the_exit_code_tells_of_projects_that_failed(
 # --- full refresh, status, reconcile
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_a_full_refresh_that_would_drop_another_project_is_refused(
     load_projects: LoadProjects, world: World, db: Path, projects: list[str]
 ) -> None:
@@ -361,6 +364,7 @@ def test_a_full_refresh_that_would_drop_another_project_is_refused(
     assert_whole(db, world, *projects)
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_status_tells_of_each(
     load_projects: LoadProjects, world: World, db: Path, projects: list[str]
 ) -> None:
@@ -374,6 +378,7 @@ def test_status_tells_of_each(
     assert [load.project for load in found.loads] == projects[::-1]
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_reconcile_compares_and_repairs_each_by_itself(
     load_projects: LoadProjects, owner: Account, world: World, db: Path, projects: list[str]
 ) -> None:
@@ -393,6 +398,7 @@ def test_reconcile_compares_and_repairs_each_by_itself(
     assert reconcile(Target(db=db), **settings).is_equal
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_reconcile_goes_on_past_a_project_that_is_not_there(
     load_projects: LoadProjects, owner: Account, world: World, db: Path, projects: list[str]
 ) -> None:
