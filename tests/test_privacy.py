@@ -29,6 +29,7 @@ from conftest import (
     account_of,
     change,
     on_one_real_server,
+    queries,
     query,
     run_cli,
 )
@@ -489,17 +490,16 @@ JOINS = [
 
 def counts_of(db: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Joined rows, and distinct values of each personal column of text."""
-    found = {
-        f"{left}.{a} = {right}.{b}": query(
-            db, f"SELECT count(*) FROM tiledesk.{left} x JOIN tiledesk.{right} y ON x.{a} = y.{b}"
-        )
+    asked = {
+        f"{left}.{a} = {right}.{b}": "SELECT count(*)"
+        f" FROM tiledesk.{left} x JOIN tiledesk.{right} y ON x.{a} = y.{b}"
         for left, a, right, b in JOINS
     }
     for name, (part, column) in BY_COLUMN.items():
         if column.type == "text" and column.personal:
             sql = f"SELECT count(DISTINCT {column.name}), count(*), count({column.name})"
-            found[name] = query(db, f"{sql} FROM tiledesk.{part.name}")
-    return found
+            asked[name] = f"{sql} FROM tiledesk.{part.name}"
+    return queries(db, asked)
 
 
 def test_joins_and_distinct_counts_are_the_same_under_pseudonyms(
@@ -1008,11 +1008,11 @@ def test_names_of_fields_that_are_no_names_are_not_told(
 
 def everything(db: Path) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of the tables of the API, without dlt's own columns."""
-    found = {}
+    asked = {}
     for part in (part for root in TABLES for part in root.with_lists()):
         names = ", ".join(column.name for column in part.all_columns())
-        found[part.name] = query(db, f"SELECT {names} FROM tiledesk.{part.name} ORDER BY ALL")
-    return found
+        asked[part.name] = f"SELECT {names} FROM tiledesk.{part.name} ORDER BY ALL"
+    return queries(db, asked)
 
 
 def damage(db: Path) -> None:

@@ -17,7 +17,15 @@ import httpx
 import pendulum
 import pytest
 
-from conftest import Account, RealServer, account_of, change, on_one_real_server, query
+from conftest import (
+    Account,
+    RealServer,
+    account_of,
+    change,
+    on_one_real_server,
+    queries,
+    query,
+)
 from tiledesk import endpoints
 from tiledesk.project import ALL_REQUESTS, Membership
 from tiledesk.settings import TiledeskSettings
@@ -483,22 +491,19 @@ TABLES = ("requests", "messages", "leads", "activities")
 
 def everything(db: Path, *without: str) -> dict[str, list[str]]:
     """All rows of all tables of the source, to compare; not dlt's own columns."""
-    found = {}
-    names = query(
+    tables = query(
         db,
-        "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'tiledesk'"
-        " AND table_name NOT LIKE '\\_%' ESCAPE '\\'",
+        "SELECT table_name, string_agg(column_name, ', ' ORDER BY column_name)"
+        " FROM duckdb_columns() WHERE schema_name = 'tiledesk'"
+        " AND table_name NOT LIKE '\\_%' ESCAPE '\\'"
+        " AND column_name NOT LIKE '\\_dlt%' ESCAPE '\\' GROUP BY table_name",
     )
-    for (name,) in names:
-        if name not in without:
-            own = query(
-                db,
-                "SELECT column_name FROM duckdb_columns() WHERE schema_name = 'tiledesk' AND"
-                f" table_name = '{name}' AND column_name NOT LIKE '\\_dlt%' ESCAPE '\\'",
-            )
-            columns = ", ".join(sorted(f'"{column}"' for (column,) in own))
-            found[name] = sorted(map(repr, query(db, f"SELECT {columns} FROM tiledesk.{name}")))
-    return found
+    asked = {
+        name: f"SELECT {columns} FROM tiledesk.{name}"
+        for name, columns in tables
+        if name not in without
+    }
+    return {name: sorted(map(repr, rows)) for name, rows in queries(db, asked).items()}
 
 
 def vandalise(db: Path, table: str, keys: list[str]) -> None:
