@@ -89,7 +89,7 @@ class Drill:
     def peace(self) -> None:
         """A load that nothing happens to: then the file is the world."""
         self.sandbox.faults.clear()
-        self.account.load_streams(self.db, lookback_seconds=LOOKBACK)
+        self.account.load(self.db, lookback_seconds=LOOKBACK)
         self.is_complete()
 
     def is_complete(self) -> None:
