@@ -36,4 +36,4 @@ def drawn(what: str, choices: Sequence[T], number: int, seed: int | None) -> lis
 
 
 if __name__ == "__main__":
-    print(drawn("scripts", sys.argv[1:], 1, commit_seed() or 0)[0])
+    print(drawn(" ".join(sys.argv[1:]), sys.argv[1:], 1, commit_seed() or 0)[0])

@@ -11,8 +11,18 @@ from typing import Any
 import pytest
 
 REAL_SERVERS = "TILEDESK_REAL_SERVERS"
+TIES = ("natural", "shuffle")
 LONGEST_START = 900
 """Seconds. A machine that also runs tests needs two minutes."""
+
+
+def given_servers() -> list[str]:
+    """The servers that are there or being started; if there are none, both, so that tests skip."""
+    folder = os.environ.get(REAL_SERVERS)
+    if not folder:
+        return [*TIES]
+    names = {file.stem for file in Path(folder).iterdir()}
+    return [ties for ties in TIES if ties in names] or [*TIES]
 
 
 def seed_of(name: str) -> dict[str, Any]:

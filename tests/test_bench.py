@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 TITLES = {"rest_api_tuned": "rest_api_source, tuned", "limit": "limit: DuckDB"}
 
 
+@pytest.mark.drawn("costs")
 @pytest.mark.slow
 @pytest.mark.varied
 @pytest.mark.parametrize("other", ["rest_api_tuned", "limit"])

@@ -120,7 +120,7 @@ def test_another_version_of_duckdb_reads_a_published_file(
 ) -> None:
     installed = subprocess.run(
         [
-            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"),
+            *(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps"),
             *("--only-binary", ":all:", "--target", str(tmp_path), f"duckdb=={version}"),
         ],
         capture_output=True,

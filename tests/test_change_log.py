@@ -108,6 +108,7 @@ def test_a_load_logs_whose_rows_it_writes(sandbox: Sandbox, world: World, db: Pa
     assert is_right(db)
 
 
+@pytest.mark.drawn("log of changes")
 def test_a_message_that_moves_changes_both_conversations(
     sandbox: Sandbox, world: World, db: Path
 ) -> None:
@@ -182,6 +183,7 @@ def test_the_log_is_not_used_if_somebody_has_written_without_it(
     assert is_whole(db), "the next one begins"
 
 
+@pytest.mark.drawn("log of changes")
 def test_a_load_that_fails_logs_what_it_has_written(
     sandbox: Sandbox, world: World, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +208,7 @@ def test_a_load_that_fails_logs_what_it_has_written(
     assert is_right(db)
 
 
+@pytest.mark.drawn("log of changes")
 def test_a_log_that_is_too_long_is_dropped(
     sandbox: Sandbox, world: World, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,7 @@ def test_a_load_whose_lock_is_lost_writes_nothing_more(
         assert rows(into_postgres, f"SELECT _id FROM lost_{at}.leads ORDER BY 1") == expected
 
 
+@pytest.mark.drawn("kills in other destinations")
 @pytest.mark.slow
 def test_two_loaders_on_two_machines_lose_no_row(
     into_postgres: str, world: World, owner: Account, tmp_path: Path

@@ -49,6 +49,7 @@ def repository(tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.drawn("installed packages")
 @pytest.mark.parametrize(
     "destination", ["duckdb", pytest.param("postgres", marks=pytest.mark.slow)]
 )

@@ -496,6 +496,7 @@ def test_a_quiet_run_costs_the_calls_that_the_readme_says(tmp_path: Path) -> Non
     assert f"| a run that finds nothing new, owner's account | {summary.calls} |" in OPERATIONS
 
 
+@pytest.mark.drawn("costs")
 def test_a_first_load_costs_about_the_calls_that_the_readme_says(tmp_path: Path) -> None:
     told = re.search(
         r"demo: ([\d,]+) conversations, about ([\d,]+) messages \| about (\d+) \|", OPERATIONS

@@ -270,6 +270,7 @@ def test_loads_killed_anywhere_while_people_write_cost_no_row(drill: Drill) -> N
     later_loads_are_killed(drill, count=8, seed=3, together=4)
 
 
+@pytest.mark.drawn("kills of rarer commands")
 @pytest.mark.slow
 def test_a_full_refresh_killed_anywhere_costs_no_row(drill: Drill) -> None:
     """What it had dropped before it was killed, the next load has to read again."""
@@ -329,6 +330,7 @@ def fills_up(drill: Drill, disk: Disk, kilobytes: int) -> None:
     drill.peace()
 
 
+@pytest.mark.drawn("full disks")
 @pytest.mark.slow
 def test_a_later_load_that_fills_the_disk_under_its_file_loses_nothing(
     drill: Drill, disk: Disk
@@ -338,6 +340,7 @@ def test_a_later_load_that_fills_the_disk_under_its_file_loses_nothing(
     fills_up(drill, disk, 512)
 
 
+@pytest.mark.drawn("full disks")
 def test_a_later_load_that_fills_the_disk_it_works_on_loses_nothing(
     drill: Drill, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,6 +353,7 @@ def test_a_later_load_that_fills_the_disk_it_works_on_loses_nothing(
 OPEN_ELSEWHERE = " is open in another program. Close it there and run again."
 
 
+@pytest.mark.drawn("readers of the file")
 def test_a_file_that_somebody_reads_is_left_as_it_is_until_it_is_closed(drill: Drill) -> None:
     drill.peace()
     before = ids(drill.db, NAMES)
@@ -362,6 +366,7 @@ def test_a_file_that_somebody_reads_is_left_as_it_is_until_it_is_closed(drill: D
     drill.peace()
 
 
+@pytest.mark.drawn("readers of the file")
 @pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("waits", [True, False])
@@ -388,6 +393,7 @@ def test_somebody_who_opens_the_file_during_a_load_does_not_harm_it(
     drill.peace()
 
 
+@pytest.mark.drawn("readers of the file")
 @pytest.mark.slow
 def test_somebody_who_looks_in_again_and_again_sees_no_row_come_and_go(drill: Drill) -> None:
     drill.peace()
@@ -438,6 +444,7 @@ def wrong_clock(folder: Path, **off_by: float) -> dict[str, str]:
     }
 
 
+@pytest.mark.drawn("clocks")
 @pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("days", [(1, -1, 0), (-1, 0)], ids=["ahead", "behind"])
@@ -513,6 +520,7 @@ def window_is_complete(drill: Drill, since: str, until: str, zone: str) -> None:
     assert all_differences(drill.db, within) == []
 
 
+@pytest.mark.drawn("clocks")
 @pytest.mark.varied
 @pytest.mark.parametrize(
     "zone", ["Europe/Rome", pytest.param("America/New_York", marks=pytest.mark.slow)]
@@ -543,6 +551,7 @@ def test_a_window_over_such_an_hour_holds_its_rows_and_no_other(
     window_is_complete(drill, since, until, zone)
 
 
+@pytest.mark.drawn("clocks")
 @pytest.mark.slow
 def test_a_load_in_the_hour_that_comes_twice_goes_on_in_it(drill: Drill) -> None:
     """Between the two loads the clock on the wall goes back; the newest row is older, there."""
@@ -567,6 +576,7 @@ def web_pages(drill: Drill, calls: int) -> None:
     drill.sandbox.faults.add(Html(), times=None, when=lambda _: len(drill.sandbox.calls) > calls)
 
 
+@pytest.mark.drawn("servers that are away")
 def test_a_proxy_that_answers_with_web_pages_ends_a_load_in_a_sentence(drill: Drill) -> None:
     web_pages(drill, 0)
     sentence = drill.fails()
@@ -575,6 +585,7 @@ def test_a_proxy_that_answers_with_web_pages_ends_a_load_in_a_sentence(drill: Dr
     drill.peace()
 
 
+@pytest.mark.drawn("servers that are away")
 @pytest.mark.slow
 def test_a_proxy_that_answers_with_web_pages_from_the_middle_on_costs_no_row(drill: Drill) -> None:
     told = f"Error: {drill.account.base_url} answers with a web page where the API's JSON should be"
@@ -601,6 +612,7 @@ def go_away(drill: Drill, calls: int, process: Process) -> None:
     drill.sandbox.stop()
 
 
+@pytest.mark.drawn("servers that are away")
 @pytest.mark.slow
 def test_a_server_that_is_away_for_a_while_is_waited_for(drill: Drill) -> None:
     port = drill.sandbox.port
@@ -619,6 +631,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(drill: Drill) -> None:
         again.peace()
 
 
+@pytest.mark.drawn("servers that are away")
 @pytest.mark.slow
 def test_a_server_that_stays_away_ends_a_load_in_a_sentence(drill: Drill) -> None:
     port = drill.sandbox.port

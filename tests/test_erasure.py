@@ -235,6 +235,7 @@ def test_a_purge_that_was_killed_is_finished_by_the_next(db: Path, point: str, w
     assert_erased(db)
 
 
+@pytest.mark.drawn("kills of rarer commands")
 @pytest.mark.varied
 @pytest.mark.parametrize(
     ("sent", "point"),
@@ -256,6 +257,7 @@ def test_a_purge_that_is_stopped_says_what_finishes_it(
     assert_erased(db)
 
 
+@pytest.mark.drawn("full disks")
 def test_a_disk_that_fills_up_is_told_and_the_next_purge_goes_on(
     erased: Path, tmp_path: Path
 ) -> None:

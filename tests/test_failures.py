@@ -316,6 +316,7 @@ def test_a_dead_port_is_told_with_its_address(
     assert "the server is running" in message
 
 
+@pytest.mark.drawn("servers that are away")
 @pytest.mark.slow
 def test_a_night_of_failures_does_not_spoil_the_load_after_it(
     load_here: Callable[..., Any], owner: Account, sandbox: Sandbox, tmp_path: Path
@@ -334,6 +335,7 @@ def test_a_night_of_failures_does_not_spoil_the_load_after_it(
 # --- the disk -------------------------------------------------------------------------------------
 
 
+@pytest.mark.drawn("full disks")
 @pytest.mark.slow
 def test_a_disk_that_fills_up_under_the_file_loses_nothing(
     load_with: Cli, owner: Account, sandbox: Sandbox, tmp_path: Path
@@ -346,6 +348,7 @@ def test_a_disk_that_fills_up_under_the_file_loses_nothing(
         load_again(owner, sandbox, disk / DB)
 
 
+@pytest.mark.drawn("full disks")
 @pytest.mark.slow
 def test_a_disk_that_fills_up_under_dlt_loses_nothing(
     cli: Cli, owner: Account, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -279,6 +279,7 @@ load(Target("filesystem", dataset="desk"), **wishes["settings"])
 POINTS = [(at, is_after) for at in (2, 9, 12, 14, 17, 19, 22, 26) for is_after in (False, True)]
 
 
+@pytest.mark.drawn("lakes")
 @pytest.mark.varied
 @pytest.mark.parametrize(("at", "is_after"), POINTS)
 @pytest.mark.parametrize("name", NAMES.values())
@@ -355,6 +356,7 @@ def files(buckets: str) -> Any:
     return files_of(buckets)
 
 
+@pytest.mark.drawn("lakes")
 @pytest.mark.varied
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_lake_in_a_bucket_is_loaded_changed_compared_and_purged(

@@ -37,7 +37,8 @@ class Desk:
     """The loaded tables of a project, filled by hand."""
 
     def __init__(self, hours: Any = HOURS) -> None:
-        self.connection = duckdb.connect()
+        # for so few rows, a second thread only costs
+        self.connection = duckdb.connect(config={"threads": 1})
         self.connection.execute("SET TimeZone = 'UTC'; CREATE SCHEMA tiledesk")
         for table in staging.staged_tables():
             columns = ", ".join(

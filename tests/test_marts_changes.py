@@ -437,6 +437,7 @@ NEWEST: dict[str, Callable[[Living], None]] = {
 }
 
 
+@pytest.mark.drawn("marts of what changed")
 @pytest.mark.varied
 @pytest.mark.parametrize("event", NEWEST.values(), ids=NEWEST)
 def test_a_target_runs_until_the_newest_time_though_what_holds_it_has_not_changed(
@@ -451,6 +452,7 @@ def test_a_target_runs_until_the_newest_time_though_what_holds_it_has_not_change
     assert desk.differences() == {}
 
 
+@pytest.mark.drawn("marts of what changed")
 def test_without_what_held_the_newest_time_it_is_the_next(desk: Living) -> None:
     desk.message(OTHERS, LATER - timedelta(days=1), ANNA, subtype=NOTE)
     desk.message(MIDDLE, LATER, ANNA, subtype=NOTE)
@@ -474,6 +476,7 @@ def made_in_parts(desk: Living, parts: int) -> Transformed:
     )
 
 
+@pytest.mark.drawn("marts of what changed")
 @pytest.mark.varied
 @pytest.mark.parametrize("seed", range(2))
 def test_conversations_that_are_made_in_parts_equal_those_that_are_made_at_once(
@@ -490,6 +493,7 @@ def test_conversations_that_are_made_in_parts_equal_those_that_are_made_at_once(
     assert desk.differences() == {}
 
 
+@pytest.mark.drawn("marts of what changed")
 def test_a_desk_that_closes_nothing_is_made_in_parts_too(desk: Living) -> None:
     for number in range(12):
         desk.asked(f"open {number}")
@@ -499,6 +503,7 @@ def test_a_desk_that_closes_nothing_is_made_in_parts_too(desk: Living) -> None:
     assert desk.differences() == {}
 
 
+@pytest.mark.drawn("marts of what changed")
 def test_more_changes_than_fit_into_memory_are_made_in_parts(
     desk: Living, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -515,6 +520,7 @@ def days_of(desk: Living, key: str) -> list[Any]:
     return [day for (day,) in desk.rows(query)]
 
 
+@pytest.mark.drawn("marts of what changed")
 @pytest.mark.varied
 @pytest.mark.parametrize("mart", changes.MARTS_OF_DAYS)
 def test_only_the_days_of_a_changed_conversation_are_made_again(desk: Living, mart: str) -> None:
@@ -534,6 +540,7 @@ def test_only_the_days_of_a_changed_conversation_are_made_again(desk: Living, ma
     assert others[0][0] > 0 or mart == "tiledesk__tags_daily"
 
 
+@pytest.mark.drawn("marts of what changed")
 def test_all_days_are_made_again_if_most_conversations_count_on_the_changed_ones(
     desk: Living, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -545,6 +552,7 @@ def test_all_days_are_made_again_if_most_conversations_count_on_the_changed_ones
     assert desk.differences() == {}
 
 
+@pytest.mark.drawn("marts of what changed")
 @pytest.mark.varied
 @pytest.mark.parametrize(
     "settings",
@@ -563,11 +571,12 @@ def test_another_setting_makes_all_anew(desk: Living, settings: dict[str, Any]) 
 
 
 def test_figures_up_to_now_follow_the_clock(desk: Living) -> None:
-    for as_of in (*CLOCKS, *reversed(CLOCKS)):
+    for as_of in CLOCKS:  # back in time first, since the last of them was the time before
         assert desk.make(as_of=as_of).conversations == 0
         assert desk.differences(as_of=as_of) == {}
 
 
+@pytest.mark.drawn("marts of what changed")
 def test_what_was_changed_by_hand_is_found_without_a_log_or_if_all_is_made_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -626,6 +635,7 @@ def test_a_transformation_that_fails_at_a_statement_changes_nothing(number: int)
     assert desk.differences() == {}
 
 
+@pytest.mark.drawn("marts of what changed")
 def test_a_mart_that_was_changed_by_hand_is_made_anew_when_it_is_asked_for(desk: Living) -> None:
     desk.rows("UPDATE @conversations SET rating = 3")
     desk.make()
@@ -636,6 +646,7 @@ def test_a_mart_that_was_changed_by_hand_is_made_anew_when_it_is_asked_for(desk:
     assert desk.differences() == {}
 
 
+@pytest.mark.drawn("marts of what changed")
 @pytest.mark.varied
 @pytest.mark.parametrize(
     "damage",
@@ -657,6 +668,7 @@ def test_marts_that_somebody_changed_are_made_anew(desk: Living, damage: str) ->
     assert desk.differences() == {}
 
 
+@pytest.mark.drawn("marts of what changed")
 def test_a_transformation_that_fails_is_not_remembered(
     desk: Living, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -703,7 +715,7 @@ def test_marts_of_days_read_nothing_else(mart: str) -> None:
 
 def test_a_purge_makes_all_anew(served: Account, tmp_path: Path) -> None:
     target = Target(db=tmp_path / "support.duckdb")
-    served.load(target.db)
+    served.load_streams(target.db)
     assert make(target).conversations is None
     assert make(target).conversations is not None
     transcripts = "tiledesk_marts.tiledesk__transcripts"

@@ -144,6 +144,7 @@ def test_a_demo_without_its_packages_says_what_to_install(command: str, tmp_path
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.drawn("installed packages")
 @pytest.mark.slow
 def test_a_wheel_in_an_empty_environment_shows_the_demo_and_writes_a_report(tmp_path: Path) -> None:
     constraints = str(ROOT / "constraints.txt")

@@ -29,6 +29,7 @@ from conftest import (
     account_of,
     change,
     on_one_real_server,
+    queries,
     query,
     run_cli,
 )
@@ -489,17 +490,16 @@ JOINS = [
 
 def counts_of(db: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Joined rows, and distinct values of each personal column of text."""
-    found = {
-        f"{left}.{a} = {right}.{b}": query(
-            db, f"SELECT count(*) FROM tiledesk.{left} x JOIN tiledesk.{right} y ON x.{a} = y.{b}"
-        )
+    asked = {
+        f"{left}.{a} = {right}.{b}": "SELECT count(*)"
+        f" FROM tiledesk.{left} x JOIN tiledesk.{right} y ON x.{a} = y.{b}"
         for left, a, right, b in JOINS
     }
     for name, (part, column) in BY_COLUMN.items():
         if column.type == "text" and column.personal:
             sql = f"SELECT count(DISTINCT {column.name}), count(*), count({column.name})"
-            found[name] = query(db, f"{sql} FROM tiledesk.{part.name}")
-    return found
+            asked[name] = f"{sql} FROM tiledesk.{part.name}"
+    return queries(db, asked)
 
 
 def test_joins_and_distinct_counts_are_the_same_under_pseudonyms(
@@ -763,6 +763,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.drawn("policies that change")
 @pytest.mark.varied
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_table_is_not_gone_on_with_in_another_way_unless_it_is_read_anew(
@@ -782,18 +783,20 @@ def test_a_table_is_not_gone_on_with_in_another_way_unless_it_is_read_anew(
     owner.load(db, **leads, **after)
 
 
+@pytest.mark.drawn("policies that change")
 def test_a_table_of_a_version_without_a_policy_is_one_that_keeps(
     owner: Account, db: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require = Privacy.require_same_policy
     monkeypatch.setattr(Privacy, "require_same_policy", lambda *_: None)
-    owner.load(db)
+    owner.load_streams(db)
     monkeypatch.setattr(Privacy, "require_same_policy", require)
     with pytest.raises(Exception, match="other privacy settings"):
-        owner.load(db, **HIDING["drop"])
-    owner.load(db)
+        owner.load_streams(db, **HIDING["drop"])
+    owner.load_streams(db)
 
 
+@pytest.mark.drawn("policies that change")
 @pytest.mark.varied
 @pytest.mark.parametrize("since", ["2020-01-01", "2025-06-01"])
 def test_a_history_that_begins_later_may_begin_with_any_policy(
@@ -804,7 +807,7 @@ def test_a_history_that_begins_later_may_begin_with_any_policy(
     when = pendulum.parse(since)
     assert isinstance(when, pendulum.DateTime)
     for _ in range(2):
-        owner.load(db, since=when, **HIDING["drop"])
+        owner.load_streams(db, since=when, **HIDING["drop"])
 
 
 def states_of(db: Path, name: str) -> list[dict[str, Any]]:
@@ -860,6 +863,7 @@ def test_digests_are_of_what_is_written_and_keyed(world: World) -> None:
     assert digest(rows, pseudonym_key=KEY) != digest(rows, pseudonym_key=KEY + "2")
 
 
+@pytest.mark.drawn("policies that change")
 def test_a_file_with_digests_of_an_earlier_version_loads_on_and_loses_them(
     owner: Account, db: Path, world: World
 ) -> None:
@@ -890,6 +894,7 @@ def test_a_file_with_digests_of_an_earlier_version_loads_on_and_loses_them(
         assert state["privacy"]["key"].keys() == {"salt", "scrypt"}
 
 
+@pytest.mark.drawn("policies that change")
 @pytest.mark.varied
 @pytest.mark.parametrize("settings", [{}, *HIDING.values()], ids=["keep", *HIDING])
 def test_no_unkeyed_digest_of_an_earlier_version_is_left_by_a_load_of_any_table(
@@ -1003,11 +1008,11 @@ def test_names_of_fields_that_are_no_names_are_not_told(
 
 def everything(db: Path) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of the tables of the API, without dlt's own columns."""
-    found = {}
+    asked = {}
     for part in (part for root in TABLES for part in root.with_lists()):
         names = ", ".join(column.name for column in part.all_columns())
-        found[part.name] = query(db, f"SELECT {names} FROM tiledesk.{part.name} ORDER BY ALL")
-    return found
+        asked[part.name] = f"SELECT {names} FROM tiledesk.{part.name} ORDER BY ALL"
+    return queries(db, asked)
 
 
 def damage(db: Path) -> None:

@@ -13,7 +13,7 @@ import dlt
 import duckdb
 import pytest
 
-from conftest import Account, RealServer, on_one_real_server, query
+from conftest import STREAMS, Account, RealServer, on_one_real_server, query
 from tiledesk import errors, tables, tiledesk_source
 from tiledesk.client import Client
 from tiledesk.credentials import TiledeskCredentials
@@ -155,6 +155,7 @@ def test_all_are_those_that_the_user_belongs_to(
         find_projects(client, "all")
 
 
+@pytest.mark.drawn("projects in dlt")
 @pytest.mark.varied
 @pytest.mark.parametrize("form", ["list in a file", "commas in a variable"])
 def test_dlts_configuration_takes_several(
@@ -228,6 +229,7 @@ def test_a_project_that_is_added_later_is_read_whole_and_the_first_is_not_read_a
     assert read[second, "messages"] == len(ids_there(world, "messages", second))
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_another_project_is_not_read_by_the_cursor_of_the_one_before(
     load_projects: LoadProjects, world: World, db: Path, projects: list[str]
 ) -> None:
@@ -238,6 +240,7 @@ def test_another_project_is_not_read_by_the_cursor_of_the_one_before(
     assert_whole(db, world, first, second)
 
 
+@pytest.mark.drawn("projects in dlt")
 def test_dlts_own_way_of_running_reads_several_too(
     owner: Account, world: World, db: Path, projects: list[str]
 ) -> None:
@@ -245,15 +248,16 @@ def test_dlts_own_way_of_running_reads_several_too(
         "t", destination=dlt.destinations.duckdb(str(db)), dataset_name="tiledesk"
     )
     settings = {**owner.settings, "project_id": projects}
-    pipeline.run(tiledesk_source(**settings))
+    pipeline.run(tiledesk_source(**settings).with_resources(*STREAMS))
     assert_whole(db, world, *projects)
     key = change(world, "requests", projects[1], subject="changed")
-    pipeline.run(tiledesk_source(**settings))
+    pipeline.run(tiledesk_source(**settings).with_resources(*STREAMS))
     sql = f"SELECT subject FROM tiledesk.requests WHERE _id = '{key}'"
     assert query(db, sql) == [("changed",)]
     assert set(state.cursors(pipeline, projects[0])) == set(NAMES)
 
 
+@pytest.mark.drawn("projects in dlt")
 def test_slices_of_several_projects_come_to_an_end(
     load_projects: LoadProjects,
     world: World,
@@ -295,6 +299,7 @@ def test_what_goes_wrong_with_one_does_not_disturb_the_others(
     assert query(db, "SELECT count(*) FROM tiledesk.requests WHERE subject = 'changed'") == [(1,)]
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_a_failure_in_the_middle_of_one_keeps_what_the_next_has(
     load_projects: LoadProjects,
     sandbox: Sandbox,
@@ -347,6 +352,7 @@ def test_the_exit_code_tells_of_projects_that_failed(
 # --- full refresh, status, reconcile
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_a_full_refresh_that_would_drop_another_project_is_refused(
     load_projects: LoadProjects, world: World, db: Path, projects: list[str]
 ) -> None:
@@ -358,6 +364,7 @@ def test_a_full_refresh_that_would_drop_another_project_is_refused(
     assert_whole(db, world, *projects)
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_status_tells_of_each(
     load_projects: LoadProjects, world: World, db: Path, projects: list[str]
 ) -> None:
@@ -371,6 +378,7 @@ def test_status_tells_of_each(
     assert [load.project for load in found.loads] == projects[::-1]
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_reconcile_compares_and_repairs_each_by_itself(
     load_projects: LoadProjects, owner: Account, world: World, db: Path, projects: list[str]
 ) -> None:
@@ -390,6 +398,7 @@ def test_reconcile_compares_and_repairs_each_by_itself(
     assert reconcile(Target(db=db), **settings).is_equal
 
 
+@pytest.mark.drawn("commands for several projects")
 def test_reconcile_goes_on_past_a_project_that_is_not_there(
     load_projects: LoadProjects, owner: Account, world: World, db: Path, projects: list[str]
 ) -> None:

@@ -70,6 +70,7 @@ def in_ducklake(request: pytest.FixtureRequest, folder: Path) -> Engine:
     return ducklake_engine(folder, request.getfixturevalue("postgres"))
 
 
+@pytest.mark.drawn("kills in other destinations")
 @pytest.mark.slow
 @pytest.mark.varied
 @on_one_real_server

@@ -17,7 +17,15 @@ import httpx
 import pendulum
 import pytest
 
-from conftest import Account, RealServer, account_of, change, on_one_real_server, query
+from conftest import (
+    Account,
+    RealServer,
+    account_of,
+    change,
+    on_one_real_server,
+    queries,
+    query,
+)
 from tiledesk import endpoints
 from tiledesk.project import ALL_REQUESTS, Membership
 from tiledesk.settings import TiledeskSettings
@@ -185,6 +193,7 @@ def test_a_table_that_was_emptied_is_read_whole(owner: Account, db: Path, first_
     assert compared(owner, db)["requests"].missing == sorted(key for (key,) in keys)
 
 
+@pytest.mark.drawn("repairs of large desks")
 @pytest.mark.varied
 @pytest.mark.parametrize("deep", [False, True])
 def test_the_newest_rows_of_a_quiet_desk_are_compared_and_repaired(
@@ -282,6 +291,7 @@ def test_a_lead_deleted_in_the_dashboard_after_the_load_is_for_the_next_one(
 # --- what it costs --------------------------------------------------------------------------------
 
 
+@pytest.mark.drawn("rows that a comparison finds")
 @pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("ties", ["natural", "shuffle"])
@@ -328,6 +338,7 @@ def test_many_conversations_of_one_second_are_told_apart(db: Path, world: World)
         assert (found.missing, found.extra) == (missing, extra)
 
 
+@pytest.mark.drawn("repairs of large desks")
 @pytest.mark.slow
 def test_conversations_that_carry_much_are_compared_and_repaired(db: Path, until: datetime) -> None:
     """DuckDB is given more memory than a load of that size has needed."""
@@ -396,6 +407,7 @@ def test_a_deep_comparison_finds_what_cancels_out_in_counts(
     assert differences(streams) == wanted
 
 
+@pytest.mark.drawn("rows that a comparison finds")
 @pytest.mark.slow
 def test_a_deep_comparison_by_an_admin_reads_every_conversation(
     sandbox: Sandbox, db: Path, world: World
@@ -419,6 +431,7 @@ def test_a_deep_comparison_by_an_admin_reads_every_conversation(
     assert audit(admin, db, deep=True).is_equal
 
 
+@pytest.mark.drawn("rows that a comparison finds")
 @pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("ties", ["natural", "shuffle"])
@@ -478,22 +491,19 @@ TABLES = ("requests", "messages", "leads", "activities")
 
 def everything(db: Path, *without: str) -> dict[str, list[str]]:
     """All rows of all tables of the source, to compare; not dlt's own columns."""
-    found = {}
-    names = query(
+    tables = query(
         db,
-        "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'tiledesk'"
-        " AND table_name NOT LIKE '\\_%' ESCAPE '\\'",
+        "SELECT table_name, string_agg(column_name, ', ' ORDER BY column_name)"
+        " FROM duckdb_columns() WHERE schema_name = 'tiledesk'"
+        " AND table_name NOT LIKE '\\_%' ESCAPE '\\'"
+        " AND column_name NOT LIKE '\\_dlt%' ESCAPE '\\' GROUP BY table_name",
     )
-    for (name,) in names:
-        if name not in without:
-            own = query(
-                db,
-                "SELECT column_name FROM duckdb_columns() WHERE schema_name = 'tiledesk' AND"
-                f" table_name = '{name}' AND column_name NOT LIKE '\\_dlt%' ESCAPE '\\'",
-            )
-            columns = ", ".join(sorted(f'"{column}"' for (column,) in own))
-            found[name] = sorted(map(repr, query(db, f"SELECT {columns} FROM tiledesk.{name}")))
-    return found
+    asked = {
+        name: f"SELECT {columns} FROM tiledesk.{name}"
+        for name, columns in tables
+        if name not in without
+    }
+    return {name: sorted(map(repr, rows)) for name, rows in queries(db, asked).items()}
 
 
 def vandalise(db: Path, table: str, keys: list[str]) -> None:
@@ -545,7 +555,7 @@ def test_whatever_was_done_to_the_tables_is_found_and_repaired(
 
 
 def test_a_repair_reads_no_more_than_needed_and_moves_no_cursor(owner: Account, db: Path) -> None:
-    owner.load(db)
+    owner.load_streams(db)
     state = "SELECT state FROM tiledesk._dlt_pipeline_state ORDER BY version DESC LIMIT 1"
     before = query(db, state)
     for table in TABLES:
@@ -555,10 +565,11 @@ def test_a_repair_reads_no_more_than_needed_and_moves_no_cursor(owner: Account, 
     assert repaired(owner, db).is_equal
     assert query(db, state) == before
     assert audit(owner, db).is_equal
-    summary = owner.load(db)
+    summary = owner.load_streams(db)
     assert summary.calls <= 8
 
 
+@pytest.mark.drawn("repairs of large desks")
 @pytest.mark.slow
 def test_many_large_conversations_are_repaired(owner: Account, db: Path, world: World) -> None:
     """DuckDB is given little memory, but enough for what is there."""
@@ -571,6 +582,7 @@ def test_many_large_conversations_are_repaired(owner: Account, db: Path, world: 
     assert found.streams[0].is_equal
 
 
+@pytest.mark.drawn("rows that a comparison finds")
 @pytest.mark.varied
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_last_message_is_found_and_loaded_however_new_and_whosever_it_is(
@@ -676,6 +688,7 @@ def test_a_conversation_removed_here_beside_one_deleted_there_is_found_by_its_me
     assert query(db, f"SELECT count(*) FROM tiledesk.requests WHERE _id = '{missing}'") == [(1,)]
 
 
+@pytest.mark.drawn("rows that a comparison finds")
 @pytest.mark.slow
 def test_an_agents_rows_are_compared_where_they_can_be(
     sandbox: Sandbox, db: Path, world: World
@@ -694,6 +707,7 @@ def test_an_agents_rows_are_compared_where_they_can_be(
     assert again["messages"].is_equal
 
 
+@pytest.mark.drawn("rows that a comparison finds")
 @pytest.mark.varied
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ["leads", "activities"])

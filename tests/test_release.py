@@ -249,6 +249,7 @@ def pythons() -> list[str]:
     return found
 
 
+@pytest.mark.drawn("installed packages")
 @pytest.mark.slow
 @pytest.mark.varied
 @pytest.mark.parametrize("version", pythons())

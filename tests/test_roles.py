@@ -13,7 +13,7 @@ import dlt
 import pytest
 
 from conftest import account_of, ids, query
-from real_servers import seed_of
+from real_servers import given_servers, seed_of
 from roles import IF_SUPER_ADMIN_IS_NAMED, REFUSED, RESULTS, STREAMS, Desk, made_up_desk, real_desk
 from tiledesk import errors, open_projects, tiledesk_source
 from tiledesk_pipeline.check import check
@@ -26,7 +26,10 @@ COMPLETENESS = Path(__file__).parent.parent / "docs/completeness.md"
 NAMED = "sandbox with a named super admin"
 PARTIAL = [who for who, (requests, *_) in RESULTS.items() if requests != "all"]
 # one is enough: what a role is shown has nothing to do with the order of equal stamps
-REAL = [pytest.param("real natural", marks=pytest.mark.xdist_group("real server, natural"))]
+REAL = [
+    pytest.param(f"real {ties}", marks=pytest.mark.xdist_group(f"real server, {ties}"))
+    for ties in given_servers()[:1]
+]
 
 Ids = dict[str, set[str]]
 

@@ -39,6 +39,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.mark.drawn("costs")
 def test_a_run_makes_the_calls_of_the_plan(costs: dict[str, Cost]) -> None:
     new = PLAN.new_messages
     assert costs[QUIET].for_a_project == PLAN.quiet

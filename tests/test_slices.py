@@ -116,7 +116,7 @@ def test_a_row_is_counted_once_however_often_it_was_delivered(
     desk: Sandbox, db: Path, stops: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The summary, the progress, the table of loads, and the tables say the same."""
-    monkeypatch.setattr(slicing, "SLICE_BYTES", 150_000)
+    monkeypatch.setattr(slicing, "SLICE_BYTES", 400_000)
     monkeypatch.setattr(slicing, "LONG_SECONDS", -1.0)  # with what changed meanwhile
     account = account_of(desk)
     summaries, runs = [], []
@@ -181,6 +181,7 @@ def test_what_was_committed_before_a_stop_is_not_read_again(desk: Sandbox, db: P
     assert read < total * 1.3  # with the stamps at which a stop fell, and what the lookback repeats
 
 
+@pytest.mark.drawn("costs of slices")
 def test_row_groups_are_merged_now_and_then_and_never_by_a_slice(
     desk: Sandbox, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +235,7 @@ def test_a_list_that_is_closed_to_a_user_in_the_middle_asks_for_no_second_round(
     assert differences(db, tables.ACTIVITIES, stored_by(server.world, "activities")) == []
 
 
+@pytest.mark.drawn("costs of slices")
 def test_a_slice_opens_the_file_once_and_not_for_each_table(
     desk: Sandbox, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +253,7 @@ def test_a_slice_opens_the_file_once_and_not_for_each_table(
     assert len(opened) <= 6 + packages(db)
 
 
+@pytest.mark.drawn("costs of slices")
 def test_rows_that_take_more_memory_than_most_are_written_all_the_same(
     server: Sandbox, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +267,7 @@ def test_rows_that_take_more_memory_than_most_are_written_all_the_same(
     assert explain(caught.value).startswith("DuckDB needs more memory to write these rows")
 
 
+@pytest.mark.drawn("costs of slices")
 def test_a_slice_leaves_nothing_behind_in_memory(desk: Sandbox, db: Path) -> None:
     """Else a large load would need more and more."""
     at_slices = []
@@ -363,12 +367,12 @@ def test_a_window_is_complete_to_the_row_and_leaves_the_cursors_alone(
             expected = {key for key in expected if messages[key]["recipient"] in conversations}
         assert ids(db, name) == expected, name
     before = cursors(account.load_streams(db))
-    for name in NAMES:
-        with_none = account.load(db, since=since, until=until, resources=[name])
-        assert cursors(with_none)[name] is None, "a window has no cursor"
+    with_none = account.load_streams(db, since=since, until=until)
+    assert cursors(with_none) == dict.fromkeys(NAMES), "a window has no cursor"
     assert cursors(account.load_streams(db)) == before
 
 
+@pytest.mark.drawn("windows that are stopped")
 def test_a_window_that_was_stopped_goes_on_when_it_is_asked_for_again(
     desk: Sandbox, db: Path
 ) -> None:
@@ -388,6 +392,7 @@ def test_a_window_that_was_stopped_goes_on_when_it_is_asked_for_again(
     assert len(desk.calls) > 10
 
 
+@pytest.mark.drawn("windows that are stopped")
 def test_what_was_made_or_moved_while_a_window_was_stopped_is_in_it(
     db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,6 +420,7 @@ def test_what_was_made_or_moved_while_a_window_was_stopped_is_in_it(
         assert ids(db, name) == own(world, name).keys(), name
 
 
+@pytest.mark.drawn("windows that are stopped")
 def test_a_conversation_that_moves_while_a_window_is_stopped_comes_with_what_was_said_before(
     db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,6 +518,7 @@ def test_a_full_refresh_waits_for_a_clock_that_was_ahead(
     assert ids(db, "leads") == own(desk.world, "leads").keys()
 
 
+@pytest.mark.drawn("costs of slices")
 @pytest.mark.slow
 def test_conversations_with_huge_transcripts_are_loaded(desk: Sandbox, db: Path) -> None:
     """DuckDB is given little memory, but enough for what is there."""

@@ -61,6 +61,7 @@ def test_every_small_table_equals_the_apis_own_answer(
 # --- when they are read ---------------------------------------------------------------------------
 
 
+@pytest.mark.drawn("readings of small tables")
 def test_small_tables_are_read_once_an_hour_and_at_once_when_they_are_named(
     sandbox: Sandbox, owner: Account, db: Path
 ) -> None:
@@ -90,6 +91,7 @@ def test_only_what_is_asked_for_by_option_is_loaded(
     assert {"faq", "events"} <= {loaded.resource for loaded in summary.streams}
 
 
+@pytest.mark.drawn("readings of small tables")
 def test_a_first_load_in_slices_reads_each_small_table_once(
     monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, owner: Account, db: Path
 ) -> None:
@@ -101,6 +103,7 @@ def test_a_first_load_in_slices_reads_each_small_table_once(
         assert sum(path.endswith(f"/{last}") for path in paths) == 1
 
 
+@pytest.mark.drawn("readings of small tables")
 def test_each_reading_of_a_small_table_is_written_down(owner: Account, db: Path) -> None:
     owner.load(db)
     read = query(db, "SELECT resource, rows_read, calls, outcome FROM tiledesk._tiledesk_loads")
@@ -113,6 +116,7 @@ def test_each_reading_of_a_small_table_is_written_down(owner: Account, db: Path)
 # --- what a change does ---------------------------------------------------------------------------
 
 
+@pytest.mark.drawn("histories of small tables")
 def test_a_row_that_is_gone_leaves_a_replaced_table_and_another_projects_rows_stay(
     world: World, sandbox: Sandbox, owner: Account, db: Path
 ) -> None:
@@ -179,6 +183,7 @@ def test_a_row_that_comes_back_and_a_table_that_empties_have_their_history(
     ]
 
 
+@pytest.mark.drawn("histories of small tables")
 def test_a_history_is_given_up_only_by_a_full_refresh(
     sandbox: Sandbox, world: World, owner: Account, db: Path
 ) -> None:
@@ -428,6 +433,7 @@ def test_secrets_in_small_tables_are_not_loaded(world: World, owner: Account, db
     assert "shown" in str(query(db, "SELECT attributes FROM tiledesk.bots"))
 
 
+@pytest.mark.drawn("histories of small tables")
 def test_a_full_refresh_forgets_the_history_and_reads_anew(
     world: World, owner: Account, db: Path
 ) -> None:

@@ -103,12 +103,12 @@ def test_with_resources_reads_and_calls_nothing_else(
 def test_a_limit_stops_early_and_the_next_run_goes_on_without_a_gap(
     owner: Account, sandbox: Sandbox, pipeline: dlt.Pipeline, tmp_path: Path
 ) -> None:
-    world = generate(requests=700, seed=2)
+    world = generate(requests=700, seed=2, messages_per_request=2)
     db = tmp_path / "t.duckdb"
     with Sandbox(world) as large:
         settings = account_of(large).settings
         for limit in (1, 1, 2):
-            pipeline.run(tiledesk_source(**settings).add_limit(limit))
+            pipeline.run(streams_of(**settings).add_limit(limit))
         assert 0 < len(ids(db, "requests")) < 700
         assert len(large.calls) < 90
         pipeline.run(streams_of(**settings))
@@ -320,7 +320,7 @@ def test_every_role_gets_what_it_may_see(
             notices.append(f"{resource}: {notice}")
 
     settings = {**account_of(sandbox, who).settings, "allow_partial": who != "admin"}
-    pipeline.run(tiledesk_source(**settings, observer=Listening()))
+    pipeline.run(streams_of(**settings, observer=Listening()))
     assert ids(db, "leads") == own(world, "leads").keys()
     told = " ".join(notices)
     if who == "admin":
@@ -435,14 +435,14 @@ def test_an_account_with_nothing_in_it_gives_empty_tables(
     for collection in ("requests", "messages", "leads", "activities"):
         for key in own(world, collection):
             world.remove(collection, key)
-    pipeline.run(tiledesk_source(**owner.settings))
+    pipeline.run(streams_of(**owner.settings))
     for table in tables.TABLES:
         for part in table.with_lists():
             assert query(db, f"SELECT count(*) FROM tiledesk.{part.name}") == [(0,)]
 
 
 def test_columns_are_as_declared(owner: Account, pipeline: dlt.Pipeline, db: Path) -> None:
-    pipeline.run(tiledesk_source(**owner.settings))
+    pipeline.run(streams_of(**owner.settings))
     types = {
         "text": "VARCHAR",
         "bigint": "BIGINT",

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-from conftest import Account, change, query, rows
+from conftest import STREAMS, Account, change, query, rows
 from tiledesk_pipeline.load import load
 from tiledesk_pipeline.target import Target
 from tiledesk_sandbox import Sandbox
@@ -81,19 +81,19 @@ def test_only_the_dataset_is_left_after_each_load(
 ) -> None:
     owner.load(db)
     assert schemas(db) == {"tiledesk"}
-    owner.load(db)
+    owner.load_streams(db)
     changed = next(
         k for k, r in sandbox.world.leads.items() if r["id_project"] == sandbox.world.project_id
     )
     api = owner.api()
     api.put(f"/{owner.project_id}/leads/{changed}", json={"fullname": "Ada Lovelace"})
     api.close()
-    owner.load(db)
+    owner.load_streams(db)
     assert schemas(db) == {"tiledesk"}
     assert query(db, f"SELECT fullname FROM tiledesk.leads WHERE _id = '{changed}'") == [
         ("Ada Lovelace",)
     ]
-    owner.load(db, full_refresh=True)
+    owner.load_streams(db, full_refresh=True)
     assert schemas(db) == {"tiledesk"}
     assert_whole(db, sandbox)
 
@@ -115,6 +115,7 @@ def test_a_load_into_duckdb_stages_nothing(
         assert made == []
 
 
+@pytest.mark.drawn("kills of rarer commands")
 @pytest.mark.varied
 @pytest.mark.parametrize(
     ("statement", "when", "at", "options"),
@@ -153,17 +154,19 @@ def test_a_load_that_dies_at_a_merge_costs_nothing(
     assert_whole(db, sandbox)
 
 
+@pytest.mark.drawn("staging")
 def test_what_an_earlier_version_staged_is_dropped(
     sandbox: Sandbox, owner: Account, db: Path
 ) -> None:
-    owner.load(db)
+    owner.load_streams(db)
     change(db, "CREATE SCHEMA tiledesk_staging")
     change(db, "CREATE TABLE tiledesk_staging.messages AS FROM tiledesk.messages")
-    owner.load(db)
+    owner.load_streams(db)
     assert schemas(db) == {"tiledesk"}
     assert_whole(db, sandbox)
 
 
+@pytest.mark.drawn("staging")
 @pytest.mark.varied
 @pytest.mark.parametrize("name", ["a [1] * {0}", "it's; $HOME ☃"])
 def test_files_may_stand_in_a_folder_of_any_name(
@@ -174,25 +177,27 @@ def test_files_may_stand_in_a_folder_of_any_name(
     monkeypatch.setenv("DLT_DATA_DIR", str(folder))
     monkeypatch.setenv("SOURCES__TILEDESK__HISTORY", '["bots"]')
     for wishes in ({}, {}, {"full_refresh": True}):
-        owner.load(folder / "desk.duckdb", **wishes)
+        owner.load(folder / "desk.duckdb", resources=[*STREAMS, "bots"], **wishes)
         assert_whole(folder / "desk.duckdb", sandbox)
 
 
+@pytest.mark.drawn("staging")
 def test_a_table_keeps_columns_that_new_rows_do_not_have(owner: Account, db: Path) -> None:
     """A user's own column, or one that only an earlier version filled."""
-    owner.load(db)
+    owner.load_streams(db)
     change(db, "ALTER TABLE tiledesk.leads ADD COLUMN score INTEGER")
     change(db, "UPDATE tiledesk.leads SET score = 7")
     ((changed,), *_) = query(db, "SELECT _id FROM tiledesk.leads ORDER BY 1")
     api = owner.api()
     api.put(f"/{owner.project_id}/leads/{changed}", json={"fullname": "Ada Lovelace"})
     api.close()
-    owner.load(db)
+    owner.load_streams(db)
     assert query(db, "SELECT _id, score FROM tiledesk.leads WHERE score IS DISTINCT FROM 7") == [
         (changed, None)
     ]
 
 
+@pytest.mark.drawn("staging")
 @pytest.mark.varied
 @pytest.mark.parametrize(
     "thing",
@@ -204,11 +209,11 @@ def test_what_a_user_made_in_the_staging_schema_stays(
     what, _, rest = thing.partition(" ")
     with duckdb.connect(str(db)) as connection:
         connection.execute(f"CREATE SCHEMA tiledesk_staging; CREATE {what} tiledesk_staging.{rest}")
-    owner.load(db)
+    owner.load_streams(db)
     assert schemas(db) == {"tiledesk", "tiledesk_staging"}
     with duckdb.connect(str(db)) as connection:
         connection.execute(f"DROP {what} tiledesk_staging.{rest.split()[0].partition('(')[0]}")
-    owner.load(db, full_refresh=True)
+    owner.load_streams(db, full_refresh=True)
     assert schemas(db) == {"tiledesk"}
     assert_whole(db, sandbox)
 
@@ -236,6 +241,7 @@ def tables_of(address: str, schema: str) -> list[str]:
     ]
 
 
+@pytest.mark.drawn("staging")
 def test_only_the_dataset_is_left_in_postgres(
     postgres: str, sandbox: Sandbox, owner: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +269,7 @@ def test_only_the_dataset_is_left_in_postgres(
     assert schemas_of(postgres, "kept") == ["kept"]
 
 
+@pytest.mark.drawn("staging")
 def test_a_staging_schema_that_an_administrator_made_stays_for_the_next_load(
     postgres: str, sandbox: Sandbox, owner: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:

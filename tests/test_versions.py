@@ -12,7 +12,7 @@ import duckdb
 import pendulum
 import pytest
 
-from conftest import account_of, query
+from conftest import STREAMS, account_of, query
 from tiledesk import Observer, tables, tiledesk_source
 from tiledesk.outcome import Reading
 from tiledesk_pipeline.reconcile import reconcile
@@ -219,7 +219,8 @@ def test_a_load_that_was_stopped_goes_on_after_the_server_changed_its_version(
         )
         with Sandbox(world, version=version) as sandbox:
             settings = account_of(sandbox).settings
-            pipeline.run(tiledesk_source(**settings, observer=Impatient(limit)))
+            source = tiledesk_source(**settings, observer=Impatient(limit))
+            pipeline.run(source.with_resources(*STREAMS))
 
     load(first, limit=100)
     assert 0 < query(db, "SELECT count(*) FROM tiledesk.requests")[0][0] < 280

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from real_servers import seed_of
+from real_servers import given_servers, seed_of
 from tiledesk_sandbox import VERSIONS, Sandbox, generate
 
 T = TypeVar("T")
@@ -177,10 +177,13 @@ def _real(name: str) -> Server:
 
 
 # Others read a real server, too: not while these write.
-NATURAL = ["sandbox", pytest.param("real", marks=pytest.mark.xdist_group("real server, natural"))]
-SHUFFLED = pytest.param("real-shuffle", marks=pytest.mark.xdist_group("real server, shuffle"))
+REAL, *REAL_TOO = (
+    pytest.param(f"real-{ties}", marks=pytest.mark.xdist_group(f"real server, {ties}"))
+    for ties in given_servers()
+)
+USUAL = ["sandbox", REAL]
 in_any_order = pytest.mark.parametrize(
-    "server", [*NATURAL, "sandbox-shuffle", SHUFFLED], indirect=True, scope="session"
+    "server", [*USUAL, "sandbox-shuffle", *REAL_TOO], indirect=True, scope="session"
 )
 """Run the test where equal keys come in an order that depends on skip and limit, too."""
 
@@ -193,16 +196,16 @@ OLDER_SERVERS = [
     ),
 ]
 in_any_version = pytest.mark.parametrize(
-    "server", [*NATURAL, *OLDER_SERVERS], indirect=True, scope="session"
+    "server", [*USUAL, *OLDER_SERVERS], indirect=True, scope="session"
 )
 """Run the test with servers of older versions, too."""
 
 
-@pytest.fixture(scope="session", params=NATURAL)
+@pytest.fixture(scope="session", params=USUAL)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     kind, _, order = str(request.param).partition("-")
     if kind == "real":
-        yield _real(order or "natural")
+        yield _real(order)
         return
     until = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
     began = time.monotonic()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ def models() -> Iterator[Model]:
         yield Model(schema, name, query.strip())
 
 
+@cache
 def descriptions() -> dict[str, tuple[str, dict[str, str]]]:
     """By mart what it is, and by column what it holds."""
     # libyaml takes a tenth of the time
