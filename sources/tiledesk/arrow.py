@@ -101,6 +101,7 @@ def read_page(body: bytes, key: str = "", typed: TypedRows | None = None) -> Pag
 
 
 def _page(body: bytes, key: str, secrets: secret_fields.Names, typed: TypedRows | None) -> Page:
+    """The rows of an answer that holds no other names of secrets than `secrets`."""
     if typed and not secrets:
         try:
             return _page_decoder(key, typed.struct)(body)
@@ -199,7 +200,7 @@ def lengths(rows: Sequence[Row], source: str) -> list[int]:
 
 def _runs(rows: Sequence[Row]) -> list[Sequence[Row]]:
     """The rows, divided where their type changes: those of a page are of one type."""
-    if len(set(map(type, rows))) == 1:
+    if len(set(map(type, rows))) < 2:
         return [rows]
     return [[*run] for _, run in groupby(rows, type)]
 
