@@ -20,6 +20,7 @@ from tiledesk.snapshots import ONLY_SOME, ONLY_THE_DEFAULT, why_skipped
 from tiledesk.source import STREAMS, open_privacy
 from tiledesk.streams import Stream
 from tiledesk.streams.requests import everything
+from tiledesk.typed import undecoded
 
 from .target import DEFAULTS
 
@@ -184,7 +185,7 @@ def _requests(project: Project, tell: Callable[[str], None]) -> Access:
             " it is newer, reconcile --repair loads them"
         )
     page = everything(project, limit=1)
-    attributes = page.rows[0].get("attributes", b"") if page.rows else b""
+    attributes = undecoded(page.rows[0]).get("attributes", b"") if page.rows else b""
     if b'"last_message"' in bytes(attributes):
         tell("conversations carry their last message (2.18.1 or newer)")
     if membership.sees_all_requests:

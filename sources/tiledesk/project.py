@@ -13,6 +13,7 @@ from .addresses import checked_project_id
 from .answers import decoded
 from .arrow import Page, read_page
 from .client import Client
+from .typed import TypedRows, undecoded
 
 # the order of roles in has-role.js; any other name is a custom role (contract 1.4)
 ROLES = ("guest", "user", "teammate", "agent", "supervisor", "admin", "owner")
@@ -114,14 +115,16 @@ class Project:
         self.id = checked_project_id(project_id)
         self.lock = threading.Lock()
 
-    def page(self, path: str, key: str = "", **params: str | float) -> Page:
+    def page(
+        self, path: str, key: str = "", typed: TypedRows | None = None, **params: str | float
+    ) -> Page:
         """A page of a list of the project. `key` names the rows in the envelope."""
-        return read_page(self.get(path, params), key)
+        return read_page(self.get(path, params), key, typed)
 
-    def pages(self, paths: Sequence[str]) -> Iterator[Page]:
+    def pages(self, paths: Sequence[str], typed: TypedRows | None = None) -> Iterator[Page]:
         """A page from each of these paths, in the same order; see :meth:`.Client.get_many`."""
         for body in self.client.get_many([f"/{self.id}/{path}" for path in paths]):
-            yield read_page(body)
+            yield read_page(body, typed=typed)
 
     def get(self, path: str, params: Mapping[str, str | float] | None = None) -> bytes:
         """The body of the answer to a call below the project."""
@@ -140,7 +143,8 @@ class Project:
                 "requests", "requests", status="all", sort="updatedAt", no_populate="true", limit=1
             )
             return any(
-                b'"last_message"' in bytes(row.get("attributes", b"")) for row in newest.rows
+                b'"last_message"' in bytes(undecoded(row).get("attributes", b""))
+                for row in newest.rows
             )
         return self.membership.permissions is not None
 

@@ -15,7 +15,7 @@ from itertools import chain
 import pendulum
 
 from . import errors
-from .arrow import Row, Rows, texts
+from .arrow import Row, Rows, lengths, texts
 from .counts import FIELDS, Counts
 from .cursor import Bounds, Cursor, State
 from .observer import Observer, Stopped
@@ -172,11 +172,8 @@ def _batches(
 
 def _undated(rows: list[Row], batch: Batch, followed_by: str) -> int:
     """The number of rows in a batch without the date that loads use."""
-    whole = [
-        len(row.get("createdAt", b"")) in STAMP_LENGTHS
-        and len(row.get(followed_by, b"")) in STAMP_LENGTHS
-        for row in rows
-    ]
+    stamps = zip(lengths(rows, "createdAt"), lengths(rows, followed_by), strict=True)
+    whole = [one in STAMP_LENGTHS and other in STAMP_LENGTHS for one, other in stamps]
     if batch.undated:
         keys = texts(rows, "_id")
         whole = [is_so and key not in batch.undated for is_so, key in zip(whole, keys, strict=True)]

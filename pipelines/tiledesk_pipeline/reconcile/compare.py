@@ -14,6 +14,7 @@ from tiledesk.arrow import Page, Row, texts
 from tiledesk.endpoints import LEAD_STATUSES, LEADS, PREFLIGHT, REQUESTS, Endpoint, day_first
 from tiledesk.project import Project, no_request_list
 from tiledesk.streams.requests import everything, newest_first_listed
+from tiledesk.typed import undecoded
 from tiledesk.walks import UNDATED, Answer, Batch, Window, comparable, iso, newest_first, parse
 
 from .destination_rows import CHUNK, DestinationRows
@@ -107,12 +108,12 @@ class Comparison:
 
 def _of(row: Row) -> tuple[str | None, str | None]:
     """A row's ``status``, as JSON, and its ``recipient``."""
-    return bytes(row.get("status", b"")).decode(), texts([row], "recipient")[0]
+    return bytes(undecoded(row).get("status", b"")).decode(), texts([row], "recipient")[0]
 
 
 def _kept(row: Row) -> Row:
     """A copy of a row, which does not keep the whole page in memory."""
-    return {name: value.copy() for name, value in row.items()}
+    return {name: value.copy() for name, value in undecoded(row).items()}
 
 
 def gathered(batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -15,6 +15,7 @@ from tiledesk.project import Project
 from tiledesk.source import rows_source
 from tiledesk.streams.messages import of_conversations
 from tiledesk.tables import DELETED_AT
+from tiledesk.typed import undecoded
 
 from ..destinations import Destination
 from ..progress import Progress
@@ -96,7 +97,9 @@ def _load(
 
     def measured(name: str, batches: Iterator[Rows]) -> Iterator[Rows]:
         for rows in batches:
-            sizes[name] += sum(memoryview(raw).nbytes for row in rows for raw in row.values())
+            sizes[name] += sum(
+                memoryview(raw).nbytes for row in rows for raw in undecoded(row).values()
+            )
             yield rows
 
     rows = {

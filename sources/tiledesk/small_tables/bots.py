@@ -11,6 +11,7 @@ import msgspec
 from .. import errors
 from ..arrow import Row, read_page, texts
 from ..tables import ID_PROJECT, Column
+from ..typed import RawRow, undecoded
 from .declaration import SIGNED, STAMPS, SmallTable
 from .reader import ADMIN, ProjectReader
 
@@ -38,13 +39,14 @@ def _published(reader: ProjectReader, bot: str, newest: str) -> list[Row]:
             forks = read_page(b"[" + reader.project.get(f"bots/{newest}") + b"]").rows
         except errors.Rejected:  # it was deleted
             return []
-    return [{**fork, **_id_alone(fork, "publishedBy")} for fork in forks]
+    rows = map(undecoded, forks)
+    return [{**row, **_id_alone(row, "publishedBy")} for row in rows]
 
 
-def _id_alone(row: Row, field: str) -> Row:
+def _id_alone(row: RawRow, field: str) -> RawRow:
     """The field with the ``_id`` of the object that the server has put there."""
     with suppress(msgspec.ValidationError):
-        return {field: msgspec.json.decode(row[field], type=Row)["_id"]} if field in row else {}
+        return {field: msgspec.json.decode(row[field], type=RawRow)["_id"]} if field in row else {}
     return {}
 
 

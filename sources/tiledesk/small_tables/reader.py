@@ -18,6 +18,7 @@ from msgspec import Raw
 from .. import errors
 from ..arrow import Page, Row, read_page
 from ..project import ROLES, Project
+from ..typed import undecoded
 from ..walks import UNDATED, Window, comparable, newest_first
 
 LIMIT = 1000  # of lists whose pages have no cap
@@ -95,7 +96,7 @@ class ProjectReader:
                 raise
             return []
         rows = self.rows_of("kb/namespace/all")
-        return [{**row, "_id": row.get("id", Raw(b"null"))} for row in rows]
+        return [{**row, "_id": row.get("id", Raw(b"null"))} for row in map(undecoded, rows)]
 
     def rows_of(self, path: str, **params: str | float) -> list[Row]:
         """The rows of one answer."""

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
 from .. import tables
-from ..arrow import Page, texts
+from ..arrow import Page, Row, texts
 from ..endpoints import MESSAGES
 from ..errors import REFUSED, NoAnswer
 from ..project import Project
+from ..typed import undecoded
 from ..walks import (
     UNDATED,
     Answer,
@@ -143,7 +144,8 @@ def listed(project: Project, window: Window, position: Position | None = None) -
 
 def of_conversations(project: Project, request_ids: Sequence[str]) -> Iterator[Page]:
     """All messages of each conversation: one call each, several at once where allowed."""
-    return project.pages([f"requests/{quote(key, safe='')}/messages" for key in request_ids])
+    paths = [f"requests/{quote(key, safe='')}/messages" for key in request_ids]
+    return project.pages(paths, MESSAGES.typed)
 
 
 def by_conversation(
@@ -256,8 +258,7 @@ def _newest_conversation_first(
             for index, request_id in enumerate(ids):
                 if request_id is None or (part == "open" and request_id in met):
                     continue
-                status = bytes(page.rows[index].get("status", b""))
-                if part == "all" and moved[index] < start and status == b"1000":
+                if part == "all" and moved[index] < start and _is_closed(page.rows[index]):
                     continue
                 wanted[index] = request_id
                 met.add(request_id)
@@ -274,6 +275,10 @@ def _newest_conversation_first(
                 is_begun = isinstance(position.get("conversations"), dict)
                 yield batch._replace(position=dict(position) if is_begun else None)
     yield Batch([], position.get("newest") or None)
+
+
+def _is_closed(request: Row) -> bool:
+    return bytes(undecoded(request).get("status", b"")) == b"1000"
 
 
 STREAM = Stream(tables.MESSAGES, MESSAGES, messages, is_shown_by_role=True)
