@@ -19,6 +19,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import dlt
 import httpx
@@ -881,6 +882,21 @@ def test_who_watches_sees_neither_parameters_nor_conversations(talk: Talking, wo
     told = [call.path for call in owner.watch.calls]
     assert told == [SIGN_IN, f"/{world.project_id}/requests/.../messages"]
     assert [call.status for call in owner.watch.calls] == [200, 200]
+
+
+@pytest.mark.parametrize("conversation", ["..", "a%2F..%2Fb", "caf%C3%A9", "a%3Fb%23c"])
+def test_a_path_is_sent_as_it_is_and_no_part_of_an_id_is_shown(
+    talk: Talking, sandbox: Sandbox, world: World, conversation: str
+) -> None:
+    """A path that was changed, such as `requests/../messages`, would be another list."""
+    sandbox.faults.add(Answer(200, b"[]"), "*", times=None)
+    owner = talk(credentials={"token": "JWT a.b.c"})
+    path = f"/{world.project_id}/requests/{conversation}/messages"
+    assert owner.client.get(path, {"x": "a b&c/\u00e9", "limit": 2}) == b"[]"
+    (call,) = sandbox.calls
+    assert (call.path, call.query) == (unquote(path), {"x": "a b&c/\u00e9", "limit": "2"})
+    (told,) = owner.watch.calls
+    assert told.path == f"/{world.project_id}/requests/.../messages"
 
 
 # --- secrets --------------------------------------------------------------------------------------

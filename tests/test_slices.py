@@ -98,8 +98,10 @@ def packages(db: Path) -> int:
 def test_a_load_in_slices_holds_everything_for_a_few_calls_more(
     desk: Sandbox, db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account_of(desk).load(db)
+    progress = Progress()
+    account_of(desk).load(db, progress=progress)
     assert packages(db) > 3
+    assert progress.small_row == DuckDB.small_row > 0
     assert_equal(db, desk.world)
     sliced = len(desk.calls)
     desk.calls.clear()
@@ -108,6 +110,44 @@ def test_a_load_in_slices_holds_everything_for_a_few_calls_more(
     assert packages(tmp_path / "whole.duckdb") == 1
     # a list continues with the page that would have been next
     assert sliced <= len(desk.calls) + 4
+
+
+@pytest.mark.parametrize(
+    ("read", "is_full", "is_full_elsewhere"),
+    [
+        ([(40_000, 15.9)], False, False),
+        ([(40_000, 16.1)], False, True),
+        ([(40_000, 31.9)], False, True),
+        ([(40_000, 32.1)], True, True),
+        ([(5_000, 15.9)], False, False),
+        ([(5_000, 16.1)], True, True),  # as large as log entries
+        ([(16, 16.1)], True, True),
+        ([(0, 0)], False, False),
+        ([(4_000, 10), (10_000, 10)], False, True),  # both small and large
+        ([(4_000, 10), (9_000, 10)], True, True),
+    ],
+)
+def test_a_slice_of_small_rows_is_twice_as_large(
+    read: list[tuple[int, float]], is_full: bool, is_full_elsewhere: bool
+) -> None:
+    """DuckDB needs less memory for messages than for as many bytes of log entries."""
+
+    def ends(small_row: int) -> bool:
+        progress = Progress()
+        progress.small_row = small_row
+        return [
+            progress.should_stop(
+                Reading(
+                    *(f"stream {number}", "project", pendulum.now()),
+                    rows_read=rows,
+                    bytes_read=int(megabytes * 1_000_000),
+                    can_resume=True,
+                )
+            )
+            for number, (rows, megabytes) in enumerate(read)
+        ][-1]
+
+    assert (ends(DuckDB.small_row), ends(0)) == (is_full, is_full_elsewhere)
 
 
 @pytest.mark.varied
@@ -195,7 +235,7 @@ def test_row_groups_are_merged_now_and_then_and_never_by_a_slice(
     with monkeypatch.context() as small:
         small.setattr(slicing, "SLICE_BYTES", 300_000)
         account_of(desk).load_streams(db)
-    assert (before := row_groups()) > 4
+    assert (before := row_groups()) > 3
     monkeypatch.setattr(writing, "PACKAGES_PER_MERGE", 10**12)
     account_of(desk).load_streams(db, lookback_seconds=0)
     assert row_groups() >= before

@@ -153,6 +153,7 @@ def load(
     if parallel < 1:
         raise Failure("--parallel is below 1: no project would be read.")
     progress = progress or Progress()
+    progress.small_row = target.kind.small_row
     started = time.monotonic()
     summary = Summary(target, progress.run_id)
     with (
@@ -315,7 +316,9 @@ class _Run:
             for readings in by_table
             for of_one in readings
         )
-        largest = max(sum(of_one[-1].bytes_read for of_one in readings) for readings in by_table)
+        largest = max(
+            self.progress.size([of_one[-1] for of_one in readings]) for readings in by_table
+        )
         self.summary.target.kind.write(self.pipeline, largest, is_slice=is_slice)
         self.drops_tables = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from tiledesk import Observer
 from tiledesk.observer import Call, Stopped
@@ -17,6 +17,9 @@ from .timeleft import TimeLeft
 # ends after this many bytes of answers, or seconds of reading one stream.
 SLICE_BYTES = 16_000_000
 SLICE_SECONDS = 150.0
+# Answers with small rows, such as messages, count by this share, where a destination needs less
+# memory for them: DuckDB writes 32 MB of messages with no more than 16 MB of log entries take.
+SHARE_OF_SMALL_ROWS = 0.5
 # A load in slices that took longer, or that continued an earlier one, reads at its end what changed
 # meanwhile. After a shorter load, the next load reads that.
 LONG_SECONDS = 60.0
@@ -41,9 +44,11 @@ class Progress(Observer):
         run_id: the id of this run, the same in all of its slices and projects.
         outcome: how it ended, as in the table of loads; empty until then.
         waited: seconds of pauses so far, before retries and for the rate limit.
+        small_row: bytes of answers for each row, below which rows are small.
     """
 
     def __init__(self) -> None:
+        self.small_row = 0
         self.calls = 0
         self.retries = 0
         self.waited = 0.0
@@ -130,9 +135,14 @@ class Progress(Observer):
     def should_stop(self, reading: Reading) -> bool:
         self.current = reading.resource
         self._slice[reading.id_project, reading.resource] = reading
-        size = sum(each.bytes_read for each in self._slice.values())
-        is_full = size >= SLICE_BYTES or reading.seconds >= SLICE_SECONDS
+        is_full = self.size(self._slice.values()) >= SLICE_BYTES or reading.seconds >= SLICE_SECONDS
         return (is_full and reading.can_resume) or self.stopped_by is not None
+
+    def size(self, readings: Collection[Reading]) -> int:
+        """The bytes of answers that count for the size of a slice and the memory to write it."""
+        size = sum(reading.bytes_read for reading in readings)
+        are_small = size < self.small_row * sum(reading.rows_read for reading in readings)
+        return int(size * SHARE_OF_SMALL_ROWS) if are_small else size
 
     def ended(self, reading: Reading) -> None:
         self.readings.setdefault(reading.resource, []).append(reading)

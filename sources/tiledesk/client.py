@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import backoff
-import httpx
 import pendulum
 from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate, SingleBucketFactory
 
@@ -46,6 +46,9 @@ HEADERS: Headers = [
     (b"Accept-Encoding", b"gzip, deflate"),
     (b"User-Agent", b"tiledesk-dlt"),
 ]
+
+SIGN_IN = "/auth/signin"
+_CONVERSATION = re.compile(r"/requests/[^/?]+")
 
 T = TypeVar("T")
 
@@ -253,11 +256,11 @@ class Client:
 
     def _get_once(self, path: str, params: Mapping[str, str | float]) -> bytes:
         token = self._auth.token(self._sign_in)
-        url = self._url(path, params)
-        asked = _shown(url.path)
+        target = f"{path}?{urlencode(params)}" if params else path
+        asked = self._shown(path)
 
         def send() -> Answer:
-            answer, raw = self._wire.send("GET", url, asked, self._headers(token))
+            answer, raw = self._wire.send("GET", target, asked, self._headers(token))
             self._cookies.take(raw)
             return answer
 
@@ -266,13 +269,12 @@ class Client:
     def _open(self, path: str) -> Generator[str, None, None]:
         """The remaining lines of an answer; raises an error if it is a refusal."""
         token = self._auth.token(self._sign_in)
-        url = self._url(path, {})
-        asked = _shown(url.path)
+        asked = self._shown(path)
         lines: Generator[str, None, None] | None = None
 
         def send() -> Answer:
             nonlocal lines
-            answer, raw, lines = self._wire.stream(url, asked, self._headers(token))
+            answer, raw, lines = self._wire.stream(path, asked, self._headers(token))
             self._cookies.take(raw)
             return answer
 
@@ -283,8 +285,7 @@ class Client:
         return lines
 
     def _sign_in(self, body: bytes) -> bytes:
-        url = self._url("/auth/signin", {})
-        asked = _shown(url.path)
+        asked = self._shown(SIGN_IN)
 
         def send() -> Answer:
             headers = [
@@ -293,7 +294,7 @@ class Client:
                 (b"Content-Length", str(len(body)).encode()),
                 *self._cookies.header,
             ]
-            answer, raw = self._wire.send("POST", url, asked, headers, body)
+            answer, raw = self._wire.send("POST", SIGN_IN, asked, headers, body)
             self._cookies.take(raw)
             return answer
 
@@ -302,12 +303,9 @@ class Client:
             return answer.body
         raise self._named(answer, statuses.SIGN_IN)
 
-    def _url(self, path: str, params: Mapping[str, str | float]) -> httpx.URL:
-        return (
-            httpx.URL(self.base_url + path, params=params)
-            if params
-            else httpx.URL(self.base_url + path)
-        )
+    def _shown(self, path: str) -> str:
+        """The path of a call, as messages show it: without the ids of conversations."""
+        return _CONVERSATION.sub("/requests/...", self._wire.base_path + path)
 
     def _headers(self, token: str) -> Headers:
         return [*HEADERS, (b"Authorization", token.encode()), *self._cookies.header]
@@ -379,11 +377,6 @@ def _limiter(calls_per_minute: int) -> Limiter:
     """
     bucket = InMemoryBucket([Rate(calls_per_minute, Duration.MINUTE + Duration.SECOND)])
     return Limiter(SingleBucketFactory(bucket, schedule_leak=False))
-
-
-def _shown(path: str) -> str:
-    """A path without the ids of conversations."""
-    return re.sub(r"/requests/[^/?]+", "/requests/...", path)
 
 
 def _stamp(value: str) -> pendulum.DateTime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import ssl
 import threading
@@ -32,6 +33,7 @@ _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELD = re.compile(_TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*")
 _FIELD_WITH_BLANK = re.compile(rb"(" + _TOKEN + rb")[ \t]+(:.*)")
+_HEAD = re.compile(rb"[^\n]*\n(?:" + _FIELD.pattern + rb"\r?\n)*\r?\n")
 _IS_INFORMATION = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")
 
 Headers = list[tuple[bytes, bytes]]
@@ -71,6 +73,9 @@ class Wire:
         waiting: called about once a second while waiting for an answer, in the thread that waits.
             It may raise an error, which ends the call.
 
+    Attributes:
+        base_path: the path of the address, which the path of every call begins with.
+
     Raises:
         BadSetting: a limit, the configured proxy or the certificates cannot be used.
     """
@@ -83,7 +88,14 @@ class Wire:
     ) -> None:
         self.base_url = base_url
         self.proxy = proxy_for(base_url)
-        self._host = httpx.URL(base_url).netloc.decode()
+        url = httpx.URL(base_url)
+        self.base_path = url.path.rstrip("/")
+        self._host = url.netloc.decode()
+        self._url = functools.partial(
+            httpcore.URL, scheme=url.raw_scheme, host=url.raw_host, port=url.port
+        )
+        self._host_header = (b"Host", url.netloc)
+        self._raw_base_path = url.raw_path.rstrip(b"/")
         self._read_timeout = _positive("read_timeout", settings.read_timeout)
         self._answer_timeout = _positive("answer_timeout", settings.answer_timeout)
         # bytes, before and after decompression
@@ -133,7 +145,7 @@ class Wire:
         self._pool.close()
 
     def send(
-        self, method: str, url: httpx.URL, asked: str, headers: Headers, content: bytes = b""
+        self, method: str, target: str, asked: str, headers: Headers, content: bytes = b""
     ) -> tuple[Answer, Headers]:
         """The whole answer, and its headers unchanged.
 
@@ -141,18 +153,18 @@ class Wire:
             TiledeskError: there is no answer, or it is too late, too large or damaged.
         """
         with self._translated_errors(asked):
-            response = self._begin(method, url, asked, headers, content)
+            response = self._begin(method, target, asked, headers, content)
             return self._whole(response, asked), response.headers
 
     def stream(
-        self, url: httpx.URL, asked: str, headers: Headers
+        self, target: str, asked: str, headers: Headers
     ) -> tuple[Answer, Headers, Generator[str, None, None] | None]:
         """The same, with the lines of the body if the answer is a 200 and not a web page.
 
         Close the iterator of lines before the next call.
         """
         with self._translated_errors(asked):
-            response = self._begin("GET", url, asked, headers, b"")
+            response = self._begin("GET", target, asked, headers, b"")
             fields = header_fields(response.headers)
             if response.status != 200 or "html" in fields.get("content-type", ""):
                 return self._whole(response, asked), response.headers, None
@@ -160,15 +172,13 @@ class Wire:
             return answer, response.headers, self._lines(response, fields, asked)
 
     def _begin(
-        self, method: str, url: httpx.URL, asked: str, headers: Headers, content: bytes
+        self, method: str, target: str, asked: str, headers: Headers, content: bytes
     ) -> httpcore.Response:
         self._allow_time(asked)
         request = httpcore.Request(
             method,
-            httpcore.URL(
-                scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-            ),
-            headers=[(b"Host", url.netloc), *headers],
+            self._url(target=self._raw_base_path + target.encode()),
+            headers=[self._host_header, *headers],
             content=content,
             extensions=self._timeouts,
         )
@@ -393,9 +403,9 @@ class _Stream(httpcore.NetworkStream):
 
 def _readable(head: bytes) -> bytes:
     """The head of an answer without malformed header lines, which browsers skip too."""
-    status_line, *lines = head.split(b"\n")
-    if all(not line.strip() or _FIELD.fullmatch(line.rstrip(b"\r")) for line in lines):
+    if _HEAD.fullmatch(head):
         return head
+    status_line, *lines = head.split(b"\n")
     kept = [status_line]
     is_kept = True
     for line in lines:

@@ -70,6 +70,7 @@ class Destination:
         time_type: a time stamp in SQL.
         longest_name: characters that the name of a schema may have.
         reserved: names that no dataset may have.
+        small_row: bytes of answers for each row, below which more rows fit into a slice.
         holds_nothing_else: whether a purge also searches the other schemas.
         remains: a sentence that says where removed rows may still be after a purge.
     """
@@ -89,6 +90,7 @@ class Destination:
     time_type: ClassVar[str] = "timestamp with time zone"
     longest_name: ClassVar[int] = 1000
     reserved: ClassVar[tuple[str, ...]] = ("information_schema", "pg_catalog")
+    small_row: ClassVar[int] = 0
     holds_nothing_else: ClassVar[bool] = False
     remains: ClassVar[str] = (
         "The destination may keep removed rows for a while: see its time travel and backups."

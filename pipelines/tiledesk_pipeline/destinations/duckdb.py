@@ -51,6 +51,8 @@ ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+_-]+:")
 class DuckDB(DuckDBDialect):
     """A schema of a DuckDB file."""
 
+    # messages have about a kilobyte, conversations and log entries more than three
+    small_row = 1_500
     holds_nothing_else = True
     remains = "Copies of the file, such as backups and exports, keep the rows."
 
