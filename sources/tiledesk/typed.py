@@ -2,9 +2,9 @@
 
 A struct takes all fields that its table declares. Texts, numbers and truth values are decoded
 strictly by their type. All others stay undecoded: times, free objects, lists, and objects that are
-split into columns. A page with another field, or with a value of another type, does not fit. It is
-read as rows of undecoded values (:mod:`tiledesk.arrow`), and these fields are learned: from then on
-the struct takes them undecoded, too. So a new field of the server costs one such page.
+split into columns. A page with an unknown field, or with a value of another type, does not fit. It
+is read as rows of undecoded values (:mod:`tiledesk.arrow`), and these fields are learned: from then
+on the struct takes them undecoded, too. So a new field of the server costs one such page.
 """
 
 from __future__ import annotations
