@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: e99caf612c14879f5e83723821caaa90795ada22354b5916d8abd8a30be91733
+-- digest: b1c32f2672650c87683fa461a07babda8c1660b2cb1cf6c2f4465abdeab16b5f
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.
