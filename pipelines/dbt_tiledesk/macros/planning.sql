@@ -3,7 +3,7 @@
 {# A new table has no statistics until it is analyzed. Without them, Postgres chooses nested loops. #}
 {% macro statistics() %}{{ return(adapter.dispatch('statistics', 'tiledesk')()) }}{% endmacro %}
 
-{% macro default__statistics() %}analyze {{ this }}{% endmacro %}
+{% macro default__statistics() %}{% if not is_incremental() %}analyze {{ this }}{% endif %}{% endmacro %}
 
 {% macro duckdb__statistics() %}{% endmacro %}
 
