@@ -40,3 +40,27 @@
     {{ config(alias='changed_' ~ model.name) }}
 {%- endif -%}
 {%- endmacro %}
+
+{# For a table that keeps the figures of the months before the variable tiledesk_since, which
+   `tiledesk-dlt transform` also gives. Figures without a month end now. #}
+{% macro keep_months() -%}
+{%- if var('tiledesk_since') -%}
+    {{ config(
+        materialized='incremental',
+        incremental_strategy='append',
+        pre_hook="delete from {{ this }} where year is null or (year, month) >= (extract(year from date '{{ var('tiledesk_since') }}'), extract(month from date '{{ var('tiledesk_since') }}'))",
+    ) }}
+{%- endif -%}
+{%- endmacro %}
+
+{# The condition on the rows that the other figures are made of.
+
+   Args:
+       column: the time at which they were created.
+       word: where or and.
+#}
+{% macro in_months(column, word) -%}
+{%- if var('tiledesk_since') %}
+    {{ word }} ({{ column }} >= timestamp with time zone '{{ var('tiledesk_since') }} 00:00:00+00' or {{ column }} is null)
+{%- endif -%}
+{%- endmacro %}

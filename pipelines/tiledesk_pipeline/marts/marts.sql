@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: 1d6dc51b2dd43afe589f073bae1db74eb749763959f17aa9a67857be1bfa886f
+-- digest: 03cc825fb1746472eb3677fe6c9230562200609fc2dd99675b2bfa78adadfce6
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.

@@ -16,8 +16,9 @@ from typing import Any
 from dlt.destinations.sql_client import SqlClientBase
 
 from ..reconcile.destination_rows import PURGES
-from . import compiled, staging
+from . import compiled, postgres_months, staging
 from .changes import COLUMNS, DIGESTS, KEPT, MEMORY, MOST, SHARED, SMALL, name
+from .postgres_months import MONTHS, hashed
 
 CHANGED = "_tiledesk_changed"
 # What dbt makes for other models of the same run. Made of changed conversations only, it has
@@ -151,7 +152,7 @@ SELECT n.nspname, c.relname, c.oid::bigint, c.relkind = 'r', (
 )
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname IN (%s, %s) AND c.relkind IN ('r', 'v')
-    AND (c.relname ~ '^(stg_|int_)?tiledesk__' OR c.relname = %s)
+    AND (c.relname ~ '^(stg_|int_)?tiledesk__' OR c.relname IN (%s, %s))
 ORDER BY 1, 2
 """
 
@@ -165,6 +166,7 @@ class Changes:
     Attributes:
         table: where dbt finds the changed conversations, in SQL.
         is_any: whether anything at all has changed that marts are made of.
+        since: the first day of the first month whose own analytics have to be made anew.
     """
 
     def __init__(
@@ -178,11 +180,16 @@ class Changes:
         self._prep = f"{marts}_prep"
         self.table = self._place(CHANGED)
         self.is_any = True
+        self.since = ""
+        self._as_of = str(variables["tiledesk_as_of"])
+        # before dbt runs: a month that ends meanwhile is made again the next time
+        self._open_month = self._rows(postgres_months.open_month(self._as_of))[0][0]
         client.execute_sql("SET jit = off")
         self._queries = self._make_views()
         self._fingerprint = self._shared(variables)
         self._small = self._of_all()
         client.execute_sql(_DIGESTS.format_map(_hashes()))
+        client.execute_sql(postgres_months.digests())
 
     def find(self) -> int | None:
         """Find the conversations that have to be made anew; how many, or None for all."""
@@ -202,6 +209,8 @@ class Changes:
         if number > self._count(f"{places['marts']}.tiledesk__conversations") * MOST:
             return None
         self.is_any = bool(number) or self._remembered("small") != [(self._small,)]
+        since = postgres_months.since(self._open_month, self._prep, self._place(MEMORY))
+        self.since = self._rows(since)[0][0]
         return number
 
     def forget(self) -> None:
@@ -219,6 +228,8 @@ class Changes:
             of_differing = "conversation_id IN (SELECT conversation_id FROM differing)"
             self._client.execute_sql(f"DELETE FROM {digests} WHERE {of_differing}")
             self._client.execute_sql(f"INSERT INTO {digests} {made} WHERE {of_differing}")
+        self._client.execute_sql(f"DROP TABLE IF EXISTS {self._place(MONTHS)}")
+        self._client.execute_sql(f"CREATE TABLE {self._place(MONTHS)} AS TABLE months")
         # those of all conversations are out of date after the next run, and would not look it
         for model in PASSING:
             for table in (model, f"changed_{model}"):
@@ -227,8 +238,9 @@ class Changes:
         catalog, rows = self._catalog()
         self._client.execute_sql(
             f"CREATE TABLE {self._place(MEMORY)} AS"
-            " SELECT %s::text AS fingerprint, %s::text AS catalog, %s::text AS small",
-            *(self._fingerprint, catalog, self._small),
+            " SELECT %s::text AS fingerprint, %s::text AS catalog, %s::text AS small,"
+            " %s::timestamp AS open_month",
+            *(self._fingerprint, catalog, self._small, self._open_month),
         )
         return rows
 
@@ -259,7 +271,7 @@ class Changes:
         parts: list[Any] = [compiled.FILE.read_text(encoding="utf-8"), self._queries]
         parts += self._rows("SELECT current_setting('server_version')")
         # as_of changes figures of all conversations together, never of one
-        parts += [{name: value for name, value in variables.items() if name != "tiledesk_as_of"}]
+        parts += [{key: value for key, value in variables.items() if key != "tiledesk_as_of"}]
         parts += self._rows(_SHARED.format_map(_hashes()))
         # after a purge, nothing of what it removed may be left in the blocks of a mart
         purges = f"{name(self._dataset)}.{PURGES}"
@@ -270,7 +282,7 @@ class Changes:
     def _of_all(self) -> str:
         """A digest of what only marts of all conversations read."""
         parts = [
-            f"SELECT count(*), sum({_hash(columns)}) FROM now_{table}"
+            f"SELECT count(*), sum({hashed(columns)}) FROM now_{table}"
             for table, columns in _OF_ALL.items()
         ]
         return str([self._rows(part) for part in parts])
@@ -280,7 +292,7 @@ class Changes:
         of each mart."""
         known, rows = [], {}
         for schema, table, number, has_rows, columns in self._rows(
-            _TABLES, self._marts, self._prep, DIGESTS
+            _TABLES, self._marts, self._prep, DIGESTS, MONTHS
         ):
             count = self._count(f"{name(schema)}.{name(table)}") if has_rows else None
             known.append((schema, table, number, columns, count))
@@ -302,14 +314,10 @@ class Changes:
         return [tuple(row) for row in self._client.execute_sql(query, *values) or ()]
 
 
-def _hash(values: tuple[str, ...]) -> str:
-    return f"hashtextextended(ROW({', '.join(values)})::text, 0)"
-
-
 def _hashes() -> dict[str, str]:
     """By table the digest of a row; that of a conversation has those of its other rows."""
-    hashes = {table: _hash(columns) for table, columns in COLUMNS.items()}
+    hashes = {table: hashed(columns) for table, columns in COLUMNS.items()}
     own = tuple(f"requests.{column}" for column in COLUMNS["requests"])
     others = ("messages", "activities", "tags", "participants", "leads")
-    hashes["requests"] = _hash((*own, *(f"{other}.digest" for other in others)))
+    hashes["requests"] = hashed((*own, *(f"{other}.digest" for other in others)))
     return hashes

@@ -56,6 +56,7 @@ def transform(
     if done.conversations is not None:
         selected = CHANGED if changes.is_any else NOTHING_CHANGED
         variables["tiledesk_changed"] = changes.table
+        variables["tiledesk_since"] = changes.since
     changes.forget()
     _run([command, "--quiet", "--no-use-colors", "run", *selected], client, done.schema, variables)
     done.rows = changes.remember(is_all=done.conversations is None)
