@@ -22,7 +22,7 @@ from psycopg2.extras import execute_values
 from conftest import execute
 from test_dbt import DBT, plain
 from test_marts import ANNA, NOTE
-from test_marts_changes import AS_OF, LATER, MIDDLE, WAITING, Living
+from test_marts_changes import AS_OF, CLOCKS, LATER, MIDDLE, WAITING, Living
 from tiledesk_pipeline.failures import Failure
 from tiledesk_pipeline.marts import MartSettings, Transformed, changes, postgres_changes, staging
 from tiledesk_pipeline.marts import transform as make_in_duckdb
@@ -121,9 +121,9 @@ def database(_made: Database, _postgres_of_the_session: str) -> Database:
     return copy
 
 
-def differences(desk: Living, database: Database) -> list[str]:
+def differences(desk: Living, database: Database, as_of: str = AS_OF) -> list[str]:
     """The tables that differ from those that DuckDB makes anew."""
-    make_in_duckdb(desk.connection, DATASET, settings=MartSettings(as_of=AS_OF), full_refresh=True)
+    make_in_duckdb(desk.connection, DATASET, settings=MartSettings(as_of=as_of), full_refresh=True)
     kept = ", ".join(f"'{name}'" for name in changes.KEPT)
     tables: dict[str, list[str]] = {}
     for schema, table, column in desk.rows(
@@ -208,7 +208,9 @@ NEWEST: tuple[Callable[[Living], None], ...] = (
 
 @pytest.mark.varied
 @pytest.mark.parametrize("seed", range(8))
-def test_marts_equal_those_made_anew_whatever_happens(database: Database, seed: int) -> None:
+def test_marts_equal_those_made_anew_whatever_happens(
+    database: Database, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk = living()
     desk.rng.seed(seed)
     events = (*desk.rng.sample(Living.OF_ONE, 12), desk.rng.choice(NEWEST))
@@ -220,9 +222,11 @@ def test_marts_equal_those_made_anew_whatever_happens(database: Database, seed: 
     assert differences(desk, database) == [], names
     # what has not changed holds the newest times now
     desk.is_noted()
+    as_of = desk.rng.choice(CLOCKS)
+    monkeypatch.setenv("TRANSFORM__AS_OF", as_of)
     database.fill(desk)
     assert database.transform().conversations is not None
-    assert differences(desk, database) == [], names
+    assert differences(desk, database, as_of) == [], names
     left = database.rows(
         "SELECT relname FROM pg_class WHERE relnamespace = 'tiledesk_marts_prep'::regnamespace"
         " AND relname ~ '^(changed|_tiledesk_changed)'"
