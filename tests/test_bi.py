@@ -155,8 +155,10 @@ def test_a_role_that_can_only_read_reads_every_mart_of_postgres_before_and_after
 ) -> None:
     environment = {**served.environment, "DESTINATION__POSTGRES__CREDENTIALS": postgres}
 
-    def run(command: str) -> None:
-        done = run_cli(command, "--destination", "postgres", cwd=tmp_path, environment=environment)
+    def run(command: str, *options: str) -> None:
+        done = run_cli(
+            command, *options, "--destination", "postgres", cwd=tmp_path, environment=environment
+        )
         assert done.returncode == 0, done.stderr
 
     run("load")
@@ -170,7 +172,7 @@ def test_a_role_that_can_only_read_reads_every_mart_of_postgres_before_and_after
     try:
         for is_made_anew in (False, True):
             if is_made_anew:
-                run("transform")
+                run("transform", "--full-refresh")
             marts = read_marts(engine)
             assert len(marts) == 14
             for name, frame in marts.items():

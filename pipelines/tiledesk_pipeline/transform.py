@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import dlt
 import duckdb
-from dlt.common.configuration.resolve import resolve_configuration
 
 from tiledesk import tables
 
 from .destinations.duckdb import DuckDB
 from .destinations.duckdb_dialect import DuckDBDialect
 from .failures import Failure
-from .marts import MartSettings, Transformed
+from .marts import Transformed
 from .marts import transform as make
-from .marts.package import PACKAGE
+from .marts.with_dbt import transform as make_with_dbt
 from .target import Target
 
-DBT = "TILEDESK_DBT"
 # Enough for 20,000 conversations with 200,000 messages.
 MEMORY = 320_000_000
 # For more messages than this, and where the above is not enough. It was enough for a million
@@ -40,7 +31,7 @@ def transform(
 
     Args:
         publish: put a copy of the DuckDB file there afterwards, for readers.
-        full_refresh: make all conversations anew, not only those that changed. dbt always does.
+        full_refresh: make all conversations anew, not only those that changed.
 
     Raises:
         Failure: nothing is loaded, a setting cannot be used, the copy cannot be written, or dbt is
@@ -65,7 +56,8 @@ def transform(
             if publish is not None and isinstance(target.kind, DuckDB):
                 target.kind.publish(publish)
         else:
-            done = _with_dbt(target, pipeline)
+            with pipeline.sql_client() as client:
+                done = make_with_dbt(client, target.dataset, full_refresh=full_refresh)
     return done
 
 
@@ -106,73 +98,3 @@ def publish_copy(target: Target, publish: Path) -> None:
     with target.pipeline(for_queries=True):  # keeps loads out
         if isinstance(target.kind, DuckDB):
             target.kind.publish(publish)
-
-
-def _with_dbt(target: Target, pipeline: dlt.Pipeline) -> Transformed:
-    settings = resolve_configuration(MartSettings(), sections=("transform",))
-    settings.check()
-    done = Transformed(f"{target.dataset}_marts")
-    given = {name: getattr(settings, name) for name in settings.get_resolvable_fields()}
-    variables = {f"tiledesk_{name}": value for name, value in given.items()}
-    variables["tiledesk_schema"] = target.dataset
-    with pipeline.sql_client() as client:
-        at = client.credentials
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {
-            **os.environ,
-            "PGHOST": at.host or "",
-            "PGPORT": str(at.port),
-            "PGUSER": at.username or "",
-            "PGPASSWORD": at.password or "",
-            "PGDATABASE": at.database or "",
-            "TILEDESK_MARTS": done.schema,
-            "DBT_PROJECT_DIR": str(PACKAGE),
-            "DBT_PROFILES_DIR": str(PACKAGE),
-            "DBT_TARGET_PATH": str(Path(folder) / "target"),
-            "DBT_LOG_PATH": str(Path(folder) / "logs"),
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        }
-        command = [_dbt(), "--quiet", "--no-use-colors", "run", "--target", "postgres"]
-        made = subprocess.run(  # noqa: S603 (the command that the user has installed)
-            [*command, "--vars", json.dumps(variables)],
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-    if made.returncode:
-        words = next(_errors(made.stdout + made.stderr), "it gives no reason")
-        raise Failure(f"dbt could not make the marts: {words}")
-    with pipeline.sql_client() as client:
-        marts = client.execute_sql(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
-            " AND table_name LIKE 'tiledesk\\_\\_%%' ORDER BY 1",
-            done.schema,
-        )
-        for (mart,) in marts or ():
-            place = ".".join(map(client.escape_column_name, (done.schema, mart)))
-            counted = client.execute_sql(f"SELECT count(*) FROM {place}")  # noqa: S608 (our own names)
-            done.rows[mart] = counted[0][0] if counted else 0
-    return done
-
-
-def _dbt() -> str:
-    """The command of dbt: that of the variable, of `.venv-dbt` here, or of the path.
-
-    Raises:
-        Failure: there is none.
-    """
-    given = os.environ.get(DBT)
-    beside = Path(".venv-dbt") / "bin" / "dbt"
-    found = given or (str(beside) if beside.exists() else shutil.which("dbt"))
-    if not found or not shutil.which(found):
-        raise Failure(
-            "dbt is not installed, which makes the marts in Postgres. Install dbt-core and"
-            f" dbt-postgres into an environment of its own and name the command in {DBT}."
-        )
-    return str(Path(found).resolve()) if os.sep in found else found
-
-
-def _errors(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        if "rror" in line and (words := line.strip()):
-            yield words

@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: e99caf612c14879f5e83723821caaa90795ada22354b5916d8abd8a30be91733
+-- digest: 03cc825fb1746472eb3677fe6c9230562200609fc2dd99675b2bfa78adadfce6
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.
@@ -11,16 +11,16 @@ where false
 with
 
 messages as (
-    select * from "__prep__"."stg_tiledesk__messages"
+    select * from "__prep__"."stg_tiledesk__messages" as messages
 ),
 
 requests as (
     select _id, id_project, request_id, lead, department, channel_name
-    from "__prep__"."stg_tiledesk__requests"
+    from "__prep__"."stg_tiledesk__requests" as requests
 ),
 
 leads as (
-    select _id, lead_id from "__prep__"."stg_tiledesk__leads"
+    select _id, lead_id from "__prep__"."stg_tiledesk__leads" as leads
 ),
 
 excluded as (
@@ -150,7 +150,7 @@ with
 
 conversations as (
     select _id as conversation_id, id_project, status, created_at, closed_at
-    from "__prep__"."stg_tiledesk__requests"
+    from "__prep__"."stg_tiledesk__requests" as requests
 ),
 
 labels as (
@@ -233,7 +233,7 @@ events as (
         happened_on,
         lead(happened_on) over (partition by conversation_id order by event_number) as next_on,
         lead(happened_at) over (partition by conversation_id order by event_number) as next_at
-    from "__prep__"."int_tiledesk__events"
+    from "__prep__"."int_tiledesk__events" as events
 )
 
 select
@@ -296,7 +296,7 @@ with
 
 requests as (
     select _id as conversation_id, id_project, lead, created_at
-    from "__prep__"."stg_tiledesk__requests"
+    from "__prep__"."stg_tiledesk__requests" as requests
 ),
 
 assigned as (
@@ -318,7 +318,7 @@ answered as (
 
 logged as (
     select target_id as conversation_id, related_id as agent_id, created_at as from_at, 2 as precedence
-    from "__prep__"."stg_tiledesk__activities"
+    from "__prep__"."stg_tiledesk__activities" as activities
     where verb in ('REQUEST_ASSIGNED_AUTO', 'REQUEST_ASSIGNED_MANUAL', 'REQUEST_ASSIGNED_SELF')
         -- others are assignments to a department or a bot, whose ids look the same
         and related_type = 'user'
@@ -399,7 +399,7 @@ bounds as (
     select id_project, min(created_at) as first_at, max(last_at) as last_at
     from (
         select id_project, created_at, greatest(created_at, updated_at, closed_at) as last_at
-        from "__prep__"."stg_tiledesk__requests"
+        from "__prep__"."stg_tiledesk__requests" as requests
         union all
         select id_project, created_at, created_at as last_at
         from "__prep__"."int_tiledesk__messages"
@@ -589,21 +589,21 @@ left join bot_answers
 with
 
 times as (
-    select id_project, opened_at as happened_at from "__prep__"."int_tiledesk__open_spells"
+    select id_project, opened_at as happened_at from "__prep__"."int_tiledesk__open_spells" as open_spells
     union
-    select id_project, closed_at from "__prep__"."int_tiledesk__open_spells"
+    select id_project, closed_at from "__prep__"."int_tiledesk__open_spells" as open_spells
     union
     select id_project, asked_at from "__prep__"."int_tiledesk__responses"
     union
     select id_project, answered_at from "__prep__"."int_tiledesk__responses"
     union
-    select id_project, closed_at from "__prep__"."stg_tiledesk__requests"
+    select id_project, closed_at from "__prep__"."stg_tiledesk__requests" as requests
     union
-    select id_project, created_at from "__prep__"."stg_tiledesk__requests"
+    select id_project, created_at from "__prep__"."stg_tiledesk__requests" as requests
     union
-    select id_project, from_at from "__prep__"."int_tiledesk__holders"
+    select id_project, from_at from "__prep__"."int_tiledesk__holders" as holders
     union
-    select id_project, happened_at from "__prep__"."int_tiledesk__events"
+    select id_project, happened_at from "__prep__"."int_tiledesk__events" as events
     union
     select id_project, first_customer_at from "__prep__"."int_tiledesk__conversation_messages"
     union
@@ -756,11 +756,11 @@ where place = 1
 with
 
 requests as (
-    select * from "__prep__"."stg_tiledesk__requests"
+    select * from "__prep__"."stg_tiledesk__requests" as requests
 ),
 
 leads as (
-    select * from "__prep__"."stg_tiledesk__leads"
+    select * from "__prep__"."stg_tiledesk__leads" as leads
 ),
 
 members as (
@@ -773,7 +773,7 @@ departments as (
 
 tags as (
     select parent_id as conversation_id, string_agg(tag, ', ' order by position) as tags
-    from "__prep__"."stg_tiledesk__requests__tags"
+    from "__prep__"."stg_tiledesk__requests__tags" as requests_tags
     group by parent_id
 ),
 
@@ -785,7 +785,7 @@ events as (
         min(happened_at) filter (where kind = 'closed') as first_closed_at,
         max(happened_at) filter (where kind = 'closed') as last_closed_at,
         min(happened_at) filter (where kind = 'reopened') as first_reopened_at
-    from "__prep__"."int_tiledesk__events"
+    from "__prep__"."int_tiledesk__events" as events
     group by conversation_id
 ),
 
@@ -794,7 +794,7 @@ spells as (
         conversation_id,
         sum(cast((epoch_us(closed_at) - epoch_us(opened_at)) / 1e6 as decimal(18, 3))) as open_seconds,
         count(*) filter (where closed_at is null) > 0 as is_open
-    from "__prep__"."int_tiledesk__open_spells"
+    from "__prep__"."int_tiledesk__open_spells" as open_spells
     group by conversation_id
 ),
 
@@ -810,19 +810,19 @@ turns as (
 
 holders as (
     select conversation_id, count(*) - 1 as transfers, count(*) > 0 as was_held
-    from "__prep__"."int_tiledesk__holders"
+    from "__prep__"."int_tiledesk__holders" as holders
     group by conversation_id
 ),
 
 last_holders as (
     select conversation_id, agent_id as last_agent_id
-    from "__prep__"."int_tiledesk__holders"
+    from "__prep__"."int_tiledesk__holders" as holders
     where to_at is null
 ),
 
 handled as (
     select conversation_id, sum(handle_seconds) as handle_seconds
-    from "__prep__"."int_tiledesk__handle_time"
+    from "__prep__"."int_tiledesk__handle_time" as handle_time
     group by conversation_id
 ),
 
@@ -1043,7 +1043,7 @@ with
 
 conversations as (
     select conversation_id, id_project, department_id, department, first_agent_at, first_replied_on
-    from "__marts__"."tiledesk__conversations"
+    from "__marts__"."tiledesk__conversations" as conversations
     where is_real
 )
 
@@ -3151,7 +3151,7 @@ left join by_message
 with
 
 texts as (
-    select _id as message_id, text, type from "__prep__"."stg_tiledesk__messages"
+    select _id as message_id, text, type from "__prep__"."stg_tiledesk__messages" as messages
 ),
 
 lines as (

@@ -22,7 +22,7 @@ _READ = {
     "stg_tiledesk__requests__participants": "own_participants",
 }
 # The longest time up to now, in days.
-_WINDOW = 30
+WINDOW = 30
 # With more spans of months than this, everything is read.
 _MOST_SPANS = 24
 
@@ -48,7 +48,7 @@ def touched(connection: duckdb.DuckDBPyConnection, prep: str) -> list[int]:
 
 def first_open(connection: duckdb.DuckDBPyConnection) -> int | None:
     """The month in which the longest time up to now begins; None for a clock such as infinity."""
-    begin = f"make_timestamp(epoch_us(as_of - INTERVAL {_WINDOW} DAY)) AS moment"
+    begin = f"make_timestamp(epoch_us(as_of - INTERVAL {WINDOW} DAY)) AS moment"
     query = f"SELECT {_MONTH} FROM (SELECT {begin} FROM {temporary('int_tiledesk__settings')})"
     month: int | None = connection.execute(query).fetchall()[0][0]
     return month

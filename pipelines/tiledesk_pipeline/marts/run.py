@@ -356,7 +356,7 @@ def _make_views(
     narrow = {}
     for part in staging.staged_tables():
         source = f"{_name(dataset)}.{_name(part.name)}"
-        query = staging.duckdb_select(part, source, loaded.get(part.name))
+        query = staging.select(part, source, loaded.get(part.name))
         view = f"stg_tiledesk__{part.name}"
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {TEMPORARY}.{view} AS {query}")
         if part.name in changes.COLUMNS:

@@ -81,7 +81,7 @@ def _make_views(session: SparkSession, place: str) -> None:
         if table is MESSAGES and stored and stored.files:
             _check_version(stored.columns)
         loaded = stored and set(stored.columns.names)
-        query = spark_sql.translated(staging.duckdb_select(table, table.name, loaded))
+        query = spark_sql.translated(staging.select(table, table.name, loaded))
         with _told(table.name):
             if stored:
                 _read(session, *stored).createOrReplaceTempView(table.name)

@@ -6,7 +6,7 @@ that was not loaded is null, so that the models above can be built all the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from tiledesk.small_tables import ALL_TABLES
 from tiledesk.tables import DELETED, DELETED_AT, EXTRA, ROW_VERSION, Table
@@ -53,6 +53,7 @@ DUCKDB_TYPES = {
     "timestamp": "timestamp with time zone",
     "json": "json",
 }
+POSTGRES_TYPES = {**DUCKDB_TYPES, "double": "double precision", "json": "jsonb"}
 
 
 def staged_tables() -> Iterator[Table]:
@@ -83,12 +84,18 @@ def dbt_model(table: Table) -> str:
     return "{{ present_rows(\n" + "\n".join(lines) + "\n) }}\n"
 
 
-def duckdb_select(table: Table, source: str, loaded: Collection[str] | None) -> str:
-    """The same as a query of DuckDB's.
+def select(
+    table: Table,
+    source: str,
+    loaded: Collection[str] | None,
+    types: Mapping[str, str] = DUCKDB_TYPES,
+) -> str:
+    """The same as a query of DuckDB's, or with other types of Postgres's.
 
     Args:
         source: the loaded table's name in SQL.
         loaded: the columns that it has; None if there is no such table.
+        types: the engine's types by the declared ones.
     """
     columns = []
     copied = _copies(table)
@@ -98,7 +105,7 @@ def duckdb_select(table: Table, source: str, loaded: Collection[str] | None) -> 
         elif name in copied and loaded is not None and copies.SOURCE in loaded:
             columns.append(f'{copied[name]} AS "{name}"')
         else:
-            columns.append(f'CAST(NULL AS {DUCKDB_TYPES[type]}) AS "{name}"')
+            columns.append(f'CAST(NULL AS {types[type]}) AS "{name}"')
     for name, numbers in NAMES.get(table.name, {}).items():
         if loaded is not None and name in loaded:
             cases = " ".join(f"WHEN {number} THEN '{word}'" for number, word in numbers.items())

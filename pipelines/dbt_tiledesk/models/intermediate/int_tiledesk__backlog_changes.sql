@@ -1,9 +1,11 @@
+{{ keep_unchanged() }}
+{{ config(post_hook="{{ index_of_conversations() }}") }}
 -- The days on which each conversation begins and ends to be open, and to wait for a first answer.
 with
 
 conversations as (
     select conversation_id, id_project, department_id, department, first_agent_at, first_replied_on
-    from {{ ref('tiledesk__conversations') }}
+    from {{ of_changed('tiledesk__conversations', 'conversations') }}
     where is_real
 )
 
@@ -16,7 +18,7 @@ select
     1 as opened,
     0 as closed,
     case when not spells.is_reopened then 1 else 0 end as waiting
-from {{ ref('int_tiledesk__open_spells') }} as spells
+from {{ of_changed('int_tiledesk__open_spells', 'spells') }}
 inner join conversations on conversations.conversation_id = spells.conversation_id
 union all
 select
@@ -28,7 +30,7 @@ select
     0 as opened,
     1 as closed,
     0 as waiting
-from {{ ref('int_tiledesk__open_spells') }} as spells
+from {{ of_changed('int_tiledesk__open_spells', 'spells') }}
 inner join conversations on conversations.conversation_id = spells.conversation_id
 where spells.closed_at is not null
 union all
@@ -46,7 +48,7 @@ select
     0 as opened,
     0 as closed,
     -1 as waiting
-from {{ ref('int_tiledesk__open_spells') }} as spells
+from {{ of_changed('int_tiledesk__open_spells', 'spells') }}
 inner join conversations on conversations.conversation_id = spells.conversation_id
 where spells.spell_number = 1
     and (conversations.first_agent_at is not null or spells.closed_at is not null)

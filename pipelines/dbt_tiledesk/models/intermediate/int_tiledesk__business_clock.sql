@@ -1,24 +1,25 @@
+{{ keep_nothing() }}
 -- The business seconds of a project before each time that a figure needs.
 --
 -- The business time between two of them is the difference.
 with
 
 times as (
-    select id_project, opened_at as happened_at from {{ ref('int_tiledesk__open_spells') }}
+    select id_project, opened_at as happened_at from {{ of_changed('int_tiledesk__open_spells', 'open_spells') }}
     union
-    select id_project, closed_at from {{ ref('int_tiledesk__open_spells') }}
+    select id_project, closed_at from {{ of_changed('int_tiledesk__open_spells', 'open_spells') }}
     union
     select id_project, asked_at from {{ ref('int_tiledesk__responses') }}
     union
     select id_project, answered_at from {{ ref('int_tiledesk__responses') }}
     union
-    select id_project, closed_at from {{ ref('stg_tiledesk__requests') }}
+    select id_project, closed_at from {{ of_changed('stg_tiledesk__requests', 'requests', '_id') }}
     union
-    select id_project, created_at from {{ ref('stg_tiledesk__requests') }}
+    select id_project, created_at from {{ of_changed('stg_tiledesk__requests', 'requests', '_id') }}
     union
-    select id_project, from_at from {{ ref('int_tiledesk__holders') }}
+    select id_project, from_at from {{ of_changed('int_tiledesk__holders', 'holders') }}
     union
-    select id_project, happened_at from {{ ref('int_tiledesk__events') }}
+    select id_project, happened_at from {{ of_changed('int_tiledesk__events', 'events') }}
     union
     select id_project, first_customer_at from {{ ref('int_tiledesk__conversation_messages') }}
     union

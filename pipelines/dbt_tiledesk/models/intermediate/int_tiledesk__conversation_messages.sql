@@ -1,3 +1,4 @@
+{{ keep_nothing() }}
 -- What was written in each conversation, counted.
 with
 

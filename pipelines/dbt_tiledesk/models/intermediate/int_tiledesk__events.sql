@@ -1,3 +1,5 @@
+{{ keep_unchanged() }}
+{{ config(post_hook="{{ index_of_conversations() }}") }}
 -- What happened to each conversation, in order: opened, closed, reopened.
 --
 -- The server writes a message for each close and reopen. Closing a closed conversation writes the
@@ -6,7 +8,7 @@ with
 
 conversations as (
     select _id as conversation_id, id_project, status, created_at, closed_at
-    from {{ ref('stg_tiledesk__requests') }}
+    from {{ of_changed('stg_tiledesk__requests', 'requests', '_id') }}
 ),
 
 labels as (

@@ -1,3 +1,4 @@
+{{ keep_nothing() }}
 -- When a bot gave each conversation to an agent, where that can be told.
 --
 -- The wait for an agent begins with the assignment after the bot's last words before the agent's
@@ -23,7 +24,7 @@ last_bot as (
 assigned as (
     select last_bot.conversation_id, min(holders.from_at) as assigned_at
     from last_bot
-    inner join {{ ref('int_tiledesk__holders') }} as holders
+    inner join {{ of_changed('int_tiledesk__holders', 'holders') }}
         on holders.conversation_id = last_bot.conversation_id
         and holders.from_at >= last_bot.last_bot_at
         and holders.from_at < last_bot.first_agent_at

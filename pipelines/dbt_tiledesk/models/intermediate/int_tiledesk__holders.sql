@@ -1,3 +1,5 @@
+{{ keep_unchanged() }}
+{{ config(post_hook="{{ index_of_conversations() }}") }}
 -- Which agent held a conversation, and when.
 --
 -- An agent takes a conversation over when the server assigns it to them (a message says so) or with
@@ -7,7 +9,7 @@ with
 
 requests as (
     select _id as conversation_id, id_project, lead, created_at
-    from {{ ref('stg_tiledesk__requests') }}
+    from {{ of_changed('stg_tiledesk__requests', 'requests', '_id') }}
 ),
 
 assigned as (
@@ -29,7 +31,7 @@ answered as (
 
 logged as (
     select target_id as conversation_id, related_id as agent_id, created_at as from_at, 2 as precedence
-    from {{ ref('stg_tiledesk__activities') }}
+    from {{ of_changed('stg_tiledesk__activities', 'activities', 'target_id') }}
     where verb in ('REQUEST_ASSIGNED_AUTO', 'REQUEST_ASSIGNED_MANUAL', 'REQUEST_ASSIGNED_SELF')
         -- others are assignments to a department or a bot, whose ids look the same
         and related_type = 'user'

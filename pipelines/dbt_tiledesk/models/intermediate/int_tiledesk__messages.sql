@@ -1,17 +1,18 @@
+{{ keep_nothing() }}
 -- Messages of conversations, with who wrote them and whether the customer can read them.
 with
 
 messages as (
-    select * from {{ ref('stg_tiledesk__messages') }}
+    select * from {{ of_changed('stg_tiledesk__messages', 'messages', 'recipient', 'request_id') }}
 ),
 
 requests as (
     select _id, id_project, request_id, lead, department, channel_name
-    from {{ ref('stg_tiledesk__requests') }}
+    from {{ of_changed('stg_tiledesk__requests', 'requests', '_id') }}
 ),
 
 leads as (
-    select _id, lead_id from {{ ref('stg_tiledesk__leads') }}
+    select _id, lead_id from {{ of_changed('stg_tiledesk__leads', 'leads', '_id', 'lead') }}
 ),
 
 excluded as (

@@ -1,3 +1,4 @@
+{{ keep_nothing() }}
 -- The business time of each project, as intervals in UTC that do not overlap, with the seconds before.
 --
 -- The project's operating hours apply to the whole history, because Tiledesk keeps no older ones. A
@@ -13,7 +14,7 @@ bounds as (
     select id_project, min(created_at) as first_at, max(last_at) as last_at
     from (
         select id_project, created_at, greatest(created_at, updated_at, closed_at) as last_at
-        from {{ ref('stg_tiledesk__requests') }}
+        from {{ of_changed('stg_tiledesk__requests', 'requests', '_id') }}
         union all
         select id_project, created_at, created_at as last_at
         from {{ ref('int_tiledesk__messages') }}

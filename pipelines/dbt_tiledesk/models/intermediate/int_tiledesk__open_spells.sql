@@ -1,3 +1,5 @@
+{{ keep_unchanged() }}
+{{ config(post_hook="{{ index_of_conversations() }}") }}
 -- The times during which each conversation was open: from its opening or a reopen to the next close.
 with
 
@@ -10,7 +12,7 @@ events as (
         happened_on,
         lead(happened_on) over (partition by conversation_id order by event_number) as next_on,
         lead(happened_at) over (partition by conversation_id order by event_number) as next_at
-    from {{ ref('int_tiledesk__events') }}
+    from {{ of_changed('int_tiledesk__events', 'events') }}
 )
 
 select

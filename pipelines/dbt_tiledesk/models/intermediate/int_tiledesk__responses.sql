@@ -1,3 +1,4 @@
+{{ keep_nothing() }}
 -- Customer turns: what the customer wrote until the next answer of an agent.
 with
 

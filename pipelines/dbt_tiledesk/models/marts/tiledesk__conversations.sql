@@ -1,13 +1,14 @@
+{{ keep_unchanged() }}
 {{ config(post_hook=["{{ primary_key('conversation_id') }}"]) }}
 -- One row for each conversation, with every figure that belongs to it.
 with
 
 requests as (
-    select * from {{ ref('stg_tiledesk__requests') }}
+    select * from {{ of_changed('stg_tiledesk__requests', 'requests', '_id') }}
 ),
 
 leads as (
-    select * from {{ ref('stg_tiledesk__leads') }}
+    select * from {{ of_changed('stg_tiledesk__leads', 'leads', '_id', 'lead') }}
 ),
 
 members as (
@@ -20,7 +21,7 @@ departments as (
 
 tags as (
     select parent_id as conversation_id, {{ joined_text('tag', "', '", 'position') }} as tags
-    from {{ ref('stg_tiledesk__requests__tags') }}
+    from {{ of_changed('stg_tiledesk__requests__tags', 'requests_tags', 'parent_id') }}
     group by parent_id
 ),
 
@@ -32,7 +33,7 @@ events as (
         min(happened_at) filter (where kind = 'closed') as first_closed_at,
         max(happened_at) filter (where kind = 'closed') as last_closed_at,
         min(happened_at) filter (where kind = 'reopened') as first_reopened_at
-    from {{ ref('int_tiledesk__events') }}
+    from {{ of_changed('int_tiledesk__events', 'events') }}
     group by conversation_id
 ),
 
@@ -41,7 +42,7 @@ spells as (
         conversation_id,
         sum({{ seconds('opened_at', 'closed_at') }}) as open_seconds,
         count(*) filter (where closed_at is null) > 0 as is_open
-    from {{ ref('int_tiledesk__open_spells') }}
+    from {{ of_changed('int_tiledesk__open_spells', 'open_spells') }}
     group by conversation_id
 ),
 
@@ -57,19 +58,19 @@ turns as (
 
 holders as (
     select conversation_id, count(*) - 1 as transfers, count(*) > 0 as was_held
-    from {{ ref('int_tiledesk__holders') }}
+    from {{ of_changed('int_tiledesk__holders', 'holders') }}
     group by conversation_id
 ),
 
 last_holders as (
     select conversation_id, agent_id as last_agent_id
-    from {{ ref('int_tiledesk__holders') }}
+    from {{ of_changed('int_tiledesk__holders', 'holders') }}
     where to_at is null
 ),
 
 handled as (
     select conversation_id, sum(handle_seconds) as handle_seconds
-    from {{ ref('int_tiledesk__handle_time') }}
+    from {{ of_changed('int_tiledesk__handle_time', 'handle_time') }}
     group by conversation_id
 ),
 

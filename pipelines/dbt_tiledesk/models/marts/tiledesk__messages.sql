@@ -1,4 +1,5 @@
-{{ config(post_hook=["{{ primary_key('message_id') }}", "{{ of_conversation() }}"]) }}
+{{ keep_unchanged() }}
+{{ config(post_hook=["{{ primary_key('message_id') }}", "{{ index_of_conversations() }}", "{{ of_conversation() }}"]) }}
 -- One row for each message of a conversation, with who wrote it. Texts are in tiledesk__transcripts.
 select
     messages.message_id,
@@ -19,7 +20,7 @@ select
     messages.channel,
     conversations.is_real
 from {{ ref('int_tiledesk__messages') }} as messages
-inner join {{ ref('tiledesk__conversations') }} as conversations
+inner join {{ of_changed('tiledesk__conversations', 'conversations') }}
     on conversations.conversation_id = messages.conversation_id
 left join {{ ref('int_tiledesk__members') }} as members
     on messages.author = 'agent'

@@ -1,3 +1,4 @@
+{{ keep_months() }}
 -- The figures of Tiledesk's own analytics, one row for each figure that an endpoint gives.
 --
 -- The definitions are the server's, oddities included: conversations that have not begun are left out
@@ -54,6 +55,7 @@ all_requests as (
     from {{ ref('stg_tiledesk__requests') }} as requests
     inner join filtered on filtered._id = requests._id
     cross join settings
+    {{- in_months('requests.created_at', 'where') }}
 ),
 
 requests as (
@@ -94,6 +96,7 @@ messages as not materialized (
         {{ parts['week'] % (utc('messages.created_at'), utc('messages.created_at')) }} as week
     from {{ ref('stg_tiledesk__messages') }} as messages
     cross join settings
+    {{- in_months('messages.created_at', 'where') }}
 ),
 
 answers as (
@@ -106,6 +109,7 @@ answers as (
         messages.attributes->>'_answerid' as label
     from {{ ref('stg_tiledesk__messages') }} as messages
     cross join settings
+    {{- in_months('messages.created_at', 'where') }}
 ),
 
 visitors as (
@@ -122,6 +126,7 @@ visitors as (
     from {{ ref('stg_tiledesk__project_users') }} as users
     cross join settings
     where users.role in ('guest', 'user') and users.status = 'active'
+    {{- in_months('users.created_at', 'and') }}
 ),
 
 events as (
@@ -136,6 +141,7 @@ events as (
         {% endfor -%}
     from {{ ref('stg_tiledesk__events') }} as events
     where events.name is distinct from 'typing.start'
+    {{- in_months('events.created_at', 'and') }}
 )
 
 {% set daily = ['year', 'month', 'day'] -%}

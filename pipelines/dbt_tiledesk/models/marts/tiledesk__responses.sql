@@ -1,3 +1,4 @@
+{{ keep_unchanged() }}
 {{ config(post_hook=["{{ primary_key('conversation_id, turn_number') }}", "{{ of_conversation() }}"]) }}
 -- One row for each customer turn: what the customer wrote until an agent answered.
 select
@@ -19,7 +20,7 @@ select
     {{ seconds('responses.asked_at', 'least(responses.bot_answered_at, responses.answered_at)') }}
         as wait_for_any_answer_seconds
 from {{ ref('int_tiledesk__responses') }} as responses
-inner join {{ ref('tiledesk__conversations') }} as conversations
+inner join {{ of_changed('tiledesk__conversations', 'conversations') }}
     on conversations.conversation_id = responses.conversation_id
 left join {{ ref('int_tiledesk__business_clock') }} as asked_clock
     on asked_clock.id_project = responses.id_project and asked_clock.happened_at = responses.asked_at

@@ -1,3 +1,4 @@
+{{ keep_unchanged() }}
 {{ config(post_hook=["{{ primary_key('conversation_id, target') }}", "{{ of_conversation() }}"]) }}
 -- One row for each conversation and target: met, breached, or still running.
 --
@@ -8,7 +9,7 @@ with
 conversations as (
     select conversations.*, settings.sla_in_business_time, settings.sla_first_reply_seconds,
         settings.sla_next_reply_seconds, settings.sla_resolution_seconds
-    from {{ ref('tiledesk__conversations') }} as conversations
+    from {{ of_changed('tiledesk__conversations', 'conversations') }}
     cross join {{ ref('int_tiledesk__settings') }} as settings
     where conversations.is_real
 ),
@@ -43,7 +44,7 @@ measures as (
         conversations.opened_by = 'customer',
         conversations.sla_in_business_time, conversations.is_open
     from conversations
-    inner join {{ ref('tiledesk__responses') }} as responses
+    inner join {{ of_changed('tiledesk__responses', 'responses') }}
         on responses.conversation_id = conversations.conversation_id and responses.turn_number > 1
     group by conversations.conversation_id, conversations.id_project, conversations.sla_next_reply_seconds,
         conversations.opened_by, conversations.sla_in_business_time, conversations.is_open

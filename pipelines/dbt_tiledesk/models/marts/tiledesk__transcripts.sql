@@ -1,9 +1,10 @@
+{{ keep_unchanged() }}
 {{ config(post_hook=["{{ primary_key('conversation_id') }}", "{{ of_conversation() }}"]) }}
 -- One row for each conversation with its public dialogue in order, for search and language models.
 with
 
 texts as (
-    select _id as message_id, text, type from {{ ref('stg_tiledesk__messages') }}
+    select _id as message_id, text, type from {{ of_changed('stg_tiledesk__messages', 'messages', 'recipient', 'request_id') }}
 ),
 
 lines as (
@@ -36,5 +37,5 @@ select
     conversations.is_real,
     coalesce(transcripts.messages, 0) as messages,
     transcripts.transcript
-from {{ ref('tiledesk__conversations') }} as conversations
+from {{ of_changed('tiledesk__conversations', 'conversations') }}
 left join transcripts on transcripts.conversation_id = conversations.conversation_id
