@@ -1,7 +1,7 @@
 """Removes the fields that are never loaded (:data:`tiledesk.tables.SECRETS`) from answers.
 
 Most of them are plain values, such as the address of a customer, which is in many conversations.
-:func:`cut` removes these from the text of a page. To decode and encode the objects around them
+:func:`cut` removes these from the text of a page. Decoding and encoding the objects around them
 would double the CPU of reading a page of conversations. :func:`without` removes the others row by
 row.
 """
