@@ -235,6 +235,20 @@ def test_marts_equal_those_made_anew_whatever_happens(
     assert left == []
 
 
+def test_what_belongs_to_a_conversation_stays_while_it_is_made_again(database: Database) -> None:
+    messages = f"SELECT message_id FROM {MARTS}.tiledesk__messages ORDER BY 1"
+    before = database.rows(messages)
+    with psycopg2.connect(database.address) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"CREATE TEMP TABLE kept AS TABLE {MARTS}.tiledesk__conversations")
+        cursor.execute(f"DELETE FROM {MARTS}.tiledesk__conversations")
+        cursor.execute(f"INSERT INTO {MARTS}.tiledesk__conversations TABLE kept")
+    assert len(before) > 1
+    assert database.rows(messages) == before
+    with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+        execute(database.address, f"DELETE FROM {MARTS}.tiledesk__conversations")
+
+
 def test_after_a_failure_all_is_made_anew(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

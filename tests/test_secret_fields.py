@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from tiledesk import secret_fields
+from tiledesk.arrow import read_page
 from tiledesk.tables import SECRETS
+from tiledesk.typed import undecoded
 
 NAMES = st.sampled_from([*SECRETS][:4]) | st.sampled_from(["a", "secrets", 'x"secret', "\\"])
 TEXTS = NAMES | st.sampled_from(['{"secret":"x"}', '"secret":', ',"secret":"x"', "\\", '"', "é😀"])
@@ -60,6 +62,17 @@ def test_a_plain_secret_needs_no_second_step(before: str, after: str, value: str
         text, names = secret_fields.cut(body)
         assert not names
         assert json.loads(text) == secret_fields.without_any(json.loads(body))
+
+
+@pytest.mark.parametrize("value", ["1", '"x"', '{"a":1}'])
+@pytest.mark.parametrize("name", ["\\u0073ecret", "s\\u0065cret", "secre\\u0074"])
+def test_a_name_with_escaped_letters_is_found(name: str, value: str) -> None:
+    body = f'[{{"_id":"1","{name}":{value},"b":{{"{name}":{value},"c":2}}}}]'.encode()
+    (row,) = read_page(body).rows
+    assert {key: json.loads(bytes(raw)) for key, raw in undecoded(row).items()} == {
+        "_id": "1",
+        "b": {"c": 2},
+    }
 
 
 def test_an_answer_that_is_not_json_is_refused_before_anything_is_cut() -> None:

@@ -11,13 +11,14 @@
 
 {% macro duckdb__primary_key(columns) %}{% endmacro %}
 
-{# Rows of a conversation go with it: a changed one is removed before it is made again. #}
+{# It is checked at the end of a transaction, in which a changed conversation is removed and made again:
+   readers always see the rows that belong to it. #}
 {% macro of_conversation() %}{{ return(adapter.dispatch('of_conversation', 'tiledesk')()) }}{% endmacro %}
 
 {% macro default__of_conversation() -%}
     {% if not is_incremental() -%}
     alter table {{ this }} add foreign key (conversation_id) references {{ ref('tiledesk__conversations') }}
-        on delete cascade
+        deferrable initially deferred
     {%- endif %}
 {%- endmacro %}
 

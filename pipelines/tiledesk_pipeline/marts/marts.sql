@@ -1,5 +1,5 @@
 -- Compiled by `make marts` from pipelines/dbt_tiledesk. Do not edit.
--- digest: 03cc825fb1746472eb3677fe6c9230562200609fc2dd99675b2bfa78adadfce6
+-- digest: 0c43605887411aeb36521457102d1539b4aa522e0fec941a8952aba06eac9cdf
 
 -- model: __prep__.int_tiledesk__excluded_agents
 -- Members whose messages do not count as an agent's.

@@ -17,7 +17,7 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from ..reconcile.destination_rows import PURGES
 from . import compiled, postgres_months, staging
-from .changes import COLUMNS, DIGESTS, KEPT, MEMORY, MOST, SHARED, SMALL, name
+from .changes import COLUMNS, DIGESTS, KEPT, MARTS, MEMORY, MOST, SHARED, SMALL, name
 from .postgres_months import MONTHS, hashed
 
 CHANGED = "_tiledesk_changed"
@@ -216,6 +216,14 @@ class Changes:
     def forget(self) -> None:
         """Before anything is changed: without an end, nothing is known."""
         self._client.execute_sql(f"DROP TABLE IF EXISTS {self._place(MEMORY)}")
+
+    def remove_gone(self) -> None:
+        """Remove the conversations that are no longer there, with what belongs to them."""
+        gone = "SELECT conversation_id FROM differing EXCEPT SELECT conversation_id FROM digests"
+        with self._client.begin_transaction():
+            for mart in MARTS:
+                place = f"{name(self._marts)}.{mart}"
+                self._client.execute_sql(f"DELETE FROM {place} WHERE conversation_id IN ({gone})")
 
     def remember(self, *, is_all: bool) -> dict[str, int]:
         """Keep what the next transform compares with, at the end; the rows of each mart."""

@@ -58,6 +58,8 @@ def transform(
         variables["tiledesk_changed"] = changes.table
         variables["tiledesk_since"] = changes.since
     changes.forget()
+    if done.conversations is not None:
+        changes.remove_gone()
     _run([command, "--quiet", "--no-use-colors", "run", *selected], client, done.schema, variables)
     done.rows = changes.remember(is_all=done.conversations is None)
     return done
