@@ -329,10 +329,10 @@ def end_of_an_expired_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """No date is sent: then the list ends 14 days ago."""
     page = Project.page
 
-    def without(self: Project, path: str, key: str = "", **params: Any) -> Page:
+    def without(self: Project, *words: Any, **params: Any) -> Page:
         if params.get("start_date") == requests.BEGINNING:
             del params["start_date"]
-        return page(self, path, key, **params)
+        return page(self, *words, **params)
 
     monkeypatch.setattr(Project, "page", without)
 

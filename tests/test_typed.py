@@ -32,7 +32,10 @@ HOSTILE = (
     *("{}", "[]", '{"_id":"j","secret":1}', '{"name":"Sales"}', '[null,7,"a",{"_id":"n"}]'),
     *('[{"text":1,"new":{"a":1},"_id":"n"}]', '{"name":"n","a":1,"a":[2],"id":{}}', "1.0", "0"),
 )
-UNKNOWN = ("fieldNeverSeen", "a.b", "$weird", "", "é", "secret", "ipAddress", "text (as sent)")
+UNKNOWN = (
+    *("fieldNeverSeen", "a.b", "$weird", "", "é", "secret", "ipAddress", "text (as sent)"),
+    *('a"b', "a\\b", "a\nb", "\x7f", "__class__", "self"),
+)
 
 
 def body_of(rows: Sequence[Sequence[tuple[str, str]]]) -> bytes:

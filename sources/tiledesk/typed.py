@@ -9,6 +9,7 @@ on the struct takes them undecoded, too. So a new field of the server costs one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, cast
 
@@ -21,6 +22,8 @@ RawRow = dict[str, Raw]
 
 NULL = Raw(b"null")
 ABSENT = Raw(b"")
+# Names with these characters cannot be learned: msgspec has no attributes for them.
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
 # A table learns so many fields at most: a server could name its fields anew in each row.
 MOST_LEARNED = 100
 
@@ -84,6 +87,7 @@ class TypedRows:
                 _DECODERS[self._columns[field]].decode(b"[" + values + b"]")
             except msgspec.ValidationError:
                 found.add(field)
+        found = {field for field in found if not _ESCAPED.search(field)}
         if found and len(self._learned | found) <= MOST_LEARNED:
             self._learned |= found
             self.struct = self._made()

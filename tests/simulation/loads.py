@@ -22,6 +22,7 @@ from tiledesk.privacy import Privacy
 from tiledesk.project import Project
 from tiledesk.settings import TiledeskSettings
 from tiledesk.source import STREAMS
+from tiledesk.typed import undecoded
 from tiledesk_sandbox import Reset, ServerError, SignedOut, TooMany, Truncated
 from tiledesk_sandbox.documents import Row, decode
 from tiledesk_sandbox.wire import Call
@@ -221,7 +222,7 @@ class Simulation:
                 continue
             if rows is None:
                 del streams[name]
-            for row in rows or ():
+            for row in map(undecoded, rows or ()):
                 key = json.loads(bytes(row["_id"]))
                 assert key not in found[name], f"{name} {key} came twice in one package"
                 found[name][key] = row
