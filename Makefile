@@ -1,7 +1,7 @@
 # Everything happens in .venv/, made from constraints.txt: nothing but Python 3.10+ and make is needed.
 PYTHON ?= python3
 HOURS ?= 2
-SCHEDULES ?= 40
+SCHEDULES ?= 100
 VARIATIONS ?= commit
 VENV := .venv
 BIN := $(VENV)/bin
