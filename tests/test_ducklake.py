@@ -119,12 +119,14 @@ def run_there(request: pytest.FixtureRequest, *arguments: str, **settings: str) 
     return int(re.findall(r"(\d+) passed", done.stdout)[0])
 
 
+@pytest.mark.drawn("DuckLake")
 @pytest.mark.slow
 @in_environment
 def test_this_file_where_the_extensions_are(request: pytest.FixtureRequest) -> None:
     assert run_there(request, str(TESTS / "test_ducklake.py")) >= 10
 
 
+@pytest.mark.drawn("DuckLake")
 @pytest.mark.slow
 @in_environment
 @pytest.mark.varied
@@ -137,6 +139,7 @@ def test_the_conformance_suite_where_the_extensions_are(
     assert passed >= len(CAPABILITIES)
 
 
+@pytest.mark.drawn("DuckLake")
 @pytest.mark.slow
 @in_environment
 @on_one_real_server
