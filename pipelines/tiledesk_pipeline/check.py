@@ -20,7 +20,7 @@ from tiledesk.snapshots import ONLY_SOME, ONLY_THE_DEFAULT, why_skipped
 from tiledesk.source import STREAMS, open_privacy
 from tiledesk.streams import Stream
 from tiledesk.streams.requests import everything
-from tiledesk.typed import undecoded
+from tiledesk.typed import field_of
 
 from .target import DEFAULTS
 
@@ -185,8 +185,7 @@ def _requests(project: Project, tell: Callable[[str], None]) -> Access:
             " it is newer, reconcile --repair loads them"
         )
     page = everything(project, limit=1)
-    attributes = undecoded(page.rows[0]).get("attributes", b"") if page.rows else b""
-    if b'"last_message"' in bytes(attributes):
+    if page.rows and b'"last_message"' in field_of(page.rows[0], "attributes"):
         tell("conversations carry their last message (2.18.1 or newer)")
     if membership.sees_all_requests:
         return Access("requests", "all", page.total)

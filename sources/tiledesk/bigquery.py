@@ -13,6 +13,7 @@ from dlt.destinations.impl.bigquery.bigquery import BigQueryClient
 from dlt.destinations.impl.bigquery.configuration import BigQueryClientConfiguration
 from dlt.destinations.impl.bigquery.factory import BigQueryTypeMapper
 
+from .dlt_adapter import derive
 from .errors import BadSetting
 from .merging import MergingClient
 
@@ -62,8 +63,4 @@ class Exact(bigquery):
 
 def make_exact(destination: bigquery) -> None:
     """Make a destination write every value unchanged, even if a user has derived its class."""
-    kind = type(destination)
-    if not issubclass(kind, Exact):
-        bases = (Exact,) if kind is bigquery else (Exact, kind)
-        known = {"destination_type": destination.destination_type}
-        destination.__class__ = type(kind.__name__, bases, known)
+    derive(destination, Exact)

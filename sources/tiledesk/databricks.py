@@ -20,6 +20,7 @@ from dlt.destinations.impl.databricks.configuration import (
 )
 from dlt.destinations.impl.databricks.databricks import DatabricksClient
 
+from .dlt_adapter import derive
 from .errors import BadSetting
 from .merge_into import MergeIntoJob
 
@@ -70,8 +71,4 @@ class Exact(databricks):
 
 def make_exact(destination: databricks) -> None:
     """Make a destination write every value unchanged, even if a user has derived its class."""
-    kind = type(destination)
-    if not issubclass(kind, Exact):
-        bases = (Exact,) if kind is databricks else (Exact, kind)
-        known = {"destination_type": destination.destination_type}
-        destination.__class__ = type(kind.__name__, bases, known)
+    derive(destination, Exact)

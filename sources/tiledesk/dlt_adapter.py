@@ -163,3 +163,19 @@ class _AtEnd:
             # a new list: dlt is going through the present one
             trace.TRACKING_MODULES = [each for each in trace.TRACKING_MODULES if each is not self]
             self._callback()
+
+
+def derive(destination: Any, exact: type) -> None:
+    """Make a destination one of a class of ours, even if a user has derived dlt's class.
+
+    The user has made the object, and the pipeline keeps it. Without this, dlt would write values
+    that change.
+
+    Args:
+        exact: derived from dlt's class of that destination.
+    """
+    kind = type(destination)
+    if not issubclass(kind, exact):
+        bases = (exact,) if kind is exact.__base__ else (exact, kind)
+        known = {"destination_type": destination.destination_type}
+        destination.__class__ = type(kind.__name__, bases, known)

@@ -18,6 +18,7 @@ from dlt.destinations.impl.mssql.factory import MsSqlTypeMapper
 from dlt.destinations.impl.mssql.mssql import MsSqlJobClient
 from dlt.destinations.impl.mssql.sql_client import PyOdbcMsSqlClient
 
+from .dlt_adapter import derive
 from .merging import MergingClient
 
 # It compares code points, in every database, and needs no version later than SQL Server 2008.
@@ -105,8 +106,4 @@ def literal(value: Any) -> Any:
 
 def make_exact(destination: mssql) -> None:
     """Make a destination write every value unchanged, even if a user has derived its class."""
-    kind = type(destination)
-    if not issubclass(kind, Exact):
-        bases = (Exact,) if kind is mssql else (Exact, kind)
-        known = {"destination_type": destination.destination_type}
-        destination.__class__ = type(kind.__name__, bases, known)
+    derive(destination, Exact)

@@ -18,6 +18,7 @@ from dlt.common.storages.file_storage import FileStorage
 from dlt.destinations import postgres
 from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvCopyJob
 
+from .dlt_adapter import derive
 from .errors import BadSetting
 
 
@@ -84,8 +85,4 @@ class Exact(postgres):
 
 def make_exact(destination: postgres) -> None:
     """Make a destination write every value unchanged, even if a user has derived its class."""
-    kind = type(destination)
-    if not issubclass(kind, Exact):
-        bases = (Exact,) if kind is postgres else (Exact, kind)
-        known = {"destination_type": destination.destination_type}
-        destination.__class__ = type(kind.__name__, bases, known)
+    derive(destination, Exact)

@@ -13,7 +13,7 @@ from .addresses import checked_project_id
 from .answers import decoded
 from .arrow import Page, read_page
 from .client import Client
-from .typed import TypedRows, undecoded
+from .typed import TypedRows, field_of
 
 # the order of roles in has-role.js; any other name is a custom role (contract 1.4)
 ROLES = ("guest", "user", "teammate", "agent", "supervisor", "admin", "owner")
@@ -142,10 +142,7 @@ class Project:
             newest = self.page(
                 "requests", "requests", status="all", sort="updatedAt", no_populate="true", limit=1
             )
-            return any(
-                b'"last_message"' in bytes(undecoded(row).get("attributes", b""))
-                for row in newest.rows
-            )
+            return any(b'"last_message"' in field_of(row, "attributes") for row in newest.rows)
         return self.membership.permissions is not None
 
     @cached_property

@@ -13,6 +13,7 @@ from dlt.destinations import redshift
 from dlt.destinations.impl.redshift.factory import RedshiftTypeMapper
 from dlt.destinations.impl.redshift.redshift import RedshiftClient
 
+from .dlt_adapter import derive
 from .merging import MergingClient
 
 
@@ -49,8 +50,4 @@ class Exact(redshift):
 
 def make_exact(destination: redshift) -> None:
     """Make a destination write every value unchanged, even if a user has derived its class."""
-    kind = type(destination)
-    if not issubclass(kind, Exact):
-        bases = (Exact,) if kind is redshift else (Exact, kind)
-        known = {"destination_type": destination.destination_type}
-        destination.__class__ = type(kind.__name__, bases, known)
+    derive(destination, Exact)

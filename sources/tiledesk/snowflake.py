@@ -19,6 +19,7 @@ from dlt.destinations.impl.snowflake.factory import SnowflakeTypeMapper
 from dlt.destinations.impl.snowflake.snowflake import SnowflakeClient
 from dlt.destinations.impl.snowflake.sql_client import SnowflakeSqlClient
 
+from .dlt_adapter import derive
 from .merging import MergingClient
 
 # How dlt begins the format of a file in COPY INTO.
@@ -83,8 +84,4 @@ class Exact(snowflake):
 
 def make_exact(destination: snowflake) -> None:
     """Make a destination write every value unchanged, even if a user has derived its class."""
-    kind = type(destination)
-    if not issubclass(kind, Exact):
-        bases = (Exact,) if kind is snowflake else (Exact, kind)
-        known = {"destination_type": destination.destination_type}
-        destination.__class__ = type(kind.__name__, bases, known)
+    derive(destination, Exact)

@@ -32,6 +32,7 @@ from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import DateTime, String, TypeDecorator, TypeEngine, UserDefinedType
 
+from .dlt_adapter import derive
 from .errors import BadSetting, UnsupportedDestination
 
 # Names of SQLAlchemy's dialects whose tables hold the same rows as Tiledesk.
@@ -220,11 +221,7 @@ def make_exact(destination: sqlalchemy) -> None:
     Raises:
         UnsupportedDestination: its dialect is not supported.
     """
-    kind = type(destination)
-    if not issubclass(kind, Exact):
-        bases = (Exact,) if kind is sqlalchemy else (Exact, kind)
-        known = {"destination_type": destination.destination_type}
-        destination.__class__ = type(kind.__name__, bases, known)
+    derive(destination, Exact)
     config = destination.configuration(destination.spec(), accept_partial=True)
     require_dialect(config.get_backend_name())
 

@@ -65,6 +65,16 @@ def undecoded(row: RawRow | TypedRow) -> RawRow:
     }
 
 
+def field_of(row: RawRow | TypedRow, field: str) -> bytes:
+    """One field of a row as JSON; empty where it is absent."""
+    if not isinstance(row, TypedRow):
+        return bytes(row.get(field, b""))
+    value = getattr(row, row.attribute[field]) if field in row.attribute else ABSENT
+    if field in row.plain:
+        return b"" if value is None else msgspec.json.encode(value)
+    return bytes(value)
+
+
 class TypedRows:
     """The struct for the rows of a table, with what was learned."""
 

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from dlt.common.destination import Destination as DestinationReference
-from dlt.common.schema import Schema
-from dlt.destinations.impl.bigquery.bigquery import BigQueryClient
-
 from tiledesk.bigquery import Exact, ExactClient
 
-from .base import LAYOUT
-from .staging import StagedTables, StagingClient
+from .staging import StagingClient, StagingDestination
 from .untested import Untested
-
-
-class BigQuery(Untested):
-    """A dataset of BigQuery."""
-
-    def for_dlt(self, *, for_queries: bool = False, read_only: bool = False) -> Any:
-        self.check(read_only=read_only)
-        destination = _BigQuery(destination_name=DestinationReference.to_name(self.name), **LAYOUT)
-        destination.staged = StagedTables()
-        return destination
-
-
-KIND = BigQuery
 
 
 class _Client(StagingClient, ExactClient):
     """The source's client of a load, with fewer staging tables."""
 
 
-class _BigQuery(Exact):
+class _BigQuery(StagingDestination, Exact):
     """The source's destination, with the client above."""
 
-    staged: StagedTables
+    staging_client = _Client
 
-    @property
-    def client_class(self) -> type[BigQueryClient]:
-        return _Client
 
-    def client(self, schema: Schema, initial_config: Any = None) -> BigQueryClient:
-        client = cast(_Client, super().client(schema, initial_config))
-        client.staged = self.staged
-        return client
+class BigQuery(Untested):
+    """A dataset of BigQuery."""
+
+    kind_for_dlt = _BigQuery
+
+
+KIND = BigQuery

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
 
 import dlt
-from dlt.common.destination import Destination as DestinationReference
-from dlt.common.schema import Schema
-from dlt.destinations.impl.mssql.mssql import MsSqlJobClient
 
 from tiledesk.mssql import Exact, ExactClient
 
 from ..failures import Failure
-from .base import LAYOUT
-from .staging import StagedTables, StagingClient
+from .staging import StagingClient, StagingDestination
 from .untested import Untested
 
 COLLATION_OF_DATABASE = (
@@ -23,17 +18,22 @@ COLLATION_OF_DATABASE = (
 )
 
 
+class _Client(StagingClient, ExactClient):
+    """The source's client of a load, with fewer staging tables."""
+
+
+class _SQLServer(StagingDestination, Exact):
+    """The source's destination, with the client above."""
+
+    staging_client = _Client
+
+
 class SQLServer(Untested):
     """A schema of an SQL Server database."""
 
+    kind_for_dlt = _SQLServer
     longest_name = 128
     reserved = ("information_schema", "sys", "guest", "db_owner")
-
-    def for_dlt(self, *, for_queries: bool = False, read_only: bool = False) -> Any:
-        self.check(read_only=read_only)
-        destination = _SQLServer(destination_name=DestinationReference.to_name(self.name), **LAYOUT)
-        destination.staged = StagedTables()
-        return destination
 
     @contextmanager
     def lock(self, pipeline: dlt.Pipeline) -> Iterator[None]:
@@ -60,22 +60,3 @@ def _must_ignore_case_of_names(pipeline: dlt.Pipeline) -> None:
             " differ, and dlt's queries fail. Load into a database whose collation has _CI_ in its"
             " name, such as Latin1_General_100_CI_AS. Columns of texts get one of their own."
         )
-
-
-class _Client(StagingClient, ExactClient):
-    """The source's client of a load, with fewer staging tables."""
-
-
-class _SQLServer(Exact):
-    """The source's destination, with the client above."""
-
-    staged: StagedTables
-
-    @property
-    def client_class(self) -> type[MsSqlJobClient]:
-        return _Client
-
-    def client(self, schema: Schema, initial_config: Any = None) -> MsSqlJobClient:
-        client = cast(_Client, super().client(schema, initial_config))
-        client.staged = self.staged
-        return client

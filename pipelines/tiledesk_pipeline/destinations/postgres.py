@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, AnyStr, cast
+from typing import Any, AnyStr
 
 import dlt
 from dlt.common.destination import Destination as DestinationReference
@@ -23,7 +23,7 @@ from ..dlt_adapter import in_place_of
 from ..failures import Failure
 from .base import LAYOUT, Busy, Destination, LostLock, OwnObject
 from .leftovers import drop_staging
-from .staging import StagedTables, StagingClient
+from .staging import StagedTables, StagingClient, StagingDestination
 
 # The server notices within two minutes that a machine is gone, and frees its lock.
 KEEPALIVE = (
@@ -338,19 +338,14 @@ class _Client(StagingClient, ExactClient):
     """The source's client of a load, with fewer staging tables."""
 
 
-class _Postgres(Exact):
+class _Postgres(StagingDestination, Exact):
     """The source's destination, with the client above."""
 
     holder: Postgres
-    staged: StagedTables
-
-    @property
-    def client_class(self) -> type[PostgresClient]:
-        return _Client
+    staging_client = _Client
 
     def client(self, schema: Schema, initial_config: Any = None) -> PostgresClient:
-        client = cast(_Client, super().client(schema, initial_config))
-        client.staged = self.staged
+        client: PostgresClient = super().client(schema, initial_config)
         client.sql_client = in_place_of(client.sql_client, _SqlClient)
         client.sql_client.holder = self.holder
         return client

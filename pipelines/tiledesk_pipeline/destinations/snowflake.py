@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from dlt.common.destination import Destination as DestinationReference
-from dlt.common.schema import Schema
-from dlt.destinations.impl.snowflake.snowflake import SnowflakeClient
-
 from tiledesk.snowflake import Exact, ExactClient
 
-from .base import LAYOUT
-from .staging import StagedTables, StagingClient
+from .staging import StagingClient, StagingDestination
 from .untested import Untested
-
-
-class Snowflake(Untested):
-    """A schema of a Snowflake database."""
-
-    longest_name = 255
-
-    def for_dlt(self, *, for_queries: bool = False, read_only: bool = False) -> Any:
-        self.check(read_only=read_only)
-        destination = _Snowflake(destination_name=DestinationReference.to_name(self.name), **LAYOUT)
-        destination.staged = StagedTables()
-        return destination
-
-
-KIND = Snowflake
 
 
 class _Client(StagingClient, ExactClient):
     """The source's client of a load, with fewer staging tables."""
 
 
-class _Snowflake(Exact):
+class _Snowflake(StagingDestination, Exact):
     """The source's destination, with the client above."""
 
-    staged: StagedTables
+    staging_client = _Client
 
-    @property
-    def client_class(self) -> type[SnowflakeClient]:
-        return _Client
 
-    def client(self, schema: Schema, initial_config: Any = None) -> SnowflakeClient:
-        client = cast(_Client, super().client(schema, initial_config))
-        client.staged = self.staged
-        return client
+class Snowflake(Untested):
+    """A schema of a Snowflake database."""
+
+    longest_name = 255
+    kind_for_dlt = _Snowflake
+
+
+KIND = Snowflake

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any, ClassVar
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.schema import Schema
 from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations.job_client_impl import SqlJobClientWithStagingDataset
 
@@ -61,3 +63,23 @@ class StagingClient(SqlJobClientWithStagingDataset):
             with suppress(DestinationUndefinedEntity):  # the schema is empty
                 self._delete_schema_in_storage(self.schema)
         super().drop_tables(*tables, delete_schema=False)
+
+
+class StagingDestination:
+    """A class of dlt's destinations, with such a client.
+
+    Attributes:
+        staging_client: the class of the client.
+    """
+
+    staging_client: ClassVar[type[StagingClient]]
+    staged: StagedTables
+
+    @property
+    def client_class(self) -> Any:
+        return self.staging_client
+
+    def client(self, schema: Schema, initial_config: Any = None) -> Any:
+        client = super().client(schema, initial_config)  # type: ignore[misc]
+        client.staged = self.staged
+        return client

@@ -14,7 +14,7 @@ from tiledesk.arrow import Page, Row, texts
 from tiledesk.endpoints import LEAD_STATUSES, LEADS, PREFLIGHT, REQUESTS, Endpoint, day_first
 from tiledesk.project import Project, no_request_list
 from tiledesk.streams.requests import everything, newest_first_listed
-from tiledesk.typed import undecoded
+from tiledesk.typed import field_of, undecoded
 from tiledesk.walks import UNDATED, Answer, Batch, Window, comparable, iso, newest_first, parse
 
 from .destination_rows import CHUNK, DestinationRows
@@ -108,7 +108,7 @@ class Comparison:
 
 def _of(row: Row) -> tuple[str | None, str | None]:
     """A row's ``status``, as JSON, and its ``recipient``."""
-    return bytes(undecoded(row).get("status", b"")).decode(), texts([row], "recipient")[0]
+    return field_of(row, "status").decode(), texts([row], "recipient")[0]
 
 
 def _kept(row: Row) -> Row:

@@ -14,6 +14,7 @@ from dlt.common.schema import Schema
 from dlt.destinations import filesystem
 from dlt.destinations.impl.filesystem.configuration import FilesystemDestinationClientConfiguration
 
+from ..dlt_adapter import derive
 from ..errors import UnsupportedDestination
 from .client import FORMATS, LakeClient, kind_of
 from .tables import no_check
@@ -100,11 +101,7 @@ def make_exact(destination: filesystem) -> None:
     Raises:
         UnsupportedDestination: it names no table format, or a place that was not tried.
     """
-    kind = type(destination)
-    if not issubclass(kind, Lake):
-        bases = (Lake,) if kind is filesystem else (Lake, kind)
-        known = {"destination_type": destination.destination_type}
-        destination.__class__ = type(kind.__name__, bases, known)
+    derive(destination, Lake)
     config = destination.configuration(destination.spec(), accept_partial=True)
     require_lake(cast(LakeConfiguration, config), destination.destination_name)
 

@@ -10,7 +10,7 @@ from ..arrow import Page, Row, texts
 from ..endpoints import MESSAGES
 from ..errors import REFUSED, NoAnswer
 from ..project import Project
-from ..typed import undecoded
+from ..typed import field_of
 from ..walks import (
     UNDATED,
     Answer,
@@ -278,7 +278,7 @@ def _newest_conversation_first(
 
 
 def _is_closed(request: Row) -> bool:
-    return bytes(undecoded(request).get("status", b"")) == b"1000"
+    return field_of(request, "status") == b"1000"
 
 
 STREAM = Stream(tables.MESSAGES, MESSAGES, messages, is_shown_by_role=True)
