@@ -157,9 +157,14 @@ class Session:
 
 
 @contextmanager
-def snowflake(server: Server) -> Iterator[None]:
-    """dlt's Snowflake client, connected to a stand-in."""
-    from dlt.destinations.impl.snowflake.sql_client import SnowflakeSqlClient
+def connected(
+    client: type, server: Server, execute_query: Any, *, has_transactions: bool = True
+) -> Iterator[None]:
+    """A class of dlt's SQL clients, connected to a stand-in.
+
+    Args:
+        execute_query: in place of the method of that name; the session is ``_conn``.
+    """
 
     def open_connection(self: Any) -> Session:
         self._conn = server.connect()
@@ -167,6 +172,27 @@ def snowflake(server: Server) -> Iterator[None]:
 
     def close_connection(self: Any) -> None:
         self._conn = None
+
+    @contextmanager
+    def begin_transaction(self: Any) -> Iterator[Any]:
+        with self._conn.transaction():
+            yield self
+
+    methods: dict[str, Any] = {
+        "open_connection": open_connection,
+        "close_connection": close_connection,
+        "execute_query": execute_query,
+    }
+    if has_transactions:
+        methods["begin_transaction"] = begin_transaction
+    with mock.patch.multiple(client, **methods):
+        yield
+
+
+@contextmanager
+def snowflake(server: Server) -> Iterator[None]:
+    """dlt's Snowflake client, connected to a stand-in."""
+    from dlt.destinations.impl.snowflake.sql_client import SnowflakeSqlClient
 
     @contextmanager
     def execute_query(self: Any, query: str, *args: Any, **_: Any) -> Iterator[Any]:
@@ -185,18 +211,7 @@ def snowflake(server: Server) -> Iterator[None]:
             return
         yield SimpleNamespace(description=None)
 
-    @contextmanager
-    def begin_transaction(self: Any) -> Iterator[Any]:
-        with self._conn.transaction():
-            yield self
-
-    with mock.patch.multiple(
-        SnowflakeSqlClient,
-        open_connection=open_connection,
-        close_connection=close_connection,
-        begin_transaction=begin_transaction,
-        execute_query=execute_query,
-    ):
+    with connected(SnowflakeSqlClient, server, execute_query):
         yield
 
 
@@ -266,13 +281,6 @@ def databricks(server: Server) -> Iterator[None]:
     """
     from dlt.destinations.impl.databricks.sql_client import DatabricksSqlClient
 
-    def open_connection(self: Any) -> Session:
-        self._conn = server.connect()
-        return self._conn  # type: ignore[no-any-return]
-
-    def close_connection(self: Any) -> None:
-        self._conn = None
-
     @contextmanager
     def execute_query(self: Any, query: str, *args: Any, **_: Any) -> Iterator[Any]:
         session: Session = self._conn
@@ -289,12 +297,7 @@ def databricks(server: Server) -> Iterator[None]:
         yield SimpleNamespace(description=None)
 
     with (
-        mock.patch.multiple(
-            DatabricksSqlClient,
-            open_connection=open_connection,
-            close_connection=close_connection,
-            execute_query=execute_query,
-        ),
+        connected(DatabricksSqlClient, server, execute_query, has_transactions=False),
         mock.patch("databricks.sdk.WorkspaceClient", side_effect=ValueError),
     ):
         yield
@@ -305,31 +308,13 @@ def redshift(server: Server) -> Iterator[None]:
     """dlt's Redshift client, connected to a stand-in."""
     from dlt.destinations.impl.redshift.redshift import RedshiftSqlClient
 
-    def open_connection(self: Any) -> Session:
-        self._conn = server.connect()
-        return self._conn  # type: ignore[no-any-return]
-
-    def close_connection(self: Any) -> None:
-        self._conn = None
-
     @contextmanager
     def execute_query(self: Any, query: Any, *args: Any, **_: Any) -> Iterator[Any]:
         if not isinstance(query, str):  # composed of parts
             query = "".join(part.string for part in query.seq)
         yield self._conn.run(query.replace("svv_redshift_schemas", SCHEMAS), args)
 
-    @contextmanager
-    def begin_transaction(self: Any) -> Iterator[Any]:
-        with self._conn.transaction():
-            yield self
-
-    with mock.patch.multiple(
-        RedshiftSqlClient,
-        open_connection=open_connection,
-        close_connection=close_connection,
-        begin_transaction=begin_transaction,
-        execute_query=execute_query,
-    ):
+    with connected(RedshiftSqlClient, server, execute_query):
         yield
 
 
@@ -357,13 +342,6 @@ def mssql(server: Server) -> Iterator[None]:
     """dlt's SQL Server client, connected to a stand-in."""
     from dlt.destinations.impl.mssql.sql_client import PyOdbcMsSqlClient
 
-    def open_connection(self: Any) -> Session:
-        self._conn = server.connect()
-        return self._conn  # type: ignore[no-any-return]
-
-    def close_connection(self: Any) -> None:
-        self._conn = None
-
     @contextmanager
     def execute_query(self: Any, query: str, *args: Any, **_: Any) -> Iterator[Any]:
         session: Session = self._conn
@@ -371,18 +349,7 @@ def mssql(server: Server) -> Iterator[None]:
             query = f"SELECT '{server.collation}'"
         yield session.run(query, args)
 
-    @contextmanager
-    def begin_transaction(self: Any) -> Iterator[Any]:
-        with self._conn.transaction():
-            yield self
-
-    with mock.patch.multiple(
-        PyOdbcMsSqlClient,
-        open_connection=open_connection,
-        close_connection=close_connection,
-        begin_transaction=begin_transaction,
-        execute_query=execute_query,
-    ):
+    with connected(PyOdbcMsSqlClient, server, execute_query):
         yield
 
 
